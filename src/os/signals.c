@@ -1,0 +1,66 @@
+#include "os/signals.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/bug.h"
+
+static bool is_ignored(int number)
+{
+    struct sigaction now;
+    return sigaction(number, NULL, &now) == 0 && now.sa_handler == SIG_IGN;
+}
+
+enum hf_rc signals_open(struct signals *signals, const int *numbers, size_t count,
+                        struct hf_err *err)
+{
+    sigset_t wanted;
+    sigemptyset(&wanted);
+    for (size_t i = 0; i < count; i++) {
+        /* The default of SIGCHLD is to be dropped, which counts as ignoring for nobody but the
+         * kernel: an inherited SIG_IGN there would reap our children behind our back. */
+        if (numbers[i] == SIGCHLD)
+            signal(SIGCHLD, SIG_DFL);
+        if (!is_ignored(numbers[i]))
+            sigaddset(&wanted, numbers[i]);
+    }
+    /* Closed on exec and never waiting in signals_take(). */
+    int fd = signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (fd < 0)
+        return err_set(err, HF_RC_IO, NULL, "could not open a file for signals: %s",
+                       strerror(errno));
+    int rc = sigprocmask(SIG_BLOCK, &wanted, &signals->before);
+    hf_assert(rc == 0);
+    signal(SIGPIPE, SIG_IGN);
+    signals->fd = fd;
+    return HF_OK;
+}
+
+int signals_take(struct signals *signals)
+{
+    struct signalfd_siginfo info;
+    ssize_t got = read(signals->fd, &info, sizeof info);
+    return got == (ssize_t)sizeof info ? (int)info.ssi_signo : 0;
+}
+
+void signals_close(struct signals *signals)
+{
+    while (signals_take(signals) != 0)
+        continue;
+    close(signals->fd);
+    signals->fd = -1;
+    sigprocmask(SIG_SETMASK, &signals->before, NULL);
+}
+
+char *signals_name(int number, char out[SIGNALS_NAME_SIZE])
+{
+    const char *name = sigabbrev_np(number);
+    if (name != NULL)
+        snprintf(out, SIGNALS_NAME_SIZE, "SIG%s", name);
+    else
+        snprintf(out, SIGNALS_NAME_SIZE, "signal %d", number);
+    return out;
+}
