@@ -211,16 +211,18 @@ setup_need() {
     (setup_install "${missing[@]}") || exit 1
 }
 
-# build_configured DIR [MESON OPTION...]: makes the build directory unless it is there. A directory
-# whose making was interrupted, or which an older meson made, is made anew.
+# build_configured DIR [MESON OPTION...]: makes the build directory unless it is there. One whose
+# making was interrupted, or that was made with another compiler or other options, is made anew.
 build_configured() {
-    local dir=$1
+    local dir=$1 made="${CC:-cc} ${*:2}"
     shift
-    if [ -e "$dir/build.ninja" ] && [ -e "$dir/meson-private/build.dat" ]; then
+    if [ -e "$dir/build.ninja" ] && [ "$(cat "$dir/made-with" 2>/dev/null)" = "$made" ]; then
         return 0
     fi
-    mkdir -p "$dir"
-    meson setup --wipe "$dir" "$@" >"$dir.log" 2>&1 || meson setup "$dir" "$@" >"$dir.log" 2>&1
+    rm -rf "$dir"
+    mkdir -p "${dir%/*}"
+    meson setup "$dir" "$@" >"$dir.log" 2>&1 || return 1
+    printf '%s\n' "$made" >"$dir/made-with"
 }
 
 # build_optimised DIR [TARGET...]: the product as it is shipped, built with gcc into DIR. Prints one
@@ -229,7 +231,6 @@ build_optimised() {
     local dir=$1
     shift
     setup_space 300 . "building"
-    mkdir -p "${dir%/*}"
     CC=${CC:-gcc} build_configured "$dir" --buildtype=release || {
         tail -n 20 "$dir.log" >&2
         die "could not prepare the build in $dir" "The lines above say what is missing."
