@@ -4,9 +4,9 @@
     tools/check_house.py [--build DIR] [--only WORD]   runs the rules; DIR is a plain release build
     tools/check_house.py --shape                       prints folders, arrows and sizes
 
-For each rule one line `ok SECONDS RULE` or `not ok SECONDS RULE`, the last followed by its breaches,
-`file:line: what`. The exit status is 1 when there was one. Without --build the rules that look into
-objects are left out, and it says so.
+For each rule one line `ok SECONDS RULE` or `not ok SECONDS RULE`, the last followed by its
+breaches, `file:line: what`. The exit status is 1 when there was one. Without --build the rules that
+look into objects are left out, and it says so.
 """
 
 import argparse

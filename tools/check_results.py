@@ -5,8 +5,8 @@
     check_results.py junit LABEL report.xml
 
 Prints for each test `ok SECONDS LABEL: NAME`, `skip SECONDS LABEL: NAME` or `not ok SECONDS LABEL:
-NAME`, the last followed by what the test said, indented. A file that is missing, broken or without a
-test is one failure: silence must never read as success. So is a cmocka program that ran no case.
+NAME`, the last followed by what the test said, indented. A file that is missing, broken or without
+a test is one failure: silence must never read as success. So is a cmocka program that ran no case.
 """
 
 import json

@@ -67,8 +67,8 @@ setup_patiently() {
     return "$status"
 }
 
-# setup_absent PACKAGE...: prints those that are not installed, one a line. One dpkg-query for all of
-# them: a few milliseconds.
+# setup_absent PACKAGE...: prints those that are not installed, one a line. One dpkg-query for all
+# of them: a few milliseconds.
 setup_absent() {
     local have package
     # shellcheck disable=SC2016 # the ${...} is dpkg-query's, not the shell's
@@ -114,13 +114,13 @@ setup_explain() {
         die "could not install packages: another package manager is running" \
             "Wait until it has finished and run this again."
     fi
-    if grep -qE 'resolving|resolve|Could not connect|Unable to connect|Network is unreach' "$log"; then
+    if grep -qiE 'resolv|could not connect|unable to connect|network is unreach' "$log"; then
         die "could not install packages: the Debian mirror cannot be reached" \
             "Check the network (or set http_proxy) and run this again; needed: $*"
     fi
     if grep -q 'Unable to locate package\|has no installation candidate' "$log"; then
         die "could not install packages: the package sources of this system lack some of them" \
-            "Holdfast is built on Debian 12; elsewhere install the like of: $* and set HOLDFAST_SETUP=skip"
+            "Holdfast is built on Debian 12; elsewhere set HOLDFAST_SETUP=skip and install: $*"
     fi
     tail -n 15 "$log" >&2
     die "could not install packages: apt-get failed, its last words are above" \
@@ -144,7 +144,7 @@ setup_cluster_as_before() {
         true
 }
 
-# setup_become_root PACKAGE...: fills setup_root with what must stand before a root command, or dies.
+# setup_become_root PACKAGE...: fills setup_root with what stands before a root command, or dies.
 setup_root=()
 setup_become_root() {
     setup_root=()

@@ -1,7 +1,7 @@
 """Each rule of the house is broken once, in a small house made for it, and must be noticed.
 
-A rule that cannot fail checks nothing. `test_every_rule_has_a_plant` keeps this file complete: a new
-rule in check_house.py needs a new row in PLANTS.
+A rule that cannot fail checks nothing. `test_every_rule_has_a_plant` keeps this file complete: a
+new rule in check_house.py needs a new row in PLANTS.
 """
 
 import json
@@ -64,7 +64,8 @@ LONG_FUNCTION = "int low_long(int n)\n{\n" + "    n++;\n" * 70 + "    return n;\
 # of the breach that must name that file.
 PLANTS = [
     ("layers_are_in_order", "src/web/page.c", "int x;\n", "src/web has sources"),
-    ("layers_are_in_order", "+src/LAYERS", "folder x | pure | later | |\n", "may not include later"),
+    ("layers_are_in_order", "+src/LAYERS", "folder x | pure | later | |\n",
+     "LAYERS:9: x may not include later"),
     ("layers_are_in_order", "+src/LAYERS", "folder x | pure | os | |\n", "is pure and may not"),
     ("layers_are_in_order", "+src/LAYERS", "folder x | driver | ha | |\n", "are drivers"),
     ("layers_are_in_order", "+src/LAYERS", "folder x | solid | | |\n", "expected `folder"),
@@ -127,7 +128,8 @@ PLANTS = [
      "int mid_count(void)\n{\n    static _Thread_local int seen = 3;\n    return ++seen;\n}\n",
      "writable data"),
     ("no_writable_data", "+src/os/clk.c",
-     "int clk_count(void)\n{\n    static int counter = 7;\n    return ++counter;\n}\n", "(counter)"),
+     "int clk_count(void)\n{\n    static int counter = 7;\n    return ++counter;\n}\n",
+     "(counter)"),
     ("what_is_exported_is_used", "+src/core/mid.c", "int mid_lonely(int n)\n{\n    return n;\n}\n",
      "mid.c:9: mid_lonely is used by no other file"),
     ("what_is_exported_is_used", "+src/core/mid.c", "const int mid_table[2] = {1, 2};\n",
@@ -171,7 +173,8 @@ def test_the_small_house_keeps_every_rule(small_house, name, monkeypatch):
     assert list(ALL_RULES[name](Tree(small_house, small_house / "build"))) == []
 
 
-@pytest.mark.parametrize("name, path, text, words", PLANTS)
+@pytest.mark.parametrize("name, path, text, words", PLANTS,
+                         ids=[f"{number}-{plant[0]}" for number, plant in enumerate(PLANTS)])
 def test_a_planted_breach_is_caught(small_house, name, path, text, words):
     file = path.lstrip("+")
     before = (small_house / file).read_text() if path.startswith("+") else ""
@@ -206,7 +209,7 @@ def test_a_rule_that_breaks_is_a_failure(small_house, capsys):
     assert capsys.readouterr().out.startswith("not ok")
 
 
-@pytest.mark.parametrize("text, expected", [
+FUNCTIONS = [
     ("int f(void)\n{\n}\n", [("f", 1, 3)]),
     ("\n\nstatic struct x *\nf(int a)\n{\n    if (a) {\n    }\n}\n", [("f", 3, 8)]),
     ("static void FORMAT(3, 0) f(char *s)\n{\n}\n", [("f", 1, 3)]),
@@ -214,7 +217,11 @@ def test_a_rule_that_breaks_is_a_failure(small_house, capsys):
     ("static const int t[] = {\n    F(1),\n};\n", []),
     ("struct __attribute__((packed)) x {\n    int a;\n};\n", []),
     ("#define M(x) {\n/* { */ int f(void) { return '{' + \"{\"[0]; }\n", [("f", 2, 2)]),
-    ("int f(int (*g)(int), int b)\n{\n}\nint h(void);\nint i(void) {}\n", [("f", 1, 3), ("i", 5, 5)]),
-])
+    ("int f(int (*g)(int), int b)\n{\n}\nint h(void);\nint i(void) {}\n",
+     [("f", 1, 3), ("i", 5, 5)]),
+]
+
+
+@pytest.mark.parametrize("text, expected", FUNCTIONS, ids=range(len(FUNCTIONS)))
 def test_functions_are_found(text, expected):
     assert [(f.name, f.first_line, f.last_line) for f in functions(text)] == expected

@@ -1,4 +1,4 @@
-"""Each header is complete: a file that includes nothing else compiles, twice over, without a word."""
+"""Each header is complete: a file that includes nothing else compiles without a word."""
 
 import subprocess
 from concurrent.futures import ThreadPoolExecutor

@@ -12,8 +12,8 @@ def layers_are_in_order(tree):
         yield f"src/LAYERS:1: src/{folder} has sources but no line here"
     seen = {}
     for layer in tree.layers.values():
+        place = f"src/LAYERS:{layer.line}"
         for name in layer.includes:
-            place = f"src/LAYERS:{tree.text('src/LAYERS').splitlines().index(_line(tree, layer)) + 1}"
             if name not in seen:
                 yield f"{place}: {layer.name} may not include {name}, which does not stand above it"
             elif layer.is_pure and not seen[name].is_pure:
@@ -21,11 +21,6 @@ def layers_are_in_order(tree):
             elif layer.kind == "driver" and seen[name].kind == "driver":
                 yield f"{place}: {layer.name} and {name} are drivers and may not include each other"
         seen[layer.name] = layer
-
-
-def _line(tree, layer):
-    return next(line for line in tree.text("src/LAYERS").splitlines()
-                if line.split()[:2] == ["folder", layer.name])
 
 
 def includes_follow_the_layers(tree):

@@ -61,8 +61,8 @@ def every_source_is_built(tree):
 
 
 def symbols_of_pure_objects(tree):
-    """A pure object refers to functions of its own and lower pure folders, and to those few of the C
-    library that src/LAYERS lists: no clock, allocation, socket, thread or stream."""
+    """A pure object refers to functions of its own and lower pure folders, and to those few of the
+    C library that src/LAYERS lists: no clock, allocation, socket, thread or stream."""
     sources = {path: source for path, source in _in_house(tree).items()
                if _layer(tree, source).is_pure}
     symbols = list(_symbols(list(sources)))

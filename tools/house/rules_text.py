@@ -150,4 +150,5 @@ def test_cases_name_their_module(tree):
         module = PurePosixPath(path).stem.removeprefix("test_")
         for match in listed.finditer(code):
             if not match[1].startswith(module + "__"):
-                yield f"{path}:{line_of(code, match.start())}: {match[1]} is not named {module}__..."
+                line = line_of(code, match.start())
+                yield f"{path}:{line}: {match[1]} is not named {module}__..."

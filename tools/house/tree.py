@@ -20,7 +20,8 @@ DIRECTIVE = re.compile(r"^[ \t]*#(?:[^\n\\]|\\.|\\\n)*", re.MULTILINE)
 class Layer:
     """One line of src/LAYERS."""
 
-    def __init__(self, name, kind, includes, symbols, headers):
+    def __init__(self, line, name, kind, includes, symbols, headers):
+        self.line = line
         self.name = name
         self.kind = kind
         self.includes = includes
@@ -130,8 +131,9 @@ def read_layers(text):
             if len(columns) != 5 or columns[1] not in KINDS:
                 raise ValueError(f"line {number}: expected `folder NAME | {'/'.join(KINDS)} | "
                                  "folders | symbols | headers`")
-            expand = [sum((words.get(w, [w]) for w in column.split()), []) for column in columns[3:]]
-            layers[columns[0]] = Layer(columns[0], columns[1], columns[2].split(), *expand)
+            members = [[member for word in column.split() for member in words.get(word, [word])]
+                       for column in columns[3:]]
+            layers[columns[0]] = Layer(number, *columns[:2], columns[2].split(), *members)
         else:
             raise ValueError(f"line {number}: neither `words` nor `folder`")
     return layers
