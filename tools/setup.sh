@@ -43,7 +43,7 @@ setup_patiently() {
     fi
     (
         n=0
-        while sleep 1 && kill -0 $$ 2>/dev/null; do
+        while sleep 1 >/dev/null && kill -0 $$ 2>/dev/null; do
             n=$((n + 1))
             if [ -t 1 ]; then
                 printf '\r  %s ... %d s ' "$what" "$n"

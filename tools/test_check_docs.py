@@ -1,0 +1,96 @@
+"""Documents that are wrong in each way that tools/check_docs.py looks for."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import check_docs  # noqa: E402
+from house.tree import Tree  # noqa: E402
+
+GOOD = """\
+# A title, with words
+
+See [below](#the-second-part), [the note](docs/note.md#a-note) and [outside](https://example.org).
+The file `src/base/low.h` and the folder `src/base/`; all of `src/base/*.h`; `other/thing` is not
+ours. Run `./check --quick`.
+
+## The second part
+
+```c
+#include "base/low.h"
+int n = LOW;
+```
+
+```console
+$ hello you
+hello you
+$ printf 'a\\nb 17 c\\nd\\n'
+...
+b ... c
+d
+```
+
+```sh
+$ this is not run
+```
+"""
+
+FILES = {
+    "README.md": GOOD,
+    "docs/note.md": "# A note\n",
+    "src/base/low.h": "#define LOW 1\n",
+    "src/LAYERS": "",
+    "check": "# ./check --quick\n",
+    "bin/hello": "#!/bin/sh\necho hello $1\n",
+}
+
+BREACHES = [
+    ("links_lead_somewhere", "[x](docs/none.md)", "README.md:27: links to docs/none.md"),
+    ("links_lead_somewhere", "[x](#no-such-part)", "no such heading"),
+    ("links_lead_somewhere", "[x](docs/note.md#nothing)", "no such heading"),
+    ("named_files_exist", "`src/base/none.c`", "README.md:27: names src/base/none.c"),
+    ("named_files_exist", "`src/none/*.c`", "names src/none/*.c"),
+    ("options_exist", "`./check --slow`", "README.md:27: shows ./check --slow"),
+    ("options_exist", "`./run --fresh`", "shows ./run --fresh"),
+    ("c_blocks_compile", "```c\nint x = \"text\";\n```", "README.md:28: does not compile"),
+    ("console_blocks_are_true", "```console\n$ hello me\nhello you\n```",
+     "README.md:28: `hello me`"),
+    ("console_blocks_are_true", "```console\n$ hello me\n```", "printed otherwise"),
+    ("console_blocks_are_true", "```console\n$ missing-program\nhello\n```", "not found"),
+    ("console_blocks_are_true", "```console\n$ true\n$ true\nx\n```", "README.md:29"),
+]
+
+RULES = {rule.__name__: rule for _, rule in check_docs.RULES}
+
+
+@pytest.fixture
+def tree_with(tmp_path):
+    def make(addition=""):
+        for path, text in FILES.items():
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path).write_text(text)
+        (tmp_path / "bin/hello").chmod(0o755)
+        (tmp_path / "README.md").write_text(GOOD + "\n" + addition + "\n")
+        tree = Tree(tmp_path)
+        tree.programs = tmp_path / "bin"
+        return tree
+    return make
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_true_documents_pass(tree_with, name):
+    assert list(RULES[name](tree_with())) == []
+
+
+@pytest.mark.parametrize("name, addition, words", BREACHES,
+                         ids=[f"{number}-{row[0]}" for number, row in enumerate(BREACHES)])
+def test_wrong_documents_are_caught(tree_with, name, addition, words):
+    breaches = list(RULES[name](tree_with(addition)))
+    assert len(breaches) == 1 and words in breaches[0], breaches
+
+
+def test_every_rule_has_a_breach():
+    assert {name for name, *_ in BREACHES} == set(RULES)
