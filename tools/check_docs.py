@@ -3,8 +3,8 @@
 
     tools/check_docs.py [--programs DIR] [--only WORD]
 
-For every *.md of the tree: links lead somewhere, files named in `backticks` exist, options shown of
-./check and ./run exist, ```c blocks compile, and ```console blocks do what they show: each line
+For every *.md of the tree: links lead somewhere, files named in `backticks` exist (NAME in a path
+stands for any name), options shown of ./check and ./run exist, ```c blocks compile, and ```console blocks do what they show: each line
 `$ COMMAND` is run in an empty folder with DIR (default build/check/gcc/src/cli) first in PATH, and
 what it prints must be the lines that follow, where a line `...` stands for any number of lines and
 ... within a line for any text. Commands that cannot run so are shown in ```sh blocks.
@@ -80,7 +80,7 @@ def named_files_exist(tree):
     for path in documents(tree):
         text = prose(tree, path)
         for match in SPAN.finditer(text):
-            named = match[1].rstrip("/")
+            named = match[1].rstrip("/").replace("NAME", "*")
             if OUR_PATH.match(named) and not any(tree.root.glob(named)):
                 yield f"{path}:{line_of(text, match.start())}: names {named}, which does not exist"
 
