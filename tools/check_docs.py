@@ -4,10 +4,11 @@
     tools/check_docs.py [--programs DIR] [--only WORD]
 
 For every *.md of the tree: links lead somewhere, files named in `backticks` exist (NAME in a path
-stands for any name), options shown of ./check and ./run exist, ```c blocks compile, and ```console blocks do what they show: each line
-`$ COMMAND` is run in an empty folder with DIR (default build/check/gcc/src/cli) first in PATH, and
-what it prints must be the lines that follow, where a line `...` stands for any number of lines and
-... within a line for any text. Commands that cannot run so are shown in ```sh blocks.
+stands for any name), options shown of ./check and ./run exist, ```c blocks compile, and ```console
+blocks do what they show: each line `$ COMMAND` is run in an empty folder with DIR (default
+build/check/gcc/src/cli) first in PATH, and what it prints must be the lines that follow, where a
+line `...` stands for any number of lines and ... within a line for any text. Commands that cannot
+run so are shown in ```sh blocks.
 
 Prints a line for each check as tools/check_house.py does.
 """

@@ -14,8 +14,8 @@ GOOD = """\
 # A title, with words
 
 See [below](#the-second-part), [the note](docs/note.md#a-note) and [outside](https://example.org).
-The file `src/base/low.h` and the folder `src/base/`; all of `src/base/*.h`; `src/NAME/low.h`; `other/thing` is not
-ours. Run `./check --quick`.
+The file `src/base/low.h` and the folder `src/base/`; all of `src/base/*.h`; `src/NAME/low.h`;
+`other/thing` is not ours. Run `./check --quick`.
 
 ## The second part
 

@@ -49,7 +49,8 @@ class Machine:
     def run(self, commands, **environment):
         script = f"set -uo pipefail\n. tools/setup.sh\nPATH={self.dir}/bin:$PATH\n" \
                  f"setup_packages={self.dir}/packages\n" \
-                 f"setup_cluster_dropin={self.dir}/createcluster.d/x.conf\n{commands}\necho reached\n"
+                 f"setup_cluster_dropin={self.dir}/createcluster.d/x.conf\n" \
+                 f"{commands}\necho reached\n"
         self.put("packages", "# a comment\nbuild gcc  why\nbuild meson  why\n"
                              "run postgresql-15  why\nbench npm /bin/sh  why\n")
         return subprocess.run(["bash", "-c", script], cwd=TOP, capture_output=True, text=True,
