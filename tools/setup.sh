@@ -102,6 +102,19 @@ setup_space() {
     fi
 }
 
+# setup_writable DIR: makes DIR, or dies when somebody else has made it: a run as root leaves files
+# that a later run as a user could neither replace nor trust.
+setup_writable() {
+    local entry
+    mkdir -p "$1" 2>/dev/null || true
+    for entry in "$1" "$1"/*; do
+        [ ! -e "$entry" ] || [ -w "$entry" ] ||
+            die "cannot write to $entry: it belongs to $(stat -c %U "$entry")" \
+                "Remove $1 as that user, or run this as that user."
+    done
+    [ -d "$1" ] || die "cannot make the folder $1" "Is ${PWD} yours to write to?"
+}
+
 # setup_explain LOG PACKAGE...: dies with the reason for apt's failure, in words.
 setup_explain() {
     local log=$1
@@ -139,6 +152,7 @@ setup_no_main_cluster() {
 }
 
 setup_cluster_as_before() {
+    [ -e "$setup_cluster_dropin" ] || return 0
     "${setup_root[@]}" rm -f "$setup_cluster_dropin"
     "${setup_root[@]}" rmdir --ignore-fail-on-non-empty "${setup_cluster_dropin%/*}" 2>/dev/null ||
         true
@@ -178,14 +192,11 @@ setup_install() {
     local apt=("${setup_root[@]}" env DEBIAN_FRONTEND=noninteractive LC_ALL=C apt-get -q -y
         -o DPkg::Lock::Timeout=120 -o Acquire::Retries=3)
     log=$(mktemp)
+    # shellcheck disable=SC2064 # expanded now: the trap runs when the local variable is gone
+    trap "rm -f '$log' '$log.install'; setup_cluster_as_before" EXIT
     # A failed update is no verdict: old lists will do, and a broken third source does not matter.
     setup_patiently "reading the package lists" "$log" "${apt[@]}" update || true
-    case " $* " in
-    *" postgresql-"*)
-        trap setup_cluster_as_before EXIT
-        setup_no_main_cluster
-        ;;
-    esac
+    case " $* " in *" postgresql-"*) setup_no_main_cluster ;; esac
     # Nor is a failed install: what counts is whether the packages are there afterwards.
     setup_patiently "installing" "$log.install" "${apt[@]}" \
         -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold \
@@ -195,7 +206,6 @@ setup_install() {
         cat "$log.install" >>"$log"
         setup_explain "$log" "${missing[@]}"
     fi
-    rm -f "$log" "$log.install"
 }
 
 # setup_need GROUP...: after it, every package of these groups is installed.

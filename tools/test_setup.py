@@ -5,6 +5,7 @@ not touched.
 """
 
 import os
+import pwd
 import subprocess
 from pathlib import Path
 
@@ -154,6 +155,18 @@ def test_a_build_that_fails_shows_the_reason(machine, tmp_path):
     result = machine.run(f"meson() {{ echo 'Dependency libpq not found'; return 1; }}\n"
                          f"build_optimised {tmp_path}/b")
     assert result.returncode == 1 and "Dependency libpq not found" in result.stderr
+
+
+def test_a_folder_of_somebody_else_is_named(machine, tmp_path):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/made").write_text("")
+    # Root may write everywhere, so the question itself is played.
+    result = machine.run("[() { case $1 in -w) return 1 ;; esac; builtin [ \"$@\"; }\n"
+                         f"setup_writable {tmp_path}/b")
+    assert result.returncode == 1
+    assert f"cannot write to {tmp_path}/b: it belongs to {pwd.getpwuid(os.getuid())[0]}" \
+        in result.stderr
+    assert machine.run(f"setup_writable {tmp_path}/new").stdout == "reached\n"
 
 
 def test_every_package_named_is_in_a_known_group():
