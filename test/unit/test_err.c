@@ -45,6 +45,17 @@ static void err__long_text_is_cut_and_terminated(void **state)
     assert_int_equal(strlen(err.message), sizeof err.message - 1);
 }
 
+static void err__cleared_it_is_nobodys_failure(void **state)
+{
+    (void)state;
+    struct hf_err err, empty;
+    memset(&empty, 0, sizeof empty);
+    err_set(&err, HF_RC_IO, "58030", "could not read");
+    err_clear(&err);
+    assert_int_equal(err.rc, HF_OK);
+    assert_memory_equal(&err, &empty, sizeof err);
+}
+
 static void err__a_missing_err_still_returns_a_failure(void **state)
 {
     (void)state;
@@ -60,6 +71,7 @@ int main(void)
         cmocka_unit_test(err__set_fills_every_field),
         cmocka_unit_test(err__detail_hint_and_context_keep_the_code),
         cmocka_unit_test(err__long_text_is_cut_and_terminated),
+        cmocka_unit_test(err__cleared_it_is_nobodys_failure),
         cmocka_unit_test(err__a_missing_err_still_returns_a_failure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
