@@ -105,8 +105,10 @@ static inline struct list_node *list_pop_front(struct list *list)
 /* Visits every node from first to last. The body may remove, free or relink the current node, and
  * may add nodes anywhere; it must not remove the node after the current one. A node added right
  * after the current one is not visited. */
+/* NOLINTBEGIN(bugprone-macro-parentheses): a declared name cannot stand in parentheses */
 #define list_for_each(node, list)                                                                  \
     for (struct list_node *node = (list)->head.next, *node##_after = node->next;                   \
          node != &(list)->head; node = node##_after, node##_after = node->next)
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 #endif

@@ -62,14 +62,14 @@ enum opt_type {
 struct opt_row {
     const char *key; /* snake_case, unique in its table */
     enum opt_type type;
-    size_t offset; /* of the field in the struct, and its size: OPT_FIELD sets both */
+    bool is_reloadable; /* takes effect without a restart */
+    size_t offset;      /* of the field in the struct, and its size: OPT_FIELD sets both */
     size_t size;
     const char *default_text;
     int64_t min;              /* of a number; a string or secret with min 1 must not be empty */
     int64_t max;              /* of a number only; HF_NEVER lets a duration be "never" */
     const char *const *names; /* OPT_ENUM only: the enumerators' names in order, then NULL */
     const char *unit;         /* OPT_INT only, may be NULL: what is counted, "connections" */
-    bool is_reloadable;       /* takes effect without a restart */
     const char *since;        /* the version that brought it, "0.1" */
     const char *sentence;     /* what it does, for help and reference */
 };

@@ -73,7 +73,8 @@ static void buffer__reserved_room_is_filled_in_place(void **state)
     struct buffer buffer;
     buffer_init(&buffer, block, sizeof block);
     char *room = buffer_reserve(&buffer, 8);
-    memcpy(room, "abcdefgh", 8);
+    for (size_t i = 0; i < 8; i++)
+        room[i] = (char)('a' + i);
     assert_holds(&buffer, "");
     buffer_commit(&buffer, 3);
     assert_holds(&buffer, "abc");

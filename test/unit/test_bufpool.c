@@ -104,7 +104,7 @@ static void bufpool__returning_what_is_not_lent_is_a_bug(void **state)
     char *lent = bufpool_lend(&pool), *returned = bufpool_lend(&pool);
     bufpool_return(&pool, returned);
     char *below = (char *)((uintptr_t)memory - SIZE);
-    char *wrong[] = {returned, lent + 8, memory + 3 * SIZE, below, NULL};
+    char *wrong[] = {returned, lent + 8, lent + (size_t)3 * SIZE, below, NULL};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         struct wrong_return argument = {&pool, wrong[i]};
         assert_true(dies(give_back, &argument));

@@ -79,8 +79,7 @@ static void list__the_loop_body_may_remove_the_current_node(void **state)
         list_push_back(&list, &items[i].link);
     }
     int visited = 0;
-    list_for_each(node, &list)
-    {
+    list_for_each(node, &list) {
         struct item *item = container_of(node, struct item, link);
         assert_int_equal(item->value, visited++);
         if (item->value % 2 == 0) {
@@ -90,9 +89,11 @@ static void list__the_loop_body_may_remove_the_current_node(void **state)
     }
     assert_int_equal(visited, 6);
     expect(&list, (const int[]){1, 3, 5}, 3);
-    list_for_each(node, &list) list_remove(node);
+    list_for_each(node, &list)
+        list_remove(node);
     assert_true(list_is_empty(&list));
-    list_for_each(node, &list) fail();
+    list_for_each(node, &list)
+        fail();
 }
 
 /* The same random operations on the list and on a plain array always leave the same order. */

@@ -10,7 +10,7 @@ enum {
     CAPACITY_MAX = 100
 };
 
-static uint64_t memory[64 * CAPACITY_MAX / sizeof(uint64_t)];
+static uint64_t memory[CAPACITY_MAX * (size_t)64 / sizeof(uint64_t)];
 
 static void make(struct map *map, uint32_t capacity)
 {

@@ -73,82 +73,98 @@ static void timerq__a_timer_that_never_comes_stands_last(void **state)
     assert_ptr_equal(timerq_pop_due(&queue, HF_NEVER), &never);
 }
 
-/* The model: for every timer its time and when it was set, searched from end to end. */
+/* A queue beside its model: for every timer its time and when it was set, searched from end to end.
+ */
 enum {
     TIMERS = 60
 };
 
-struct model {
+struct pair {
+    struct timerq queue;
+    struct timer timers[TIMERS];
     bool is_set[TIMERS];
     int64_t at_ns[TIMERS];
     int order[TIMERS];
+    int orders;
+    size_t count;
 };
 
-static int model_first(const struct model *model)
+/* Index of the timer that must come next, or -1. */
+static int model_first(const struct pair *pair)
 {
     int first = -1;
     for (int i = 0; i < TIMERS; i++) {
-        if (!model->is_set[i])
+        if (!pair->is_set[i])
             continue;
-        if (first < 0 || model->at_ns[i] < model->at_ns[first] ||
-            (model->at_ns[i] == model->at_ns[first] && model->order[i] < model->order[first]))
+        if (first < 0 || pair->at_ns[i] < pair->at_ns[first] ||
+            (pair->at_ns[i] == pair->at_ns[first] && pair->order[i] < pair->order[first]))
             first = i;
     }
     return first;
+}
+
+static void pair_set(struct pair *pair, int i, int64_t at_ns)
+{
+    if (pair->is_set[i])
+        timerq_move(&pair->queue, &pair->timers[i], at_ns);
+    else
+        timerq_add(&pair->queue, &pair->timers[i], at_ns);
+    pair->count += !pair->is_set[i];
+    pair->is_set[i] = true;
+    pair->at_ns[i] = at_ns;
+    pair->order[i] = pair->orders++;
+}
+
+static void pair_remove(struct pair *pair, int i)
+{
+    if (!pair->is_set[i])
+        return;
+    timerq_remove(&pair->queue, &pair->timers[i]);
+    pair->is_set[i] = false;
+    pair->count--;
+}
+
+static void pair_pop(struct pair *pair, int64_t now_ns)
+{
+    int i = model_first(pair);
+    struct timer *due = timerq_pop_due(&pair->queue, now_ns);
+    if (i < 0 || pair->at_ns[i] > now_ns) {
+        assert_null(due);
+        return;
+    }
+    assert_ptr_equal(due, &pair->timers[i]);
+    pair->is_set[i] = false;
+    pair->count--;
+}
+
+static void pair_compare(const struct pair *pair)
+{
+    int first = model_first(pair);
+    assert_int_equal(timerq_deadline(&pair->queue), first < 0 ? HF_NEVER : pair->at_ns[first]);
+    assert_int_equal(pair->queue.count, pair->count);
+    for (int i = 0; i < TIMERS; i++)
+        assert_int_equal(timerq_is_linked(&pair->timers[i]), pair->is_set[i]);
 }
 
 static void timerq__random_operations_agree_with_a_plain_table(void **state)
 {
     (void)state;
     for (uint64_t seed = 0; seed < 30; seed++) {
-        struct timer timers[TIMERS] = {{0}};
-        struct model model = {{false}, {0}, {0}};
-        struct timerq queue;
+        struct pair pair = {0};
         struct rng rng;
-        timerq_init(&queue);
-        rng_init(&rng, seed);
-        size_t count = 0;
         int64_t now_ns = 0;
+        timerq_init(&pair.queue);
+        rng_init(&rng, seed);
         for (int step = 0; step < 3000; step++) {
             int i = (int)rng_below(&rng, TIMERS);
-            /* Few distinct times, so that many are equal. */
-            int64_t at_ns = now_ns + rng_range_ns(&rng, 0, 20);
-            switch (rng_below(&rng, 5)) {
-            case 0:
-            case 1:
-                if (model.is_set[i])
-                    timerq_move(&queue, &timers[i], at_ns);
-                else
-                    timerq_add(&queue, &timers[i], at_ns);
-                count += !model.is_set[i];
-                model.is_set[i] = true;
-                model.at_ns[i] = at_ns;
-                model.order[i] = step;
-                break;
-            case 2:
-                if (model.is_set[i]) {
-                    timerq_remove(&queue, &timers[i]);
-                    model.is_set[i] = false;
-                    count--;
-                }
-                break;
-            default:
-                now_ns += rng_range_ns(&rng, 0, 1);
-                i = model_first(&model);
-                struct timer *due = timerq_pop_due(&queue, now_ns);
-                if (i < 0 || model.at_ns[i] > now_ns) {
-                    assert_null(due);
-                } else {
-                    assert_ptr_equal(due, &timers[i]);
-                    model.is_set[i] = false;
-                    count--;
-                }
-            }
-            i = model_first(&model);
-            assert_int_equal(timerq_deadline(&queue), i < 0 ? HF_NEVER : model.at_ns[i]);
-            assert_int_equal(queue.count, count);
-            for (i = 0; i < TIMERS; i++)
-                assert_int_equal(timerq_is_linked(&timers[i]), model.is_set[i]);
+            uint64_t what = rng_below(&rng, 5);
+            if (what <= 1) /* few distinct times, so that many are equal */
+                pair_set(&pair, i, now_ns + rng_range_ns(&rng, 0, 20));
+            else if (what == 2)
+                pair_remove(&pair, i);
+            else
+                pair_pop(&pair, now_ns += rng_range_ns(&rng, 0, 1));
+            pair_compare(&pair);
         }
     }
 }
