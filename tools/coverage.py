@@ -3,9 +3,9 @@
 
     tools/coverage.py BUILD     a build directory made with -Db_coverage=true, its tests run
 
-For each pure source: the share of lines and of branches that ran, then each gap as `file:line:
-what`. Branches into hf_assert are left out: they are taken by bugs only. It judges nothing; a gap is
-a question: a missing test, or code that nobody needs?
+For each pure source: the share of lines and of branches that ran, then each gap, `file:line: what`.
+Branches into hf_assert are left out: they are taken by bugs only. It judges nothing; a gap is a
+question: a missing test, or code that nobody needs?
 """
 
 import json
