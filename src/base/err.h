@@ -8,7 +8,7 @@
  * numbers; hint advice. Too long text is cut, never lost to an overflow. `rc` is HF_OK only in an
  * hf_err that nobody filled.
  *
- *     if (parse_duration(sv_from_cstr(text), &wait_ns, err) != HF_OK)
+ *     if (units_parse_duration(sv_from_cstr(text), &wait_ns, err) != HF_OK)
  *         return err_while(err, "reading \"%s\"", key);
  */
 #ifndef HF_BASE_ERR_H

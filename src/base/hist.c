@@ -98,17 +98,17 @@ int64_t hist_quantile_ns(const struct hist *hist, double q)
         return hist->min_ns;
     if (q >= 1)
         return hist->max_ns;
-    /* The rank of the duration that is asked for, from 1: q * count rounded up, since "at least the
-     * share q". A hair less, because 0.07 * 100 comes out a hair above 7. */
-    double exact = q * (double)hist->count * (1 - 1e-12);
-    uint64_t rank = (uint64_t)exact;
-    if ((double)rank < exact)
-        rank++;
-    uint64_t seen = hist->buckets[0];
-    size_t i = 0;
-    while (seen < rank && i < HIST_OVERFLOW)
-        seen += hist->buckets[++i];
-    return bucket_value(hist, i);
+    /* The rank, from 1, of the duration that is asked for: q * count rounded up, since "at least
+     * the share q". A hair less, because 0.07 * 100 comes out a hair above 7; then rounding up is
+     * rounding down and adding 1. */
+    uint64_t rank = (uint64_t)(q * (double)hist->count * (1 - 1e-12)) + 1;
+    uint64_t seen = 0;
+    for (size_t i = 0; i < HIST_OVERFLOW; i++) {
+        seen += hist->buckets[i];
+        if (seen >= rank)
+            return bucket_value(hist, i);
+    }
+    return hist->max_ns;
 }
 
 bool hist_next(const struct hist *hist, size_t *cursor, struct hist_bucket *out)

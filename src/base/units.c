@@ -321,19 +321,15 @@ const char *units_print_size(int64_t bytes, char out[UNITS_TEXT_MAX])
 const char *units_print_percent(int64_t ppm, char out[UNITS_TEXT_MAX])
 {
     uint64_t size = magnitude(ppm);
-    uint64_t fraction = size % (uint64_t)UNITS_PERCENT_PPM;
-    int digits = 4;
-    while (digits > 0 && fraction % 10 == 0) {
-        fraction /= 10;
-        digits--;
-    }
-    const char *sign = ppm < 0 ? "-" : "";
     uint64_t whole = size / (uint64_t)UNITS_PERCENT_PPM;
-    if (digits == 0)
-        snprintf(out, UNITS_TEXT_MAX, "%s%" PRIu64 "%%", sign, whole);
-    else
-        snprintf(out, UNITS_TEXT_MAX, "%s%" PRIu64 ".%0*" PRIu64 "%%", sign, whole, digits,
-                 fraction);
+    /* Four digits after the point, without the zeros at their end and then without the point. */
+    char fraction[12];
+    snprintf(fraction, sizeof fraction, ".%04u", (unsigned)(size % (uint64_t)UNITS_PERCENT_PPM));
+    int kept = 5;
+    while (kept > 1 && fraction[kept - 1] == '0')
+        kept--;
+    kept = kept > 1 ? kept : 0;
+    snprintf(out, UNITS_TEXT_MAX, "%s%" PRIu64 "%.*s%%", ppm < 0 ? "-" : "", whole, kept, fraction);
     return out;
 }
 

@@ -1,6 +1,7 @@
 #include "unit.h"
 
 #include <string.h>
+#include <wchar.h>
 
 #include "base/err.h"
 
@@ -56,6 +57,17 @@ static void err__cleared_it_is_nobodys_failure(void **state)
     assert_memory_equal(&err, &empty, sizeof err);
 }
 
+static void err__text_that_cannot_be_printed_is_left_out(void **state)
+{
+    (void)state;
+    /* The one failure of vsnprintf: a wide character that the locale, here C, does not have. */
+    static const wchar_t euro[] = {0x20ac, 0};
+    struct hf_err err;
+    assert_int_equal(err_set(&err, HF_RC_IO, "58030", "costs %ls", euro), HF_RC_IO);
+    assert_string_equal(err.message, "");
+    assert_string_equal(err.sqlstate, "58030");
+}
+
 static void err__a_missing_err_still_returns_a_failure(void **state)
 {
     (void)state;
@@ -72,6 +84,7 @@ int main(void)
         cmocka_unit_test(err__detail_hint_and_context_keep_the_code),
         cmocka_unit_test(err__long_text_is_cut_and_terminated),
         cmocka_unit_test(err__cleared_it_is_nobodys_failure),
+        cmocka_unit_test(err__text_that_cannot_be_printed_is_left_out),
         cmocka_unit_test(err__a_missing_err_still_returns_a_failure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,6 +19,7 @@ struct config {
     char text[10];
     enum mode mode;
     struct secret secret;
+    int64_t share_ppm;
 };
 
 static const char *const names[] = {"one", "two", NULL};
@@ -27,6 +28,12 @@ static const char *const twice[] = {"one", "two", "one", NULL};
 #define DOC .since = "0.1", .sentence = "What it does in words."
 
 static const struct opt_row good[] = {
+    {.key = "share",
+     .type = OPT_PERCENT,
+     OPT_FIELD(struct config, share_ppm),
+     .default_text = "5%",
+     .max = 1000000,
+     DOC},
     {.key = "first",
      .type = OPT_DURATION,
      OPT_FIELD(struct config, first_ns),
@@ -72,6 +79,7 @@ enum {
     ROWS = sizeof good / sizeof good[0]
 };
 enum {
+    SHARE,
     FIRST,
     SECOND,
     NARROW,
@@ -111,7 +119,8 @@ static void expect(const char *message)
 static void opt_check__keys_are_snake_case_and_unique(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"", "_a", "a_", "a__b", "A", "a-b", "1a", "a.b", "aB", "a b"};
+    static const char *const bad[] = {"",   "_a",  "a_", "a__b", "A", "a-b",
+                                      "1a", "a.b", "aB", "a b",  "a{"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         spoil(FIRST)->key = bad[i];
         expect("the key is not snake_case");
@@ -206,6 +215,8 @@ static void opt_check__version_and_sentence_are_written_out(void **state)
         "Two\nlines of words.",
         "Not only ASCII \xc3\xbc.",
         "[Brackets first.",
+        "1st words count too.",
+        "A delete \x7f in words.",
     };
     for (size_t i = 0; i < sizeof sentences / sizeof sentences[0]; i++) {
         spoil(FIRST)->sentence = sentences[i];
