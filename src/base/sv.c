@@ -137,6 +137,9 @@ unsigned sv_distance(struct sv a, struct sv b, unsigned max)
 {
     if (a.size > SV_DISTANCE_SIZE_MAX || b.size > SV_DISTANCE_SIZE_MAX)
         return max + 1;
+    /* Words of different size are at least that far apart: most of a long list ends here. */
+    if ((a.size > b.size ? a.size - b.size : b.size - a.size) > max)
+        return max + 1;
     unsigned rows[3][SV_DISTANCE_SIZE_MAX + 1];
     for (unsigned j = 0; j <= b.size; j++)
         rows[0][j] = j;

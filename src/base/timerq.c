@@ -51,8 +51,7 @@ static struct timer *meld_siblings(struct timer *row)
         pairs = pairs->next;
         tree = meld(tree, pair);
     }
-    tree->prev = NULL;
-    tree->next = NULL;
+    tree->prev = NULL; /* its next is read only once it has a parent, which sets it */
     return tree;
 }
 

@@ -57,7 +57,7 @@ static void arena__requests_beyond_all_memory_are_refused(void **state)
     struct arena arena;
     arena_init(&arena, block, 64);
     assert_null(arena_alloc(&arena, SIZE_MAX, 8));
-    assert_null(arena_alloc_zeroed(&arena, SIZE_MAX / 2, 4, 4));
+    assert_null(arena_alloc_zeroed(&arena, SIZE_MAX / 4 + 2, 4, 4));
     assert_null(arena_svdup(&arena, sv_from("", SIZE_MAX)));
     assert_int_equal(arena_need(&arena), SIZE_MAX);
     assert_int_equal(arena.used, 0);

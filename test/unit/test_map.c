@@ -119,15 +119,22 @@ static void map__iteration_visits_every_pair_once_in_a_repeatable_order(void **s
     }
 }
 
-/* Random insertions and removals, with hashes so few that probing runs collide, wrap around and
- * close holes all the time, against a plain table of what must be there. */
+enum {
+    HASHES = 24,
+    INDEXES = 6
+};
+
+/* So few homes that probing runs collide, wrap around and close holes all the time; hashes of one
+ * home differ in their high bits only. */
+static uint64_t poor_hash(uint64_t n)
+{
+    return n % 8 | n / 8 << 40;
+}
+
+/* Random insertions and removals against a plain table of what must be there. */
 static void map__random_operations_agree_with_a_plain_table(void **state)
 {
     (void)state;
-    enum {
-        HASHES = 24,
-        INDEXES = 6
-    };
     struct rng rng;
     for (uint64_t seed = 0; seed < 40; seed++) {
         rng_init(&rng, seed);
@@ -140,19 +147,19 @@ static void map__random_operations_agree_with_a_plain_table(void **state)
             uint64_t h = rng_below(&rng, HASHES);
             uint32_t i = (uint32_t)rng_below(&rng, INDEXES);
             if (model[h][i]) {
-                assert_true(map_remove(&map, h, i));
+                assert_true(map_remove(&map, poor_hash(h), i));
                 model[h][i] = false;
                 count--;
             } else {
-                assert_false(map_remove(&map, h, i));
-                model[h][i] = map_insert(&map, h, i);
+                assert_false(map_remove(&map, poor_hash(h), i));
+                model[h][i] = map_insert(&map, poor_hash(h), i);
                 assert_int_equal(model[h][i], count < capacity);
                 count += model[h][i];
             }
             assert_int_equal(map.count, count);
             for (h = 0; h < HASHES; h++)
                 for (i = 0; i < INDEXES; i++)
-                    assert_int_equal(offers(&map, h, i), model[h][i]);
+                    assert_int_equal(offers(&map, poor_hash(h), i), model[h][i]);
         }
     }
 }

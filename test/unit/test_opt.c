@@ -281,6 +281,16 @@ static void opt__a_secret_is_never_quoted(void **state)
     assert_null(strstr(err.message, "qq"));
 }
 
+static void opt__nothing_of_a_replaced_text_stays_behind(void **state)
+{
+    (void)state;
+    struct config config;
+    opt_defaults(&table, &config);
+    assert_int_equal(set(&config, "name", "sevenby", NULL), HF_OK);
+    assert_int_equal(set(&config, "name", "x", NULL), HF_OK);
+    assert_memory_equal(config.name, "x\0\0\0\0\0\0", sizeof config.name);
+}
+
 static void opt__without_a_config_the_text_is_only_judged(void **state)
 {
     (void)state;
@@ -432,6 +442,7 @@ int main(void)
         cmocka_unit_test(opt__refused_values_change_nothing_and_say_why),
         cmocka_unit_test(opt__a_long_list_of_options_is_cut),
         cmocka_unit_test(opt__a_secret_is_never_quoted),
+        cmocka_unit_test(opt__nothing_of_a_replaced_text_stays_behind),
         cmocka_unit_test(opt__without_a_config_the_text_is_only_judged),
         cmocka_unit_test(opt__find_knows_whole_keys_only),
         cmocka_unit_test(opt__print_refuses_what_does_not_fit),

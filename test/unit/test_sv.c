@@ -197,7 +197,9 @@ static void sv__distance_counts_single_mistakes(void **state)
         {"abc", "", 9, 3},
         {"", "", 9, 0},
         {"abcdef", "uvwxyz", 2, 3}, /* beyond the bound: max + 1 */
-        {"ca", "abc", 9, 3},        /* nothing is edited twice: not 2 */
+        {"abc", "abcdef", 2, 3},
+        {"abc", "abcdef", 3, 3},
+        {"ca", "abc", 9, 3}, /* nothing is edited twice: not 2 */
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct sv a = sv_from_cstr(cases[i].a), b = sv_from_cstr(cases[i].b);
