@@ -27,8 +27,8 @@ static enum hf_rc parse_bool(struct sv text, int64_t *out, struct hf_err *err)
 
 static const char *print_bool(int64_t value, char out[UNITS_TEXT_MAX])
 {
-    (void)out;
-    return units_print_bool(value != 0);
+    snprintf(out, UNITS_TEXT_MAX, "%s", units_print_bool(value != 0));
+    return out;
 }
 
 static const struct quantity quantities[] = {
