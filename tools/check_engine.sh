@@ -39,8 +39,9 @@ engine_since() {
     printf '%d.%02d' $((us / 1000000)) $((us % 1000000 / 10000))
 }
 
-# one NAME COMMAND...: makes one test of a command. Its output is shown only when it fails. Returns
-# the command's status, so that what builds upon it can be left out.
+# one NAME COMMAND...: makes one test of a command. Its output is shown only when it fails; with
+# tell=PATTERN before it, the last line that matches is shown also when it does not. Returns the
+# command's status, so that what builds upon it can be left out.
 one() {
     local name=$1 log status=0 start=${EPOCHREALTIME/[.,]/}
     shift
@@ -48,6 +49,7 @@ one() {
     "$@" >"$log" 2>&1 </dev/null || status=$?
     if [ "$status" = 0 ]; then
         printf 'ok %s %s\n' "$(engine_since "$start")" "$name"
+        [ -z "${tell:-}" ] || grep -E "$tell" "$log" | tail -n 1 | sed 's/^/    /'
     else
         printf 'not ok %s %s\n' "$(engine_since "$start")" "$name"
         tail -n 60 "$log" | sed 's/^/    /'
@@ -55,6 +57,25 @@ one() {
     fi
     rm -f "$log"
     return "$status"
+}
+
+# pairwise FUNCTION ARGUMENT...: the function for each argument, two at a time.
+pairwise() {
+    local function=$1 other
+    shift
+    while [ $# -gt 0 ]; do
+        if [ $# -gt 1 ]; then
+            other=$(mktemp "$engine_logs/pair.XXXXXX")
+            ("$function" "$2") >"$other" 2>&1 </dev/null &
+            "$function" "$1"
+            wait $!
+            cat "$other"
+            shift
+        else
+            "$function" "$1"
+        fi
+        shift
+    done
 }
 
 # engine_count: reads a check's lines, counts them and prints them in columns.

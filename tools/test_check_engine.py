@@ -81,6 +81,21 @@ def test_rows_beside_each_other_run_at_the_same_time():
     assert "2 passed, 0 failed" in lines
 
 
+def test_pairs_run_at_the_same_time_and_each_is_counted():
+    meet = "d=$(mktemp -d)\nmeet() { : >$d/$1; for i in $(seq 100); do " \
+           "[ $1 = c ] || [ -e $d/a -a -e $d/b ] && { echo \"ok 0.01 $1\"; return; }; " \
+           "sleep 0.05; done; return 1; }\nall() { pairwise meet a b c; }\n"
+    lines, _ = run_rows(meet, ["full | alone | all | A"])
+    assert "3 passed, 0 failed" in lines
+
+
+def test_a_command_that_tells_shows_its_last_line():
+    lines, _ = run_rows("tells() { tell='^n=' one name printf 'x\\nn=1\\nn=2\\ny\\n'; }\n",
+                        ["full | alone | tells | A"])
+    assert any(line.strip() == "n=2" for line in lines)
+    assert not any("n=1" in line or line.strip() in "xy" and line.strip() for line in lines)
+
+
 def results(kind, path):
     command = [sys.executable, TOOLS / "check_results.py", kind, "label", path]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
