@@ -79,6 +79,9 @@ struct adapt_config {
 struct adapt_config adapt_config_default(void);
 enum hf_rc adapt_config_check(const struct adapt_config *config, struct hf_err *err) HF_MUST_USE;
 
+/* The limit, put between the bounds. */
+uint32_t adapt_clamp(const struct adapt_config *config, uint64_t limit);
+
 /*
  * The samples of a window in one word, lowest bits first:
  *
@@ -173,6 +176,7 @@ struct adapt {
     uint32_t dip_interval; /* the age at which a dip is due without other cause */
     uint64_t unloaded;     /* mean logarithm of the duration while not crowded */
     uint64_t recent;       /* of the last window */
+    uint32_t crowd;        /* the estimate behind the last verdict */
     uint64_t windows;      /* closed so far */
 };
 
@@ -181,9 +185,6 @@ void adapt_init(struct adapt *adapt, const struct adapt_config *config, uint32_t
 
 /* Takes the samples of a window that is over; returns the limit for the next one. */
 uint32_t adapt_close(struct adapt *adapt, const struct adapt_config *config, uint64_t word);
-
-/* The estimate behind the last verdict: operations that stood in a line inside the server. */
-uint32_t adapt_crowd(const struct adapt *adapt);
 
 /* The duration that a logarithm stands for. */
 int64_t adapt_exp2_ns(uint64_t log2);

@@ -261,8 +261,7 @@ void bulkhead_queue_expire(struct bulkhead_queue *queue, int64_t now_ns);
 struct bulkhead_waiter *bulkhead_queue_pop_expired(struct bulkhead_queue *queue);
 
 /* Takes a waiter out wherever it is. False if it had been granted. */
-bool bulkhead_queue_withdraw(struct bulkhead_queue *queue, struct bulkhead_waiter *waiter,
-                             int64_t now_ns);
+bool bulkhead_queue_withdraw(struct bulkhead_queue *queue, struct bulkhead_waiter *waiter);
 
 /* The average wait of the n-th in line, and whether a wait of `left_ns` is hopeless. */
 int64_t bulkhead_expected_ns(uint32_t nth, uint32_t limit, int64_t mean_ns);

@@ -78,8 +78,9 @@ struct bulkhead {
     _Atomic uint32_t limit_max;
     _Atomic uint32_t samples_min;
     _Atomic int64_t window_ns;
-    _Atomic uint64_t order; /* BULKHEAD_ORDER | a limit set by hand; 0 for none */
-    struct adapt adapt;     /* of whoever claimed `samples` */
+    _Atomic uint64_t order;      /* BULKHEAD_ORDER | a limit set by hand; 0 for none */
+    struct adapt adapt;          /* of whoever claimed `samples` */
+    _Atomic uint64_t adapt_seen; /* what bulkhead_view() shows of it: see bulkhead_adapt() */
     /* Under the lock. */
     alignas(BULKHEAD_ALIGN) struct bulkhead_queue queue;
     struct bulkhead_config config;
