@@ -12,4 +12,10 @@ static inline unsigned bits_log2(uint64_t v)
     return 63U - (unsigned)__builtin_clzll(v);
 }
 
+/* Index of the lowest set bit. v must not be 0. */
+static inline unsigned bits_lowest(uint64_t v)
+{
+    return (unsigned)__builtin_ctzll(v);
+}
+
 #endif

@@ -172,32 +172,33 @@ bool route_choose(const struct snapshot *view, const struct route_request *reque
 bool route_allows(const struct snapshot *view, const struct route_request *request,
                   uint32_t endpoint);
 
-/* Why an endpoint is not among the candidates: the first rule that left it out, hard before soft.
- */
+/* Why an endpoint is not among the candidates: the first rule that left it out, in this order. */
 enum route_out {
-    ROUTE_OUT_NOT,  /* it is a candidate */
-    ROUTE_OUT_ROLE, /* not the primary where one is needed; the primary where it is not to read */
+    ROUTE_OUT_NOT, /* it is a candidate */
+
     ROUTE_OUT_UNKNOWN, /* its role is not known */
     ROUTE_OUT_RIVAL,   /* claims to be the primary, and is not the one that counts */
-    ROUTE_OUT_DOWN,
-    ROUTE_OUT_DRAINED,
-    ROUTE_OUT_CLOSED, /* accepts no reads, or no writes */
-    ROUTE_OUT_EXCLUDED,
-    ROUTE_OUT_TIMELINE,  /* its positions belong to another timeline */
-    ROUTE_OUT_UNSAMPLED, /* its last sample is too old to tell */
+    ROUTE_OUT_ROLE,    /* a replica where the primary is needed, or the primary that may not read */
+    ROUTE_OUT_DOWN,    /* its health */
+    ROUTE_OUT_DRAINED, /* by hand */
+    ROUTE_OUT_CLOSED,  /* accepts no reads, or no writes */
+    ROUTE_OUT_TIMELINE,  /* its positions are on another timeline; `number`: which */
+    ROUTE_OUT_UNSAMPLED, /* its last sample is too old to tell; `number`: its age in ns */
     ROUTE_OUT_LAG,       /* `number`: its staleness in ns, HF_NEVER if not known */
-    ROUTE_OUT_PROMISE,   /* `number`: bytes of WAL it still has to replay, HF_NEVER if not known */
-    ROUTE_OUT_SPARED,    /* the primary, while replicas can serve */
-    ROUTE_OUT_SUSPECT,   /* while healthier ones can serve */
-    ROUTE_OUT_AVOIDED,   /* failed this call already, while others can serve */
-    ROUTE_OUT_TIER,      /* `number`: the tier that serves */
-    ROUTE_OUT_ZONE,      /* another one is in the caller's zone */
+    ROUTE_OUT_PROMISE,   /* `number`: bytes of WAL still to be replayed, HF_NEVER if not known */
+    ROUTE_OUT_EXCLUDED,  /* it refused in this round */
+
+    ROUTE_OUT_AVOIDED, /* failed this call already, while others can serve */
+    ROUTE_OUT_SUSPECT, /* while healthier ones can serve */
+    ROUTE_OUT_KIND,    /* the primary while replicas can serve, or the other way round */
+    ROUTE_OUT_TIER,    /* `number`: its own tier, a lower one serves */
+    ROUTE_OUT_ZONE,    /* others are in the caller's zone */
     ROUTE_OUTS
 };
 
 struct route_left_out {
     enum route_out why;
-    int64_t number;
+    int64_t number; /* as said above, else 0 */
 };
 
 /* For `explain`: why each endpoint of the view is or is not a candidate of route_choose() for the

@@ -9,6 +9,11 @@
  *     driver:   fill endpoints, snapshot_sample() ... -> snapshot_check() -> snapshot_seal() ->
  * publish readers:  route_choose(view, ...), guard_feed(.view = view), explain, dashboard
  *
+ * Warm-up. A server that comes back has cold caches and, with least-outstanding balance, an empty
+ * queue that would draw every call at once. So its weight grows from a tenth to its full value over
+ * `warm_up_ns`, counted from `returned_at_ns`. It is computed here, once for each snapshot, and
+ * costs the path of a query nothing.
+ *
  * What it is not: it holds no breaker, no bulkhead and no load. These change with every call and
  * are asked for when a call is placed; a snapshot changes when somebody learned something about a
  * server.
@@ -26,13 +31,13 @@
  *
  * Invariants (snapshot_check tells who broke which)
  *  1. Names are unique, not empty and terminated; weights are 1 .. SNAPSHOT_WEIGHT_MAX, zones below
- *     SNAPSHOT_ZONES_MAX.
+ *     SNAPSHOT_ZONES_MAX, enumerators are among their kind, durations and times are not negative.
  *  2. No endpoint was sampled, and nothing was asked for, after the snapshot was made.
  *  3. Samples of the primary grow in time, and their positions never fall.
- *  4. After sealing, the masks hold what they say, and `writer` is one endpoint or none: between
- * two primaries the higher timeline wins, then the higher generation; between two that nothing
- *     tells apart there is no writer, for a refused write can be tried again and a write on the
- *     wrong side of a split cannot be taken back.
+ *  4. After sealing, `primary` is one endpoint or none. A claim to be the primary that is not on
+ *     `timeline` does not count; of the others the higher generation wins, and of equal ones those
+ *     that are not down. Between two that even this does not tell apart there is none: a refused
+ *     write can be tried again, and a write on the wrong side of a split cannot be taken back.
  *
  * One owner until it is published; then any number of readers, no locking.
  */
@@ -47,11 +52,14 @@
 
 #define SNAPSHOT_ENDPOINTS_MAX 32
 #define SNAPSHOT_NAME_BYTES    64 /* with the NUL */
-#define SNAPSHOT_SAMPLES_MAX   16
+#define SNAPSHOT_SAMPLES_MAX   24
 #define SNAPSHOT_ZONES_MAX     32
 #define SNAPSHOT_WEIGHT_MAX    1000
+#define SNAPSHOT_SHARE         1024 /* the share of weight 1, warmed up */
 #define SNAPSHOT_NO_ENDPOINT   UINT32_MAX
-#define SNAPSHOT_INTERVAL_NS   HF_MS(100) /* taken for `interval_ns` where that is 0 */
+#define SNAPSHOT_INTERVAL_NS   HF_MS(100)    /* taken for `interval_ns` where that is 0 */
+#define SNAPSHOT_WARM_UP_MAX   HF_SEC(86400) /* for `warm_up_ns` */
+#define SNAPSHOT_REACH_NS      HF_SEC(600)   /* samples of the primary reach back that far */
 
 /* An endpoint whose role is not known serves nobody. */
 enum endpoint_role {
@@ -86,7 +94,7 @@ struct snapshot_endpoint {
     uint64_t replayed_lsn;    /* a primary: its own position. 0: not known */
     int64_t sampled_at_ns;    /* when the answer that all this comes from was ASKED for */
     int64_t returned_at_ns;   /* when it last came back from down or drained; 0: long ago */
-    uint64_t role_generation; /* grows with every proof that the role was taken anew */
+    uint64_t role_generation; /* in the order in which roles were taken, over the whole cluster */
 };
 
 /* The primary's position `lsn` was asked for at `asked_at_ns`. */
@@ -95,19 +103,20 @@ struct snapshot_sample {
     uint64_t lsn;
 };
 
-/* Made by snapshot_seal(): replicas of one tier that are up and take reads, and what all of them
- * have in common, so that choosing among them needs no look at each. */
+/* Made by snapshot_seal(). `ready` are its replicas that are up and take reads; what all of these
+ * have in common stands beside it, so that choosing among them needs no look at each. */
 struct snapshot_tier {
-    uint32_t mask;
-    uint8_t tier;
-    uint8_t first, count;   /* their places in `pick` */
+    uint32_t all; /* everybody of this tier, whatever the role */
+    uint32_t ready;
+    uint32_t first, count;  /* the places of the ready ones in `pick` */
+    uint64_t position_min;  /* the one that replayed least */
     int64_t as_of_ns_min;   /* the stalest of them */
     int64_t sampled_ns_min; /* the one that was sampled longest ago */
-    uint64_t replayed_min;  /* the one that replayed least */
 };
 
-/* One place of the alias tables (Walker 1977): a random place is this endpoint's for fractions
- * below `below`, and `other`'s from there on. */
+/* One place of a tier's alias table (Walker 1977): the table's places are equally likely, and a
+ * place is its own endpoint's for fractions (in 2^-32) below `below`, and that of place `other` of
+ * the same tier from there on. So a draw by weight costs one look, however many there are. */
 struct snapshot_pick {
     uint32_t below;
     uint8_t endpoint, other;
@@ -126,24 +135,25 @@ struct snapshot {
     uint32_t count;
     struct snapshot_endpoint endpoints[SNAPSHOT_ENDPOINTS_MAX];
 
-    /* Made by snapshot_seal(). A bit for each endpoint. */
+    /* Made by snapshot_seal(). A mask has a bit for each endpoint. */
     bool is_sealed;
-    bool has_rivals;  /* more than one claims to be the primary */
-    uint32_t primary; /* the one that counts, in whatever health; SNAPSHOT_NO_ENDPOINT: none */
-    uint32_t writer;  /* the primary, if it may take a write now */
-    uint32_t reading_primary; /* a bit or 0: the primary, if it may take a read now */
-    uint32_t replicas;        /* replicas that may take a read now: up or suspect */
+    bool has_rivals;          /* two claim to be the primary and nothing tells them apart */
+    uint32_t primary;         /* the one that counts, in any health; SNAPSHOT_NO_ENDPOINT: none */
+    uint32_t writer;          /* the primary, if it takes writes now; or SNAPSHOT_NO_ENDPOINT */
+    uint32_t reading_primary; /* mask of one or none: the primary, if it takes reads now */
+    uint32_t replicas;        /* replicas that take reads now: up or suspect */
     uint32_t up;              /* endpoints in full health */
     uint32_t comparable;      /* endpoints whose positions are on `timeline` */
     uint32_t tier_count;
-    struct snapshot_tier
-        tiers[SNAPSHOT_ENDPOINTS_MAX]; /* of replicas that are up; first used first */
+    struct snapshot_tier tiers[SNAPSHOT_ENDPOINTS_MAX]; /* in the order of their use */
     struct snapshot_pick pick[SNAPSHOT_ENDPOINTS_MAX];
     uint32_t in_zone[SNAPSHOT_ZONES_MAX];
-    uint32_t
-        in_tier[SNAPSHOT_ENDPOINTS_MAX]; /* everybody of the n-th lowest tier in use; 0 ends it */
-    uint32_t share[SNAPSHOT_ENDPOINTS_MAX];   /* weight after warm-up, in 1/1024 */
-    int64_t as_of_ns[SNAPSHOT_ENDPOINTS_MAX]; /* all that was committed by then is visible there */
+
+    /* What each shows. The primary shows everything at any time: the largest values. */
+    uint64_t position[SNAPSHOT_ENDPOINTS_MAX];  /* replayed; 0 if not known or not comparable */
+    int64_t as_of_ns[SNAPSHOT_ENDPOINTS_MAX];   /* all committed by then; INT64_MIN: not known */
+    int64_t sampled_ns[SNAPSHOT_ENDPOINTS_MAX]; /* when that was asked for */
+    uint32_t share[SNAPSHOT_ENDPOINTS_MAX];     /* weight after warm-up, in 1/SNAPSHOT_SHARE */
 };
 
 /* Empty: no endpoints, no samples. */
@@ -153,19 +163,20 @@ void snapshot_init(struct snapshot *snapshot);
  * is cut. The driver fills in the rest. */
 struct snapshot_endpoint *snapshot_add(struct snapshot *snapshot, const char *name);
 
-/* Notes that the primary answered `lsn` to a question asked at `asked_at_ns`. Call it for each
- * answer, in the order of asking; an answer that contradicts the order is ignored. The samples are
- * carried over from one snapshot to the next. */
+/* Notes that the primary answered `lsn` to a question asked at `asked_at_ns`: the endpoint that
+ * this snapshot holds for the primary, nobody else. Call it for each answer, in the order of
+ * asking; an answer that contradicts the order of the others is ignored. Samples are carried over
+ * from one snapshot to the next. */
 void snapshot_sample(struct snapshot *snapshot, int64_t asked_at_ns, uint64_t lsn);
 
-/* A new primary on a new timeline: positions start afresh. */
-void snapshot_new_timeline(struct snapshot *snapshot, uint32_t timeline);
+/* Another primary, on this timeline: what the last one was asked for counts no longer. */
+void snapshot_new_primary(struct snapshot *snapshot, uint32_t timeline);
 
 /* Invariants 1 to 3; the failure names the endpoint. */
 HF_MUST_USE enum hf_rc snapshot_check(const struct snapshot *snapshot, struct hf_err *err);
 
-/* Computes all that lies below "Made by". Call it last; again after any change. The snapshot must
- * pass snapshot_check(). */
+/* Computes all that stands below "Made by". Call it last, and again after any change. The snapshot
+ * must pass snapshot_check(). */
 void snapshot_seal(struct snapshot *snapshot);
 
 /* A position that contains every write acknowledged before `t_ns`: the first one asked for after
