@@ -38,9 +38,7 @@ enum hf_rc bulkhead_config_check(const struct bulkhead_config *config, struct hf
     if (config->exec_ns_max <= 0)
         return err_set(err, HF_RC_INVALID, "22023",
                        "the execution limit of a bulkhead must be above zero, or never");
-    if (config->is_adaptive && adapt_config_check(&config->adapt, err) != HF_OK)
-        return err->rc;
-    return HF_OK;
+    return config->is_adaptive ? adapt_config_check(&config->adapt, err) : HF_OK;
 }
 
 /* ---- the word ---- */

@@ -198,6 +198,7 @@ static inline bool bulkhead_release(struct bulkhead *b, struct bulkhead_permit *
     uint64_t word = atomic_load_explicit(&b->word, memory_order_relaxed);
     uint64_t next;
     do {
+        hf_assert(bulkhead_word_in_use(word) > 0);
         if (!bulkhead_step_release(word, &next))
             return false;
     } while (!atomic_compare_exchange_weak_explicit(&b->word, &word, next, memory_order_release,
