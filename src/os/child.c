@@ -95,7 +95,7 @@ static void reset_signals(void)
         signal(number, SIG_DFL); /* fails for SIGKILL and SIGSTOP, which cannot be changed anyway */
     sigset_t none;
     sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
+    pthread_sigmask(SIG_SETMASK, &none, NULL);
 }
 
 /* True if stdin, stdout and stderr are what the spec asks for. */
@@ -321,50 +321,45 @@ static bool tail_read(struct tail *tail, int fd)
 
 /* Reads until the child has ended and what it wrote is read, or the time is over. The end of the
  * stream alone is no sign: a grandchild may hold the pipe open, or the child may close it early. */
-static enum child_wait read_to_its_end(struct child *child, int64_t deadline_ns, int interrupt_fd,
-                                       struct tail *tail, int fd)
+static enum child_wait read_to_its_end(struct child_run *run, int fd)
 {
+    struct tail tail = {.out = run->out, .size = run->size};
     bool is_open = true;
     for (;;) {
         struct pollfd files[3] = {
-            {.fd = child->watch, .events = POLLIN},
-            {.fd = interrupt_fd, .events = POLLIN},
+            {.fd = run->child.watch, .events = POLLIN},
+            {.fd = run->interrupt_fd, .events = POLLIN},
             {.fd = is_open ? fd : -1, .events = POLLIN},
         };
-        poll(files, 3, poll_timeout(deadline_ns));
+        poll(files, 3, poll_timeout(run->deadline_ns));
         if (files[2].revents != 0)
-            is_open = tail_read(tail, fd);
+            is_open = tail_read(&tail, fd);
         else if (files[0].revents != 0)
-            return child_wait(child, HF_NEVER, -1);
+            return child_wait(&run->child, HF_NEVER, -1);
         if (files[1].revents != 0)
             return CHILD_WAIT_INTERRUPTED;
-        if (deadline_ns != HF_NEVER && clock_now() >= deadline_ns)
+        if (run->deadline_ns != HF_NEVER && clock_now() >= run->deadline_ns)
             return CHILD_WAIT_DEADLINE;
     }
 }
 
-enum hf_rc child_run(struct child *child, const struct child_spec *spec, int64_t deadline_ns,
-                     int interrupt_fd, char *out, size_t size, enum child_wait *waited,
-                     struct hf_err *err)
+enum hf_rc child_run(struct child_run *run, struct hf_err *err)
 {
-    hf_assert(size >= 2);
-    *child = (struct child){.watch = -1};
-    out[0] = '\0';
+    hf_assert(run->size >= 2);
+    run->child = (struct child){.watch = -1};
+    run->waited = CHILD_WAIT_ENDED;
+    run->out[0] = '\0';
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0)
-        return sys_fail(err, errno, "could not run \"%s\"", spec->argv[0]);
+        return sys_fail(err, errno, "could not run \"%s\"", run->spec.argv[0]);
 
-    struct child_spec with_pipe = *spec;
+    struct child_spec with_pipe = run->spec;
     with_pipe.output = ends[1];
-    enum hf_rc rc = child_start(child, &with_pipe, err);
+    enum hf_rc rc = child_start(&run->child, &with_pipe, err);
     close(ends[1]);
     if (rc == HF_OK) {
-        struct tail tail = {.out = out, .size = size};
-        enum child_wait how = read_to_its_end(child, deadline_ns, interrupt_fd, &tail, ends[0]);
-        if (how != CHILD_WAIT_ENDED)
-            child_stop(child, NULL, 0);
-        if (waited != NULL)
-            *waited = how;
+        run->waited = read_to_its_end(run, ends[0]);
+        child_stop(&run->child, NULL, 0);
     }
     close(ends[0]);
     return rc;

@@ -114,12 +114,18 @@ bool child_succeeded(const struct child *child);
 #define CHILD_TEXT_SIZE 64
 char *child_describe(const struct child *child, char out[CHILD_TEXT_SIZE]);
 
-/* Runs a program to its end and keeps the last `size - 1` bytes of what it wrote to stdout and
- * stderr; spec->output is not looked at. It is killed, group and all, at the deadline or when
- * `interrupt_fd` can be read. Fails only if it could not be started; how it ended is in `child`,
- * and `*waited` (may be NULL) tells why it was killed. */
-enum hf_rc HF_MUST_USE child_run(struct child *child, const struct child_spec *spec,
-                                 int64_t deadline_ns, int interrupt_fd, char *out, size_t size,
-                                 enum child_wait *waited, struct hf_err *err);
+/* A program run to its end, and what came of it. */
+struct child_run {
+    struct child_spec spec; /* its `output` is not looked at */
+    int64_t deadline_ns;    /* of clock_now(); HF_NEVER: none */
+    int interrupt_fd;       /* -1: none */
+    char *out;              /* gets the last size - 1 bytes that it wrote to stdout and stderr */
+    size_t size;            /* at least 2 */
+    struct child child;     /* result: how it ended */
+    enum child_wait waited; /* result: unless CHILD_WAIT_ENDED, why it was killed, group and all */
+};
+
+/* Fails only if the program could not be started. */
+enum hf_rc HF_MUST_USE child_run(struct child_run *run, struct hf_err *err);
 
 #endif

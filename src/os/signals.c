@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/bug.h"
+#include "os/sys.h"
 
 static bool is_ignored(int number)
 {
@@ -30,9 +31,8 @@ enum hf_rc signals_open(struct signals *signals, const int *numbers, size_t coun
     /* Closed on exec and never waiting in signals_take(). */
     int fd = signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK);
     if (fd < 0)
-        return err_set(err, HF_RC_IO, NULL, "could not open a file for signals: %s",
-                       strerror(errno));
-    int rc = sigprocmask(SIG_BLOCK, &wanted, &signals->before);
+        return sys_fail(err, errno, "could not open a file for signals");
+    int rc = pthread_sigmask(SIG_BLOCK, &wanted, &signals->before);
     hf_assert(rc == 0);
     signal(SIGPIPE, SIG_IGN);
     signals->fd = fd;
@@ -52,7 +52,7 @@ void signals_close(struct signals *signals)
         continue;
     close(signals->fd);
     signals->fd = -1;
-    sigprocmask(SIG_SETMASK, &signals->before, NULL);
+    pthread_sigmask(SIG_SETMASK, &signals->before, NULL);
 }
 
 char *signals_name(int number, char out[SIGNALS_NAME_SIZE])

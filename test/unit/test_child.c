@@ -61,17 +61,33 @@ static int count_open_files(void)
 
 #define SHELL(text) ((const char *const[]){"/bin/sh", "-c", (text), NULL})
 
+/* A run of at most 20 s, with what it wrote in a static buffer. */
+static struct child_run run_of(struct child_spec spec)
+{
+    static char out[4096];
+    return (struct child_run){
+        .spec = spec,
+        .deadline_ns = clock_now() + HF_SEC(20),
+        .interrupt_fd = -1,
+        .out = out,
+        .size = sizeof out,
+    };
+}
+
+static void run_it(struct child_run *run)
+{
+    struct hf_err err;
+    if (child_run(run, &err) != HF_OK)
+        fail_msg("%s", err.message);
+}
+
 /* Runs a line of shell and returns what it wrote. */
 static const char *shell(struct child *child, const char *line)
 {
-    static char out[4096];
-    struct hf_err err;
-    const struct child_spec spec = {.argv = SHELL(line)};
-    enum hf_rc rc =
-        child_run(child, &spec, clock_now() + HF_SEC(20), -1, out, sizeof out, NULL, &err);
-    if (rc != HF_OK)
-        fail_msg("%s", err.message);
-    return out;
+    struct child_run run = run_of((struct child_spec){.argv = SHELL(line)});
+    run_it(&run);
+    *child = run.child;
+    return run.out;
 }
 
 static void child__runs_to_its_end_with_output_and_status(void **state)
@@ -93,28 +109,22 @@ static void child__runs_to_its_end_with_output_and_status(void **state)
 static void child__arguments_reach_it_untouched_by_a_shell(void **state)
 {
     (void)state;
-    struct child child;
-    struct hf_err err;
-    char out[100];
     const char *const argv[] = {"printf", "%s", "a b'$HOME;\n*", NULL};
-    const struct child_spec spec = {.argv = argv};
-    assert_int_equal(
-        child_run(&child, &spec, clock_now() + HF_SEC(20), -1, out, sizeof out, NULL, &err), HF_OK);
-    assert_string_equal(out, "a b'$HOME;\n*");
+    struct child_run run = run_of((struct child_spec){.argv = argv});
+    run_it(&run);
+    assert_string_equal(run.out, "a b'$HOME;\n*");
 }
 
 static void child__long_output_is_kept_by_its_end(void **state)
 {
     (void)state;
-    struct child child;
-    struct hf_err err;
-    char out[64];
-    const struct child_spec spec = {
-        .argv = SHELL("i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i+1)); done")};
-    assert_int_equal(
-        child_run(&child, &spec, clock_now() + HF_SEC(20), -1, out, sizeof out, NULL, &err), HF_OK);
-    assert_true(child_succeeded(&child));
-    assert_string_equal(out + strlen(out) - strlen("line 1999\n"), "line 1999\n");
+    struct child_run run = run_of((struct child_spec){
+        .argv = SHELL("i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i+1)); done")});
+    run.size = 64;
+    run_it(&run);
+    assert_true(child_succeeded(&run.child));
+    const char *last = "line 1999\n";
+    assert_string_equal(run.out + strlen(run.out) - strlen(last), last);
 }
 
 static void child__inherits_nothing_but_what_it_was_given(void **state)
@@ -148,13 +158,9 @@ static void child__has_a_process_group_of_its_own(void **state)
 static void child__starts_where_it_is_told(void **state)
 {
     (void)state;
-    struct child child;
-    struct hf_err err;
-    char out[100];
-    const struct child_spec spec = {.argv = SHELL("pwd"), .directory = "/usr"};
-    assert_int_equal(
-        child_run(&child, &spec, clock_now() + HF_SEC(20), -1, out, sizeof out, NULL, &err), HF_OK);
-    assert_string_equal(out, "/usr\n");
+    struct child_run run = run_of((struct child_spec){.argv = SHELL("pwd"), .directory = "/usr"});
+    run_it(&run);
+    assert_string_equal(run.out, "/usr\n");
 }
 
 static void child__what_cannot_start_is_the_callers_failure(void **state)
@@ -206,13 +212,11 @@ static void child__each_system_call_may_fail(void **state)
     for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
         struct child child;
         struct hf_err err;
-        char out[10];
+        struct child_run run = run_of(spec);
         failing = calls[i];
         assert_int_not_equal(child_start(&child, &spec, &err), HF_OK);
         assert_non_null(strstr(err.message, "\"/bin/sh\": "));
-        assert_int_not_equal(
-            child_run(&child, &spec, clock_now() + HF_SEC(20), -1, out, sizeof out, NULL, &err),
-            HF_OK);
+        assert_int_not_equal(child_run(&run, &err), HF_OK);
         failing = "";
         assert_int_equal(child_stop(&child, NULL, 0), 0);
         assert_int_equal(count_open_files(), before);
@@ -283,29 +287,34 @@ static void child__stopping_goes_step_by_step_as_far_as_needed(void **state)
 static void child__a_run_ends_at_its_deadline_with_everything_it_started(void **state)
 {
     (void)state;
-    struct child child;
-    struct hf_err err;
-    char out[100];
-    enum child_wait waited;
-    const struct child_spec spec = {.argv = SHELL("echo begun; sleep 100 & wait")};
+    struct child_run run =
+        run_of((struct child_spec){.argv = SHELL("echo begun; sleep 100 & wait")});
     int64_t begun = clock_now();
-    assert_int_equal(
-        child_run(&child, &spec, begun + HF_MS(200), -1, out, sizeof out, &waited, &err), HF_OK);
-    assert_int_equal(waited, CHILD_WAIT_DEADLINE);
+    run.deadline_ns = begun + HF_MS(200);
+    run_it(&run);
+    assert_int_equal(run.waited, CHILD_WAIT_DEADLINE);
     assert_true(clock_now() < begun + HF_SEC(20));
-    assert_string_equal(out, "begun\n");
+    assert_string_equal(run.out, "begun\n");
     /* Nobody is left in its group, once the orphan has been reaped by its new parent. */
     int64_t deadline = clock_now() + HF_SEC(20);
-    while (kill(-child.pid, 0) == 0 && clock_now() < deadline)
+    while (kill(-run.child.pid, 0) == 0 && clock_now() < deadline)
         clock_sleep_until(clock_now() + HF_MS(5));
-    assert_int_equal(kill(-child.pid, 0), -1);
+    assert_int_equal(kill(-run.child.pid, 0), -1);
+}
 
+static void child__a_run_can_be_interrupted(void **state)
+{
+    (void)state;
+    struct child_run run = run_of((struct child_spec){.argv = SHELL("sleep 100")});
     int ends[2];
     assert_int_equal(pipe(ends), 0);
     assert_int_equal(write(ends[1], "x", 1), 1);
-    assert_int_equal(child_run(&child, &spec, HF_NEVER, ends[0], out, sizeof out, &waited, &err),
-                     HF_OK);
-    assert_int_equal(waited, CHILD_WAIT_INTERRUPTED);
+    run.deadline_ns = HF_NEVER;
+    run.interrupt_fd = ends[0];
+    run_it(&run);
+    assert_int_equal(run.waited, CHILD_WAIT_INTERRUPTED);
+    char text[CHILD_TEXT_SIZE];
+    assert_string_equal(child_describe(&run.child, text), "killed by SIGKILL");
     close(ends[0]);
     close(ends[1]);
 }
@@ -353,20 +362,18 @@ static void child__dies_with_its_parent(void **state)
 static void child__root_can_start_it_as_somebody_else(void **state)
 {
     (void)state;
-    struct child child;
     struct child_user user;
     struct hf_err err;
-    char out[200];
     if (getuid() != 0)
         skip();
     assert_int_equal(child_user_find(&user, "nobody", &err), HF_OK);
     assert_string_equal(user.name, "nobody");
-    const struct child_spec spec = {.argv = SHELL("id -un; id -u -r; id -G"), .user = &user};
-    assert_int_equal(
-        child_run(&child, &spec, clock_now() + HF_SEC(20), -1, out, sizeof out, NULL, &err), HF_OK);
+    struct child_run run =
+        run_of((struct child_spec){.argv = SHELL("id -un; id -u -r; id -G"), .user = &user});
+    run_it(&run);
     char expected[100];
     snprintf(expected, sizeof expected, "nobody\n%u\n%u\n", user.uid, user.gid);
-    assert_string_equal(out, expected);
+    assert_string_equal(run.out, expected);
     assert_int_equal(getuid(), 0);
 
     /* In a process of its own: there is no way back. */
@@ -397,6 +404,7 @@ int main(void)
         cmocka_unit_test(child__waiting_ends_by_deadline_or_interrupt_and_can_go_on),
         cmocka_unit_test(child__stopping_goes_step_by_step_as_far_as_needed),
         cmocka_unit_test(child__a_run_ends_at_its_deadline_with_everything_it_started),
+        cmocka_unit_test(child__a_run_can_be_interrupted),
         cmocka_unit_test(child__a_run_does_not_wait_for_a_grandchild_that_holds_the_pipe),
         cmocka_unit_test(child__dies_with_its_parent),
         cmocka_unit_test(child__root_can_start_it_as_somebody_else),

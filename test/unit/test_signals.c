@@ -91,7 +91,7 @@ static void signals__opening_fails_without_side_effects(void **state)
     setrlimit(RLIMIT_NOFILE, &none);
     enum hf_rc rc = signals_open(&signals, wanted, 3, &err);
     setrlimit(RLIMIT_NOFILE, &before);
-    assert_int_equal(rc, HF_RC_IO);
+    assert_int_equal(rc, HF_RC_LIMIT);
     assert_non_null(strstr(err.message, "could not open a file for signals"));
     sigset_t blocked;
     sigprocmask(SIG_BLOCK, NULL, &blocked);
