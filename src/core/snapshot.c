@@ -66,6 +66,8 @@ static void make_room(struct snapshot *snapshot, int64_t now_ns)
 
 void snapshot_sample(struct snapshot *snapshot, int64_t asked_at_ns, uint64_t lsn)
 {
+    if (lsn == 0)
+        return;
     if (snapshot->sample_count > 0) {
         const struct snapshot_sample *last = &snapshot->samples[snapshot->sample_count - 1];
         if (asked_at_ns <= last->asked_at_ns || lsn < last->lsn)
@@ -134,8 +136,9 @@ enum hf_rc snapshot_check(const struct snapshot *snapshot, struct hf_err *err)
         return err_set(err, HF_RC_INVALID, "22023", "a snapshot has an impossible duration");
     for (uint32_t i = 0; i < snapshot->sample_count; i++) {
         const struct snapshot_sample *sample = &snapshot->samples[i];
-        if (sample->asked_at_ns < 0 || sample->asked_at_ns > snapshot->made_at_ns)
-            return err_set(err, HF_RC_INVALID, "22023", "sample %u lies outside of time", i);
+        if (sample->asked_at_ns < 0 || sample->asked_at_ns > snapshot->made_at_ns ||
+            sample->lsn == 0)
+            return err_set(err, HF_RC_INVALID, "22023", "sample %u has no time or position", i);
         if (i > 0 &&
             (sample->asked_at_ns <= sample[-1].asked_at_ns || sample->lsn < sample[-1].lsn))
             return err_set(err, HF_RC_INVALID, "22023", "sample %u contradicts the one before", i);

@@ -165,8 +165,8 @@ struct snapshot_endpoint *snapshot_add(struct snapshot *snapshot, const char *na
 
 /* Notes that the primary answered `lsn` to a question asked at `asked_at_ns`: the endpoint that
  * this snapshot holds for the primary, nobody else. Call it for each answer, in the order of
- * asking; an answer that contradicts the order of the others is ignored. Samples are carried over
- * from one snapshot to the next. */
+ * asking; an answer that contradicts the order of the others, or is 0, is ignored. Samples are
+ * carried over from one snapshot to the next. */
 void snapshot_sample(struct snapshot *snapshot, int64_t asked_at_ns, uint64_t lsn);
 
 /* Another primary, on this timeline: what the last one was asked for counts no longer. */

@@ -328,10 +328,12 @@ static void snapshot__answers_out_of_order_are_ignored(void **state)
     (void)state;
     struct snapshot view;
     snapshot_init(&view);
+    snapshot_sample(&view, 50, 0);
     snapshot_sample(&view, 100, 1000);
     snapshot_sample(&view, 100, 1100);
     snapshot_sample(&view, 99, 1100);
     snapshot_sample(&view, 200, 999);
+    snapshot_sample(&view, 200, 0);
     assert_int_equal(view.sample_count, 1);
     snapshot_sample(&view, 101, 1000);
     assert_int_equal(view.sample_count, 2);
@@ -474,13 +476,16 @@ static void spoil(struct snapshot *view, int how)
     case 23:
         view->samples[1].lsn = 0;
         return;
+    case 24:
+        view->samples[0].lsn = 0;
+        return;
     }
 }
 
 static void snapshot__the_check_finds_what_cannot_be(void **state)
 {
     (void)state;
-    for (int how = -1; how < 24; how++) {
+    for (int how = -1; how < 25; how++) {
         struct snapshot view;
         struct hf_err err;
         three(&view);
