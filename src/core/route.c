@@ -88,7 +88,7 @@ static int64_t now_in(const struct snapshot *view, const struct route_request *r
 static struct demand demand_of(const struct snapshot *view, const struct route_request *request)
 {
     struct demand demand = {0, INT64_MIN, INT64_MIN};
-    if (request->intent != ROUTE_READ || request->consistency == ROUTE_PRIMARY)
+    if (request->intent != ROUTE_READ)
         return demand;
     const struct route_policy *policy = policy_of(request);
     int64_t stale_ns_max = policy->lag_ns_max;
@@ -309,7 +309,7 @@ static enum route_reason unmet(const struct snapshot *view, const struct demand 
     if (demand->as_of_ns_min == INT64_MIN)
         return promise;
     bool is_young = those_that_meet(view, &without_promise, replicas) != 0;
-    return demand->position_min != 0 && is_young ? promise : stale;
+    return is_young ? promise : stale;
 }
 
 static enum route_reason reason_for(const struct snapshot *view,

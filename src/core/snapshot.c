@@ -34,7 +34,7 @@ struct snapshot_endpoint *snapshot_add(struct snapshot *snapshot, const char *na
 
 /* What is lost if a sample is left out: how many times as old the one before it is as the one after
  * it, in 1/256. Leaving out where this is least keeps the samples evenly spaced on a logarithmic
- * scale of age. */
+ * scale of age. Beyond the reach all are as good as one another, and go first. */
 static int64_t loss_without(const struct snapshot *snapshot, uint32_t at, int64_t now_ns)
 {
     const struct snapshot_sample *sample = &snapshot->samples[at];
@@ -42,26 +42,17 @@ static int64_t loss_without(const struct snapshot *snapshot, uint32_t at, int64_
     return older_ns * 256 / (now_ns - sample[1].asked_at_ns);
 }
 
-static void drop_sample(struct snapshot *snapshot, uint32_t at)
-{
-    --snapshot->sample_count;
-    memmove(&snapshot->samples[at], &snapshot->samples[at + 1],
-            (snapshot->sample_count - at) * sizeof snapshot->samples[0]);
-}
-
 static void make_room(struct snapshot *snapshot, int64_t now_ns)
 {
-    /* All but one of those beyond the reach are the same to every promise within it. */
-    while (snapshot->sample_count > 1 &&
-           now_ns - snapshot->samples[1].asked_at_ns >= SNAPSHOT_REACH_NS)
-        drop_sample(snapshot, 0);
     if (snapshot->sample_count < SNAPSHOT_SAMPLES_MAX)
         return;
     uint32_t least = 1;
     for (uint32_t i = 2; i + 1 < snapshot->sample_count; i++)
         if (loss_without(snapshot, i, now_ns) <= loss_without(snapshot, least, now_ns))
             least = i;
-    drop_sample(snapshot, least);
+    --snapshot->sample_count;
+    memmove(&snapshot->samples[least], &snapshot->samples[least + 1],
+            (snapshot->sample_count - least) * sizeof snapshot->samples[0]);
 }
 
 void snapshot_sample(struct snapshot *snapshot, int64_t asked_at_ns, uint64_t lsn)

@@ -38,6 +38,7 @@ enum news {
     REPLICAS_ELSEWHERE, /* on another timeline */
     REPLICAS_FAR_BEHIND,
     A_DOWN,
+    A_SUSPECT,
     A_DRAINED,
     A_FIRST_TIER, /* and b and c in later ones */
     NEAR_B_C,     /* b and c are in zone 1 */
@@ -95,6 +96,9 @@ static void happen(struct snapshot *view, enum news news)
         return;
     case A_DOWN:
         a->health = ENDPOINT_DOWN;
+        return;
+    case A_SUSPECT:
+        a->health = ENDPOINT_SUSPECT;
         return;
     case A_DRAINED:
         a->is_drained = true;
@@ -240,6 +244,9 @@ static const struct route_case cases[] = {
     {ALL_WELL, {WROTE_LSN(99986), .policy = &always}, P, ROUTE_TO_READER},
     {ALL_WELL, {WROTE_LSN(99986), .policy = &never}, 0, ROUTE_PROMISE_UNMET},
     {ALL_WELL, {WROTE_LSN(99986), .exclude = P}, 0, ROUTE_PROMISE_UNMET},
+    {ALL_WELL, {WROTE_LSN(99985), .avoid = A}, P, ROUTE_TO_PRIMARY_PROMISE},
+    {A_SUSPECT, {WROTE_LSN(99985)}, P, ROUTE_TO_PRIMARY_PROMISE},
+    {A_SUSPECT, {WROTE_LSN(99985), .exclude = P}, A, ROUTE_TO_SUSPECT},
     {PRIMARY_DOWN, {WROTE_LSN(99986)}, 0, ROUTE_PROMISE_UNMET},
     {PRIMARY_DOWN, {WROTE_LSN(99985)}, A, ROUTE_TO_REPLICA},
     {ALL_WELL, {WROTE_LSN(99985), .exclude = A}, P, ROUTE_TO_PRIMARY_PROMISE},

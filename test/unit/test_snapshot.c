@@ -120,6 +120,29 @@ static void snapshot__sealing_sorts_the_endpoints_into_masks(void **state)
     assert_int_equal(view.as_of_ns[1], HF_SEC(9) + 1 - HF_MS(10));
 }
 
+static void snapshot__sealing_again_forgets_what_was(void **state)
+{
+    (void)state;
+    struct snapshot once, twice;
+    three(&once);
+    memcpy(&twice, &once, sizeof twice);
+    twice.endpoints[1].zone = 5;
+    twice.endpoints[2].role = ENDPOINT_PRIMARY;
+    twice.endpoints[2].tier = 4;
+    snapshot_seal(&twice);
+    memcpy(twice.endpoints, once.endpoints, sizeof twice.endpoints);
+    snapshot_seal(&twice);
+    snapshot_seal(&once);
+    assert_int_equal(once.has_rivals, twice.has_rivals);
+    assert_int_equal(once.primary, twice.primary);
+    assert_int_equal(once.replicas, twice.replicas);
+    assert_int_equal(once.up, twice.up);
+    assert_int_equal(once.comparable, twice.comparable);
+    assert_int_equal(once.tier_count, twice.tier_count);
+    assert_memory_equal(once.in_zone, twice.in_zone, sizeof once.in_zone);
+    assert_memory_equal(once.position, twice.position, sizeof once.position);
+}
+
 static void snapshot__what_is_down_drained_or_closed_is_left_out(void **state)
 {
     (void)state;
@@ -357,24 +380,23 @@ static void snapshot__another_primary_starts_without_samples(void **state)
 /* A few samples must serve promises of any age within the reach: never with an earlier position
  * than they need, and with one that was asked for when the promise had at most half its present
  * age. */
-static void snapshot__few_samples_reach_far_back(void **state)
+static void sample_every(int64_t interval_ns)
 {
-    (void)state;
     struct snapshot view;
     snapshot_init(&view);
     struct rng rng;
     rng_init(&rng, 5);
-    int64_t now_ns = HF_SEC(1);
+    int64_t now_ns = HF_SEC(1), start_ns = now_ns;
     for (int i = 0; i < 20000; i++) {
-        now_ns += rng_range_ns(&rng, HF_MS(50), HF_MS(150));
+        now_ns += rng_range_ns(&rng, interval_ns / 2, interval_ns + interval_ns / 2);
         snapshot_sample(&view, now_ns, (uint64_t)now_ns);
         view.made_at_ns = now_ns;
         if (i < 100 || i % 50 != 0)
             continue;
         assert_int_equal(snapshot_check(&view, NULL), HF_OK);
-        assert_true(now_ns - view.samples[1].asked_at_ns < SNAPSHOT_REACH_NS + HF_MS(150));
-        for (int64_t age_ns = HF_MS(400); age_ns < SNAPSHOT_REACH_NS; age_ns += age_ns / 9) {
-            if (now_ns - age_ns < HF_SEC(1))
+        assert_true(now_ns - view.samples[1].asked_at_ns < SNAPSHOT_REACH_NS + 2 * interval_ns);
+        for (int64_t age_ns = 4 * interval_ns; age_ns < SNAPSHOT_REACH_NS; age_ns += age_ns / 9) {
+            if (now_ns - age_ns < start_ns)
                 break;
             uint64_t lsn = snapshot_lsn_after(&view, now_ns - age_ns);
             assert_true(lsn > (uint64_t)(now_ns - age_ns));
@@ -383,7 +405,14 @@ static void snapshot__few_samples_reach_far_back(void **state)
     }
 }
 
-static void snapshot__a_pause_longer_than_the_reach_keeps_one_old_sample(void **state)
+static void snapshot__few_samples_reach_far_back(void **state)
+{
+    (void)state;
+    sample_every(HF_MS(100));
+    sample_every(HF_SEC(1));
+}
+
+static void snapshot__a_long_pause_leaves_room_for_what_comes_after_it(void **state)
 {
     (void)state;
     struct snapshot view;
@@ -394,7 +423,7 @@ static void snapshot__a_pause_longer_than_the_reach_keeps_one_old_sample(void **
     for (int i = 1; i <= 100; i++)
         snapshot_sample(&view, later_ns + i, (uint64_t)(1000 + i));
     assert_int_equal(view.sample_count, SNAPSHOT_SAMPLES_MAX);
-    assert_int_equal(view.samples[0].asked_at_ns, 100);
+    assert_true(view.samples[2].asked_at_ns > later_ns);
     assert_int_equal(snapshot_lsn_after(&view, later_ns + 99), 1100);
 }
 
@@ -553,6 +582,7 @@ int main(void)
         cmocka_unit_test(snapshot__there_is_room_for_32_and_no_more),
         cmocka_unit_test(snapshot__a_long_name_is_cut_and_terminated),
         cmocka_unit_test(snapshot__sealing_sorts_the_endpoints_into_masks),
+        cmocka_unit_test(snapshot__sealing_again_forgets_what_was),
         cmocka_unit_test(snapshot__what_is_down_drained_or_closed_is_left_out),
         cmocka_unit_test(snapshot__of_two_claims_the_newer_and_living_one_counts),
         cmocka_unit_test(snapshot__a_third_claim_can_settle_the_rivalry_of_two),
@@ -564,7 +594,7 @@ int main(void)
         cmocka_unit_test(snapshot__answers_out_of_order_are_ignored),
         cmocka_unit_test(snapshot__another_primary_starts_without_samples),
         cmocka_unit_test(snapshot__few_samples_reach_far_back),
-        cmocka_unit_test(snapshot__a_pause_longer_than_the_reach_keeps_one_old_sample),
+        cmocka_unit_test(snapshot__a_long_pause_leaves_room_for_what_comes_after_it),
         cmocka_unit_test(snapshot__the_check_finds_what_cannot_be),
         cmocka_unit_test(snapshot__sealing_more_than_fits_is_a_bug),
         cmocka_unit_test(snapshot__the_next_one_is_always_ahead),
