@@ -146,7 +146,13 @@ static uint32_t best_of(const struct snapshot *view, const struct demand *demand
     return 0;
 }
 
-/* Who may be asked at all, and which of them go first. */
+/* A write has one place to go, or none. */
+static uint32_t writer_of(const struct snapshot *view, const struct route_request *request)
+{
+    return view->writer == SNAPSHOT_NO_ENDPOINT ? 0 : BIT(view->writer) & ~request->exclude;
+}
+
+/* Who of the role and state that is asked for has not refused, and which of them go first. */
 struct pool {
     uint32_t usable;
     uint32_t last; /* of these, the kind that waits for the other one */
@@ -169,23 +175,27 @@ static struct pool pool_of(const struct snapshot *view, const struct route_reque
         pool.usable = view->replicas | (may_read == ROUTE_PRIMARY_NEVER ? 0 : primary);
         pool.last = may_read == ROUTE_PRIMARY_FALLBACK ? primary : 0;
     }
+    pool.usable &= ~request->exclude;
     return pool;
 }
 
-/* The four kinds from best to worst, among `mask`. */
-static uint32_t best_kind(const struct snapshot *view, const struct demand *demand,
-                          const struct pool *pool, uint32_t mask)
+/* The other kinds, from better to worse, and then all of them among those who failed this call. */
+static uint32_t second_best(const struct snapshot *view, const struct route_request *request,
+                            const struct demand *demand, const struct pool *pool)
 {
-    const uint32_t kinds[] = {
-        mask & view->up & ~pool->last,
-        mask & view->up & pool->last,
-        mask & ~view->up & ~pool->last,
-        mask & ~view->up & pool->last,
-    };
-    for (uint32_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
-        uint32_t best = kinds[k] != 0 ? best_of(view, demand, kinds[k], pool->zone) : 0;
-        if (best != 0)
-            return best;
+    for (int round = 0; round < 2; round++) {
+        uint32_t mask = pool->usable & (round == 0 ? ~request->avoid : request->avoid);
+        const uint32_t kinds[] = {
+            mask & view->up & ~pool->last,
+            mask & view->up & pool->last,
+            mask & ~view->up & ~pool->last,
+            mask & ~view->up & pool->last,
+        };
+        for (uint32_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
+            uint32_t best = best_of(view, demand, kinds[k], pool->zone);
+            if (best != 0)
+                return best;
+        }
     }
     return 0;
 }
@@ -195,11 +205,11 @@ static uint32_t narrow(const struct snapshot *view, const struct route_request *
                        const struct demand *demand)
 {
     if (request->intent == ROUTE_WRITE)
-        return view->writer == SNAPSHOT_NO_ENDPOINT ? 0 : BIT(view->writer) & ~request->exclude;
+        return writer_of(view, request);
     struct pool pool = pool_of(view, request);
-    uint32_t usable = pool.usable & ~request->exclude;
-    uint32_t best = best_kind(view, demand, &pool, usable & ~request->avoid);
-    return best != 0 ? best : best_kind(view, demand, &pool, usable & request->avoid);
+    uint32_t first_kind = pool.usable & view->up & ~pool.last & ~request->avoid;
+    uint32_t best = best_of(view, demand, first_kind, pool.zone);
+    return best != 0 ? best : second_best(view, request, demand, &pool);
 }
 
 /* ---- the draw ---- */
@@ -211,13 +221,12 @@ static uint32_t scale(uint32_t random, uint32_t n)
 }
 
 struct drawn {
-    uint32_t first;
-    uint32_t second; /* the same where there is no other */
+    uint32_t first, second; /* never the same */
 };
 
-/* From the alias table of a whole tier: the first by weight, the second evenly among the others.
- * Were the second drawn by weight as well, it would often be the first again, and of two replicas a
- * stuck one would go on getting a quarter of the calls. */
+/* From the alias table of a whole tier of two or more: the first by weight, the second evenly among
+ * the others. Were the second drawn by weight as well, it would often be the first again, and of
+ * two replicas a stuck one would go on getting a quarter of the calls. */
 static struct drawn draw_from_tier(const struct snapshot *view, const struct snapshot_tier *tier,
                                    uint64_t random)
 {
@@ -225,8 +234,6 @@ static struct drawn draw_from_tier(const struct snapshot *view, const struct sna
     uint64_t spread = (random >> 32) * tier->count;
     uint32_t place = (uint32_t)(spread >> 32);
     place = (uint32_t)spread < pick[place].below ? place : pick[place].other;
-    if (tier->count == 1)
-        return (struct drawn){pick[place].endpoint, pick[place].endpoint};
     uint32_t other = place + 1 + scale((uint32_t)random, tier->count - 1);
     other = other < tier->count ? other : other - tier->count;
     return (struct drawn){pick[place].endpoint, pick[other].endpoint};
@@ -316,8 +323,6 @@ static enum route_reason reason_for(const struct snapshot *view,
                                     const struct route_request *request,
                                     const struct demand *demand, uint32_t endpoint)
 {
-    if (request->intent == ROUTE_WRITE)
-        return ROUTE_TO_WRITER;
     if (endpoint == view->primary &&
         (request->intent == ROUTE_ANY || request->consistency == ROUTE_PRIMARY))
         return ROUTE_TO_PRIMARY_ASKED;
@@ -361,8 +366,9 @@ static enum route_reason reason_against(const struct snapshot *view,
     if (request->intent == ROUTE_WRITE ||
         (request->intent == ROUTE_READ && request->consistency == ROUTE_PRIMARY))
         return reason_against_primary(view, request);
-    uint32_t usable = pool_of(view, request).usable;
-    if (usable == 0)
+    struct route_request round_begin = *request;
+    round_begin.exclude = 0;
+    if (pool_of(view, &round_begin).usable == 0)
         return ROUTE_NO_READER;
     /* Had someone met the demand, it was excluded; the primary always would have. */
     return unmet(view, demand, view->replicas, ROUTE_PROMISE_UNMET, ROUTE_TOO_STALE,
@@ -398,22 +404,43 @@ static bool choose_none(const struct snapshot *view, const struct route_request 
     return false;
 }
 
-bool route_choose(const struct snapshot *view, const struct route_request *request,
-                  struct route_state *state, struct route_decision *decision)
+static bool choose_reader(const struct snapshot *view, const struct route_request *request,
+                          struct route_state *state, struct route_decision *decision)
 {
-    hf_assert(view->is_sealed);
     struct demand demand = demand_of(view, request);
     bool is_known = demand.position_min != UINT64_MAX;
     decision->promise_lsn = is_known ? demand.position_min : 0;
     decision->candidates = narrow(view, request, &demand);
     if (decision->candidates == 0)
         return choose_none(view, request, &demand, decision);
-    uint32_t endpoint = pick_one(view, request, state, decision->candidates);
-    hf_assert(request->intent != ROUTE_WRITE || view->endpoints[endpoint].role == ENDPOINT_PRIMARY);
-    decision->endpoint = endpoint;
-    decision->reason = reason_for(view, request, &demand, endpoint);
+    decision->endpoint = pick_one(view, request, state, decision->candidates);
+    decision->reason = reason_for(view, request, &demand, decision->endpoint);
     decision->ask_again_ns = HF_NEVER;
     return true;
+}
+
+static bool choose_writer(const struct snapshot *view, const struct route_request *request,
+                          struct route_decision *decision)
+{
+    static const struct demand nothing = {0, INT64_MIN, INT64_MIN};
+    decision->promise_lsn = 0;
+    decision->candidates = writer_of(view, request);
+    if (decision->candidates == 0)
+        return choose_none(view, request, &nothing, decision);
+    hf_assert(view->endpoints[view->writer].role == ENDPOINT_PRIMARY);
+    decision->endpoint = view->writer;
+    decision->reason = ROUTE_TO_WRITER;
+    decision->ask_again_ns = HF_NEVER;
+    return true;
+}
+
+bool route_choose(const struct snapshot *view, const struct route_request *request,
+                  struct route_state *state, struct route_decision *decision)
+{
+    hf_assert(view->is_sealed);
+    if (request->intent == ROUTE_WRITE)
+        return choose_writer(view, request, decision);
+    return choose_reader(view, request, state, decision);
 }
 
 /* ---- explaining ---- */
@@ -425,7 +452,7 @@ static enum route_out hard_role(const struct snapshot *view, const struct route_
     bool is_asked = request->consistency == ROUTE_PRIMARY;
     switch (view->endpoints[at].role) {
     case ENDPOINT_UNKNOWN:
-        return ROUTE_OUT_UNKNOWN;
+        break;
     case ENDPOINT_PRIMARY:
         if (at != view->primary)
             return ROUTE_OUT_RIVAL;

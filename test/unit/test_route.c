@@ -401,6 +401,10 @@ static void route__explain_gives_each_rule_with_its_number(void **state)
     assert_int_equal(out[3].why, ROUTE_OUT_TIMELINE);
     assert_int_equal(out[3].number, 8);
 
+    request = (struct route_request){.now_ns = NOW_NS, WROTE_LSN(UINT64_MAX - 1)};
+    route_explain(&view, &request, out);
+    assert_true(out[1].number == HF_NEVER);
+
     request = (struct route_request){.now_ns = NOW_NS, ANY_AGE, .exclude = BIT(3)};
     route_explain(&view, &request, out);
     assert_int_equal(out[1].why, ROUTE_OUT_TIER);
