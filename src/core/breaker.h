@@ -98,6 +98,7 @@ enum breaker_cause {
 #define BREAKER_GENERATION_AT   9
 #define BREAKER_GENERATION_MASK UINT32_C(0xffffff)
 #define BREAKER_AUX_AT          33
+#define BREAKER_AUX_BITS        31
 #define BREAKER_AUX_MASK        UINT32_C(0x7fffffff)
 
 static inline enum breaker_state breaker_word_state(uint64_t word)
@@ -210,11 +211,51 @@ struct breaker_step {
     enum breaker_cause cause; /* not NONE: the state changed */
 };
 
+/* Half of 31 bits of time lies ahead and half behind: 13 days each. */
+static inline bool breaker_word_is_due(uint64_t word, int64_t now_ns)
+{
+    uint32_t left = breaker_word_aux(word) - (uint32_t)(now_ns >> BREAKER_TIME_UNIT_BITS);
+    return left == 0 || (left & BREAKER_AUX_MASK) > BREAKER_AUX_MASK / 2;
+}
+
+/* The answer to ADMIT where it needs no rules and leaves the word as it is: everywhere but in
+ * HALF_OPEN and on the way there. A part of breaker_step(), apart for the sake of speed. */
+static inline bool breaker_step_plain(uint64_t word, int64_t now_ns, bool is_state_old,
+                                      struct breaker_step *out)
+{
+    enum breaker_state state = breaker_word_state(word);
+    if (state == BREAKER_HALF_OPEN ||
+        (state == BREAKER_OPEN && (is_state_old || breaker_word_is_due(word, now_ns))))
+        return false;
+    bool is_refusal = state == BREAKER_OPEN || state == BREAKER_FORCED_OPEN;
+    *out = (struct breaker_step){
+        .word = word,
+        .role = BREAKER_ROLE_OBSERVER,
+        .would_refuse = is_refusal && breaker_word_is_monitor(word),
+    };
+    if (state == BREAKER_CLOSED)
+        out->role = BREAKER_ROLE_NORMAL;
+    else if (is_refusal && !out->would_refuse)
+        out->role = BREAKER_ROLE_NONE;
+    return true;
+}
+
 struct breaker_step breaker_step(uint64_t word, const struct breaker_rules *rules,
                                  const struct breaker_event *event);
 
 /* How long an opening lasts: grown by the reopenings, cut to the maximum, then jitter added. */
 int64_t breaker_open_for(const struct breaker_rules *rules, uint32_t reopened, uint32_t generation);
+
+/* What the shell judges its window by. */
+struct breaker_rates {
+    uint32_t failure_rate_ppm; /* 0: off */
+    uint32_t slow_rate_ppm;    /* 0: off */
+    uint32_t min_calls;
+};
+
+/* The cause of a trip, or BREAKER_CAUSE_NONE. A rate is reached at its threshold, not above it. */
+enum breaker_cause breaker_judge(const struct breaker_rates *rates, uint64_t calls,
+                                 uint64_t failures, uint64_t slow);
 
 /* ---- names ---- */
 

@@ -18,9 +18,10 @@
  *   slow rate            the same with calls of slow_ns and more. Calls IN FLIGHT for so long count
  *                        as slow without waiting for their end (core/inflight_mt.h)
  *   an order             breaker_trip(), for a server that says when to come back
- * Rates are judged when something bad is recorded, by each success while something bad is in the
- * window (so the call that fills the minimum counts, and so does a slice that drops out), on slice
- * turns of calls in flight, and by ticks. A success with nothing bad in the window is not judged.
+ * Rates are judged when something bad is recorded; by each success while something bad is in the
+ * window that does not hold its minimum yet, so that the call that fills it counts; by the first
+ * success of each slice, since others have dropped out; on slice turns of calls in flight; and by
+ * ticks. Other successes could only lower a rate, and are not judged.
  *
  * Invariants, besides those of the step
  *  1. Permits are conserved: a lease is out from the admission that granted it until its result or
@@ -170,30 +171,33 @@ struct breaker {
     /* Read by each call, seldom written. */
     alignas(BREAKER_ALIGN) _Atomic uint64_t word;
     _Atomic int64_t slow_ns; /* HF_NEVER: not watched */
+    _Atomic uint64_t
+        settled; /* while it stands, successes need no judging: see breaker_settled_at() */
+    _Atomic int64_t changed_at_ns;
     _Atomic uint32_t failure_threshold;
     _Atomic uint32_t failure_rate_ppm;
     _Atomic uint32_t slow_rate_ppm;
     _Atomic uint32_t min_calls;
-    _Atomic int64_t changed_at_ns;
-    _Atomic int64_t last_failure_ns; /* HF_NEVER: none */
     uint64_t seed;
     uint32_t history;
     uint32_t history_at; /* bytes from the breaker to its slots */
-    /* While it is not CLOSED. */
-    _Atomic int64_t lease_until_ns[BREAKER_LEASES];
+    /* When it changes. */
     _Atomic int64_t open_ns;
     _Atomic int64_t open_ns_max;
     _Atomic int64_t probe_ns;
     _Atomic uint32_t open_growth_ppm;
     _Atomic uint32_t open_jitter_ppm;
-    _Atomic uint8_t half_open_calls;
-    _Atomic uint8_t success_threshold;
-    _Atomic uint64_t rejected;
+    _Atomic uint32_t half_open_calls;
+    _Atomic uint32_t success_threshold;
+    _Atomic int64_t lease_until_ns[BREAKER_LEASES];
+    /* Counted by what is no success while CLOSED. */
+    alignas(BREAKER_ALIGN) _Atomic uint64_t rejected;
     _Atomic uint64_t would_reject;
     _Atomic uint64_t neutral;
     _Atomic uint64_t stale;
     _Atomic uint64_t probes;
     _Atomic uint64_t time_backwards;
+    _Atomic int64_t last_failure_ns; /* below 0: none */
     /* What it judges by. */
     struct inflight in_flight;
     struct window window; /* its ring, and then the history, lie behind */
@@ -202,6 +206,8 @@ struct breaker {
 /* What a breaker is, without the windows it judges by and without its history. */
 #define BREAKER_STATE_BYTES offsetof(struct breaker, in_flight)
 _Static_assert(BREAKER_STATE_BYTES <= 256, "a breaker's state is at most four cache lines");
+_Static_assert(offsetof(struct breaker, window) + sizeof(struct window) == sizeof(struct breaker),
+               "the ring of the window lies right behind it");
 
 /* ---- life ---- */
 
@@ -218,21 +224,17 @@ enum hf_rc breaker_configure(struct breaker *b, const struct breaker_config *con
 
 /* ---- calls ---- */
 
-/* Of the two functions below, for all but the usual case. */
+/* Of the functions below, for all but the usual case. */
 bool breaker_admit_rest(struct breaker *b, int64_t now_ns, struct breaker_permit *out);
 void breaker_record_rest(struct breaker *b, const struct breaker_permit *permit,
                          enum outcome_verdict verdict, int64_t now_ns);
-void breaker_record_turned(struct breaker *b, int64_t now_ns);
+bool breaker_would_admit_rest(const struct breaker *b, int64_t now_ns);
+void breaker_judge_window(struct breaker *b, int64_t now_ns);
 
-/* May a call run now? True: `*out` is to be recorded exactly once. */
-static inline bool breaker_admit(struct breaker *b, int64_t now_ns, struct breaker_permit *out)
+static inline void breaker_admit_closed(struct breaker *b, uint64_t word, int64_t now_ns,
+                                        struct breaker_permit *out)
 {
-    /* Acquire, as in all that reads the word: who sees a generation sees its window emptied. */
-    uint64_t word = atomic_load_explicit(&b->word, memory_order_acquire);
-    if (breaker_word_state(word) != BREAKER_CLOSED || inflight_is_due(&b->in_flight, now_ns))
-        return breaker_admit_rest(b, now_ns, out);
-    uint32_t generation = breaker_word_generation(word);
-    uint32_t overdue = 0;
+    uint32_t generation = breaker_word_generation(word), overdue = 0;
     *out = (struct breaker_permit){
         .start_ns = now_ns,
         .generation = generation,
@@ -241,7 +243,30 @@ static inline bool breaker_admit(struct breaker *b, int64_t now_ns, struct break
     };
     if (overdue != 0)
         window_evidence(&b->window, overdue, now_ns);
+}
+
+/* May a call run now? True: `*out` is to be recorded exactly once. */
+static inline bool breaker_admit(struct breaker *b, int64_t now_ns, struct breaker_permit *out)
+{
+    /* Acquire, as in all that reads the word: who sees a generation sees its window emptied. */
+    uint64_t word = atomic_load_explicit(&b->word, memory_order_acquire);
+    if (breaker_word_state(word) != BREAKER_CLOSED || inflight_is_due(&b->in_flight, now_ns))
+        return breaker_admit_rest(b, now_ns, out);
+    breaker_admit_closed(b, word, now_ns, out);
     return true;
+}
+
+/* Once the window holds its minimum of calls and has been judged, a further success only lowers the
+ * rates, until a slice drops out of the window or it is emptied, which changes the generation. */
+static inline uint64_t breaker_settled_at(struct breaker *b, uint64_t word)
+{
+    return (uint64_t)breaker_word_generation(word) << 40 |
+           (window_slice(&b->window) & 0xffffffffff);
+}
+
+static inline bool breaker_is_settled(struct breaker *b, uint64_t word)
+{
+    return atomic_load_explicit(&b->settled, memory_order_relaxed) == breaker_settled_at(b, word);
 }
 
 /* How an admitted call ended. */
@@ -252,7 +277,8 @@ static inline void breaker_record(struct breaker *b, const struct breaker_permit
     int64_t duration_ns = now_ns - permit->start_ns;
     int64_t slow_ns = atomic_load_explicit(&b->slow_ns, memory_order_relaxed);
     /* Compared as unsigned: a negative duration is an unusual case too. A NORMAL permit of the
-     * word's generation was admitted while CLOSED, so the breaker still is. */
+     * word's generation was admitted while CLOSED, so the breaker still is. What takes the call out
+     * of those in flight stands last. */
     if (verdict != OUTCOME_VERDICT_SUCCESS || permit->role != BREAKER_ROLE_NORMAL ||
         permit->generation != breaker_word_generation(word) || breaker_word_aux(word) != 0 ||
         (uint64_t)duration_ns >= (uint64_t)slow_ns ||
@@ -261,8 +287,9 @@ static inline void breaker_record(struct breaker *b, const struct breaker_permit
         return;
     }
     window_record(&b->window, false, false, duration_ns, now_ns);
-    if (window_may_hold_bad(&b->window, now_ns) || inflight_is_due(&b->in_flight, now_ns))
-        breaker_record_turned(b, now_ns);
+    if ((window_may_hold_bad(&b->window, now_ns) && !breaker_is_settled(b, word)) ||
+        inflight_is_due(&b->in_flight, now_ns))
+        breaker_judge_window(b, now_ns);
 }
 
 /* The call did not run, or nobody will know how it ended: a neutral result. */
@@ -278,7 +305,11 @@ static inline bool breaker_permit_is_probe(const struct breaker_permit *permit)
 }
 
 /* Would breaker_admit() say yes? Changes nothing. */
-bool breaker_would_admit(const struct breaker *b, int64_t now_ns);
+static inline bool breaker_would_admit(const struct breaker *b, int64_t now_ns)
+{
+    uint64_t word = atomic_load_explicit(&b->word, memory_order_acquire);
+    return breaker_word_state(word) == BREAKER_CLOSED || breaker_would_admit_rest(b, now_ns);
+}
 
 /* When asking again makes sense, as far as time decides: the end of the open time; with all leases
  * out, the end of the first; HF_NEVER while forced open; 0 when it need not be waited for. */
@@ -295,7 +326,7 @@ int64_t breaker_deadline(struct breaker *b);
 void breaker_force(struct breaker *b, enum breaker_state state, int64_t now_ns);
 /* To CLOSED from anywhere, with an empty window. Calls under way become stale. */
 void breaker_reset(struct breaker *b, int64_t now_ns);
-void breaker_set_mode(struct breaker *b, bool is_monitor, int64_t now_ns);
+void breaker_set_mode(struct breaker *b, bool is_monitor);
 /* Opens for at least open_for_ns: on a single result that says so. An open breaker stays open for
  * longer, never for less. False: forced or disabled, or open for longer already. */
 bool breaker_trip(struct breaker *b, int64_t open_for_ns, int64_t now_ns);

@@ -54,8 +54,9 @@
 #include "base/err.h"
 #include "base/ns.h"
 
-#define WINDOW_ALIGN       64 /* of the memory: what each call writes shares no line with the rest */
+#define WINDOW_ALIGN       64 /* of the memory: what calls write shares no line with the rest */
 #define WINDOW_CALLS_MAX   65536
+#define WINDOW_CALLS_ROOM  512
 #define WINDOW_SLICES_MIN  2
 #define WINDOW_SLICES_MAX  60
 #define WINDOW_SPAN_NS_MIN HF_MS(10)
@@ -139,9 +140,10 @@ size_t window_size(const struct window_config *config);
 /* In memory of that size, aligned to WINDOW_ALIGN. */
 struct window *window_init(void *memory, const struct window_config *config, int64_t now_ns);
 
-/* Another shape in the same memory: what the window held is gone, the totals stay. False, and
- * nothing done, if the kind or has_durations differ or the memory is too small. Threads may record
- * meanwhile; one thread at a time calls this. */
+/* Another shape in the same memory: what the window held is gone, the totals stay. Nothing happens
+ * if the shape is the same. False, and nothing done, if the kind or has_durations differ or the
+ * memory is too small; a COUNT window always has room for WINDOW_CALLS_ROOM calls. Threads may
+ * record meanwhile; one thread at a time calls this. */
 bool window_reshape(struct window *w, const struct window_config *config, int64_t now_ns);
 
 /* ---- any thread ---- */
@@ -162,6 +164,12 @@ static inline bool window_is_turned(struct window *w, int64_t now_ns)
 {
     uint64_t turn = atomic_load_explicit(&w->turn, memory_order_relaxed);
     return now_ns >> window_turn_shift(turn) != window_turn_slice(turn);
+}
+
+/* TIME: changes whenever something drops out of the window. COUNT: 0. */
+static inline uint64_t window_slice(struct window *w)
+{
+    return atomic_load_explicit(&w->turn, memory_order_relaxed) >> WINDOW_TURN_SLICE_AT;
 }
 
 /* One call. duration_ns >= 0. */
@@ -201,7 +209,8 @@ void window_aside(struct window *w, const struct window_sum *counts);
 
 /* What the window holds. */
 void window_sum(struct window *w, int64_t now_ns, struct window_sum *out);
-/* What was recorded and put aside since the window was made. Each number never falls. */
+/* What was recorded and put aside since the window was made. Numbers never fall, unless a thread
+ * stands still in the middle of window_evidence(). */
 void window_total(struct window *w, struct window_sum *out);
 
 /* Empties it; the totals stay. What is being recorded meanwhile may go with it. */
