@@ -231,7 +231,7 @@ static void child__waiting_ends_by_deadline_or_interrupt_and_can_go_on(void **st
     struct hf_err err;
     int ends[2];
     assert_int_equal(pipe(ends), 0);
-    const struct child_spec spec = {.argv = SHELL("read line < /dev/null; sleep 100")};
+    const struct child_spec spec = {.argv = SHELL("read line < /dev/null; exec sleep 100")};
     assert_int_equal(child_start(&child, &spec, &err), HF_OK);
     char text[CHILD_TEXT_SIZE];
     assert_non_null(strstr(child_describe(&child, text), "running as process "));
