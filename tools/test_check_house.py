@@ -53,8 +53,9 @@ SMALL_HOUSE = {
                       "int agent_twice(int n)\n{\n    return clk_twice(n);\n}\n",
     "src/cli/main.c": '#include "core/mid.h"\n#include "ha/agent.h"\n\nstatic int calls;\n\n'
                       "int main(void)\n{\n    return mid_twice(++calls) + agent_twice(1);\n}\n",
-    "test/unit/test_low.c": "cmocka_unit_test(low__doubles);\n",
-    "test/unit/test_mid.c": "cmocka_unit_test(mid__doubles);\n",
+    "test/unit/test_low.c": "static void low__doubles(void **state)\n{\n}\n",
+    "test/unit/test_low_more.c": "static void low__doubles_again(void **state)\n{\n}\n",
+    "test/unit/test_mid.c": "static void mid__doubles(void **state)\n{\n}\n",
     "README.md": "A small house.\n",
 }
 
@@ -107,11 +108,13 @@ PLANTS = [
     ("guards_name_their_file", "src/core/bare.h", "int bare(void);\n", "bare.h:1: "),
     ("banned_functions", "+src/core/mid.c", "int mid_n(char *s) { return atoi (s); }\n",
      "mid.c:9: atoi is banned"),
-    ("banned_functions", "+test/unit/test_low.c", "x = strcpy(a, b);\n", "test_low.c:2: strcpy"),
+    ("banned_functions", "+test/unit/test_low.c", "x = strcpy(a, b);\n", "test_low.c:4: strcpy"),
     ("pure_sources_have_their_test", "src/core/lone.c", "", "has no test/unit/test_lone.c"),
     ("pure_sources_have_their_test", "src/core/mid_mt.h", "", "included by no test"),
-    ("test_cases_name_their_module", "+test/unit/test_low.c", "cmocka_unit_test(doubles);\n",
-     "test_low.c:2: doubles is not named low__"),
+    ("test_cases_name_their_module", "+test/unit/test_low.c", "static void doubles(void **s)\n",
+     "test_low.c:4: doubles is not named low__"),
+    ("test_cases_name_their_module", "+test/unit/test_mid.c", "static void low__x(void **s)\n",
+     "test_mid.c:4: low__x is not named mid__"),
     ("every_source_is_built", "src/core/lone.c", None, "is part of no target"),
     ("symbols_of_pure_objects", "+src/core/mid.c",
      "#include <stdlib.h>\nvoid *mid_new(void)\n{\n    return malloc(3);\n}\n",

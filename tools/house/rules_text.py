@@ -143,12 +143,14 @@ def pure_sources_have_their_test(tree):
 
 
 def test_cases_name_their_module(tree):
-    """test_x.c holds cases x__a_thing_happens, and lists every one of them."""
-    listed = re.compile(r"\bcmocka_unit_test\w*\(\s*(\w+)")
+    """The cases of test_x.c are called x__a_thing_happens. A module whose tests fill several files,
+    test_x_y.c beside test_x.c, may name its cases x__ in all of them."""
+    case = re.compile(r"^static void (\w+)\(void \*\*", re.MULTILINE)
     for path in tree.under("test/unit", ends=".c"):
         code = tree.code(path)
-        module = PurePosixPath(path).stem.removeprefix("test_")
-        for match in listed.finditer(code):
-            if not match[1].startswith(module + "__"):
+        stem = PurePosixPath(path).stem.removeprefix("test_")
+        for match in case.finditer(code):
+            module, mark, _ = match[1].partition("__")
+            if not mark or not (stem + "_").startswith(module + "_"):
                 line = line_of(code, match.start())
-                yield f"{path}:{line}: {match[1]} is not named {module}__..."
+                yield f"{path}:{line}: {match[1]} is not named {stem}__..."
