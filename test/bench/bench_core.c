@@ -1,0 +1,191 @@
+/*
+ * What the deciders of core cost a call. One function for each object, called in main(); the
+ * script beside it prints the table.
+ *
+ *     bench_core [--json] [--seconds S] [--only TEXT]
+ *
+ * Time is passed in and moves by 100 ns with each call, as if ten million calls came in a second:
+ * slices turn, and cost what they cost.
+ */
+#include "bench.h"
+
+#include "core/breaker_mt.h"
+#include "core/window_mt.h"
+
+#define STEP_NS 100
+
+static void *memory_for(size_t bytes)
+{
+    void *memory = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    if (memory == NULL) {
+        fprintf(stderr, "bench: out of memory\n");
+        exit(1);
+    }
+    return memory;
+}
+
+/* Where a case has come to in time; each thread has its own, and they run side by side. */
+struct clock {
+    _Alignas(64) int64_t now_ns;
+};
+
+/* ---- the floor: a call that does nothing ---- */
+
+static __attribute__((noinline)) int64_t nothing(int64_t now_ns)
+{
+    __asm__ volatile("" : "+r"(now_ns));
+    return now_ns;
+}
+
+static void run_nothing(void *object, uint64_t times, unsigned thread)
+{
+    (void)thread;
+    int64_t now_ns = 0;
+    for (uint64_t i = 0; i < times; i++)
+        now_ns = nothing(now_ns + STEP_NS);
+    bench_keep(object);
+}
+
+/* ---- window ---- */
+
+struct windows {
+    struct window *window;
+    uint32_t bad_every; /* each so many-th call fails; 0: none */
+    struct clock clocks[BENCH_THREADS_MAX];
+};
+
+static void run_record(void *object, uint64_t times, unsigned thread)
+{
+    struct windows *state = object;
+    int64_t now_ns = state->clocks[thread].now_ns;
+    uint32_t until_bad = state->bad_every;
+    for (uint64_t i = 0; i < times; i++) {
+        now_ns += STEP_NS;
+        bool is_failed = --until_bad == 0;
+        if (is_failed)
+            until_bad = state->bad_every;
+        window_record(state->window, is_failed, false, 0, now_ns);
+    }
+    state->clocks[thread].now_ns = now_ns;
+}
+
+static void run_sum(void *object, uint64_t times, unsigned thread)
+{
+    struct windows *state = object;
+    struct window_sum sum;
+    for (uint64_t i = 0; i < times; i++) {
+        window_sum(state->window, state->clocks[thread].now_ns, &sum);
+        bench_keep(&sum);
+    }
+}
+
+static void bench_window(const struct bench *bench)
+{
+    const struct window_config time = {.kind = WINDOW_TIME, .span_ns = HF_SEC(10), .slices = 10};
+    const struct window_config count = {.kind = WINDOW_COUNT, .calls = 100};
+    struct windows *state = memory_for(sizeof *state);
+    static const struct {
+        const char *name;
+        uint32_t bad_every;
+        bool is_time;
+    } kinds[] = {
+        {"window record, 10 s", 0, true},
+        {"window record, 10 s, 1 % failures", 100, true},
+        {"window record, last 100", 0, false},
+        {"window record, last 100, 1 % failures", 100, false},
+    };
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        const struct window_config *config = kinds[i].is_time ? &time : &count;
+        size_t bytes = window_size(config);
+        void *memory = memory_for(bytes);
+        *state = (struct windows){.window = window_init(memory, config, 0),
+                                  .bad_every = kinds[i].bad_every};
+        bench_run(bench, &(struct bench_case){kinds[i].name, bytes, state, run_record, 2});
+        if (kinds[i].is_time && kinds[i].bad_every != 0)
+            bench_run(bench, &(struct bench_case){"window sum, 10 s", bytes, state, run_sum, 2});
+        free(memory);
+    }
+    free(state);
+}
+
+/* ---- breaker ---- */
+
+struct breakers {
+    struct breaker *breaker;
+    uint32_t bad_every;
+    struct clock clocks[BENCH_THREADS_MAX];
+};
+
+static void run_call(void *object, uint64_t times, unsigned thread)
+{
+    struct breakers *state = object;
+    int64_t now_ns = state->clocks[thread].now_ns;
+    uint32_t until_bad = state->bad_every;
+    struct breaker_permit permit;
+    for (uint64_t i = 0; i < times; i++) {
+        now_ns += STEP_NS;
+        enum outcome_verdict verdict = OUTCOME_VERDICT_SUCCESS;
+        if (--until_bad == 0) {
+            until_bad = state->bad_every;
+            verdict = OUTCOME_VERDICT_FAILURE;
+        }
+        if (breaker_admit(state->breaker, now_ns, &permit)) {
+            bench_keep(&permit);
+            breaker_record(state->breaker, &permit, verdict, now_ns + STEP_NS / 2);
+        }
+    }
+    state->clocks[thread].now_ns = now_ns;
+}
+
+static void bench_breaker_as(const struct bench *bench, const char *name,
+                             const struct breaker_config *config, uint32_t bad_every,
+                             enum breaker_state state_wanted)
+{
+    struct breakers *state = memory_for(sizeof *state);
+    void *memory = memory_for(breaker_size(config));
+    *state =
+        (struct breakers){.breaker = breaker_init(memory, config, 1, 0), .bad_every = bad_every};
+    if (state_wanted != BREAKER_CLOSED)
+        breaker_force(state->breaker, state_wanted, 0);
+    bench_run(bench, &(struct bench_case){name, BREAKER_STATE_BYTES, state, run_call, 2});
+    free(memory);
+    free(state);
+}
+
+static void bench_breaker(const struct bench *bench)
+{
+    struct breaker_config config = breaker_config_default();
+    bench_breaker_as(bench, "breaker admit+record", &config, 0, BREAKER_CLOSED);
+    bench_breaker_as(bench, "breaker admit+record, 1 % failures", &config, 100, BREAKER_CLOSED);
+    bench_breaker_as(bench, "breaker refusal", &config, 0, BREAKER_FORCED_OPEN);
+    bench_breaker_as(bench, "breaker admit+record, disabled", &config, 0, BREAKER_DISABLED);
+    config.slow_rate_ppm = 0;
+    bench_breaker_as(bench, "breaker admit+record, no slow rate", &config, 0, BREAKER_CLOSED);
+    config = breaker_config_default();
+    config.window_kind = WINDOW_COUNT;
+    bench_breaker_as(bench, "breaker admit+record, last 100", &config, 0, BREAKER_CLOSED);
+}
+
+/* ---- */
+
+int main(int argc, char **argv)
+{
+    struct bench bench = {.seconds = 0.5};
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--json") == 0) {
+            bench.is_json = true;
+        } else if (strcmp(argv[i], "--seconds") == 0 && i + 1 < argc) {
+            bench.seconds = strtod(argv[++i], NULL);
+        } else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc) {
+            bench.only = argv[++i];
+        } else {
+            fprintf(stderr, "usage: bench_core [--json] [--seconds S] [--only TEXT]\n");
+            return 2;
+        }
+    }
+    bench_run(&bench,
+              &(struct bench_case){.name = "empty call", .run = run_nothing, .threads_max = 2});
+    bench_window(&bench);
+    bench_breaker(&bench);
+    return 0;
+}

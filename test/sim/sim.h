@@ -1,0 +1,185 @@
+/*
+ * The simulator: one more driver of the guard, on a virtual clock, in a world made of faults.
+ *
+ * A run is a pure function of its seed. The seed draws a cluster (servers, a primary, limits,
+ * policies), clients, and a schedule of faults; virtual time jumps from one event to the next. Two
+ * phases: in the first, faults come and go and only safety is demanded; then the world is healed
+ * and liveness is demanded as well: every call ends, every breaker closes, the ladder returns to
+ * full, nothing is left held. Without the second phase a system that refuses everything would pass.
+ *
+ * The files, in the order in which a run uses them:
+ *     sim_world.c   servers as they really are: alive, hung, slow, who is primary, what is
+ * committed and replayed sim_view.c    what a watcher sees of them, late and sampled: makes the
+ * snapshots and climbs the ladder sim_client.c  clients and their calls: feeds guards, carries out
+ * their actions against the world sim_fault.c   the schedule of faults, and the healing sim_check.c
+ * the invariants; each has a name, and test/sim/mutations.py shows that each can fail sim_main.c
+ * seeds, reports, replay
+ *
+ * What is checked is written here a second time on purpose, from the rules and not from the code:
+ * the world knows what was really executed, where and how often, and compares it with what the
+ * guard made of it.
+ */
+#ifndef HF_SIM_H
+#define HF_SIM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/ns.h"
+#include "base/rng.h"
+#include "base/timerq.h"
+#include "core/guard.h"
+
+#define SIM_SERVERS_MAX    5
+#define SIM_CLIENTS_MAX    24
+#define SIM_EPOCH_NS HF_SEC(1000) /* where virtual time begins: not at 0, as in life */
+#define SIM_MEMORY_BYTES   (1 << 20)   /* breakers and bulkheads */
+#define SIM_HEALING_NS_MAX HF_SEC(120) /* after which everything must be well */
+#define SIM_WRITES_MAX     4096        /* write calls in a run; clients only read after that many */
+
+/* The invariants. The names are what a broken run prints and what mutations.py expects. */
+enum sim_rule {
+    SIM_PERMITS_CONSERVED, /* permits in use = attempts that hold one, at every endpoint, at every
+                              step */
+    SIM_LIMIT_HELD,        /* never more attempts on an endpoint than its bulkhead's limit */
+    SIM_PROBES_BOUNDED,    /* never more probes out than the breaker's half-open calls */
+    SIM_HALF_OPEN_ENDS,    /* half-open with probes out lasts no longer than their lease */
+    SIM_OPEN_HOLDS,        /* no attempt begins on an endpoint whose breaker is open */
+    SIM_STALE_INERT,       /* a result of an earlier generation changes neither state nor window */
+    SIM_BUDGET_HELD,       /* retries <= share of calls + reserve * time + burst */
+    SIM_WRITE_TO_PRIMARY,  /* no write begins where the view sees no primary */
+    SIM_NO_FORBIDDEN_REPEAT, /* no attempt follows an ending that forbids it */
+    SIM_APPLIED_ONCE,     /* no write takes effect twice, unless its caller called that harmless */
+    SIM_TRUE_ANSWER,      /* served means applied; refused and failed mean what the world says */
+    SIM_PROMISE_KEPT,     /* no read older than its session's last write */
+    SIM_ANSWERED_ONCE,    /* one answer for each call */
+    SIM_ANSWERED_IN_TIME, /* not after its deadline */
+    SIM_LEVEL_OBEYED,     /* no attempt that the level of degradation does not allow */
+    SIM_PROGRESS,       /* time goes on: no endless loop at one instant, no deadline left behind */
+    SIM_ALL_ENDED,      /* healed: every call ends and gives everything back */
+    SIM_BREAKERS_CLOSE, /* healed: every breaker closes */
+    SIM_LADDER_RETURNS, /* healed: the ladder is at full */
+    SIM_SERVED_AGAIN,   /* healed: calls are served, not refused */
+    SIM_RULES
+};
+
+/* A server as it really is. */
+struct sim_server {
+    bool is_up, is_hung, is_refusing, is_primary;
+    uint32_t slow_factor; /* service times are multiplied by this */
+    uint32_t error_permille, reset_permille;
+    uint32_t incarnation; /* grows when it crashes: connections of an earlier one are gone */
+    uint64_t replayed;    /* position up to which its data is visible */
+    bool is_replay_paused;
+};
+
+/* What became of a write, as the servers know it. */
+struct sim_write {
+    uint32_t applied; /* how often it took effect and survived */
+    uint64_t position;
+    bool idempotent;
+};
+
+enum sim_stage {
+    SIM_CONNECTING,
+    SIM_EXECUTING,  /* statements sent, not committed */
+    SIM_COMMITTING, /* COMMIT or the autocommit statement sent */
+    SIM_ANSWERING,  /* done at the server, the answer is on its way */
+};
+
+/* One running attempt, at the server's side of things. */
+struct sim_attempt {
+    bool is_running, is_stalled, was_stopped, has_executed;
+    enum sim_stage stage;
+    uint32_t server, incarnation;
+    struct outcome pending; /* what the answer will say */
+    struct outcome_facts facts;
+};
+
+struct sim_client {
+    struct sim *sim;
+    uint32_t index;
+    struct guard_call call;
+    struct guard_request request;
+    struct sim_attempt attempt;
+    struct timer turn, step, tick, cancel,
+        side; /* side: grants, resolutions, cache answers on their way */
+    enum guard_event_kind side_kind;
+    int64_t deadline_ns;
+    int32_t write; /* index of the write in the world, -1 for reads */
+    struct route_promise session;
+    uint64_t session_position; /* the truth behind the promise */
+    bool is_busy, is_answered;
+    bool is_forbidden; /* an ending has forbidden any further attempt */
+    bool is_stale;     /* the event being fed ends an attempt of an earlier generation */
+    uint32_t generation_before;
+    struct breaker_view before;
+};
+
+enum sim_phase {
+    SIM_FAULTY,
+    SIM_HEALED,
+    SIM_CLOSING, /* clients start nothing new */
+};
+
+/* What the seed decided. */
+struct sim_plan {
+    uint32_t servers, clients;
+    struct breaker_config breaker;
+    struct bulkhead_config bulkhead;
+    struct budget_config budget;
+    struct guard_config guard;
+    uint32_t faults_mask; /* kinds that this seed switches on */
+    int64_t fault_ns_mean, think_ns_max, service_ns, sample_ns, faulty_ns;
+    bool has_hold;
+};
+
+struct sim {
+    uint64_t seed;
+    struct rng rng;
+    struct sim_plan plan;
+    int64_t now_ns;
+    int64_t healed_at_ns;
+    enum sim_phase phase;
+    bool is_over;
+    struct timerq timers;
+    struct timer phase_end, breaker_tick;
+
+    struct sim_server servers[SIM_SERVERS_MAX];
+    uint64_t position; /* of the last commit */
+    uint32_t timeline; /* of the primary */
+    uint32_t writes;
+    struct sim_write write[SIM_WRITES_MAX];
+    struct timer fault, sampler, publish, election, replay;
+
+    struct snapshot view, next_view; /* published; on its way */
+    uint64_t roles_taken;
+    uint32_t misses[SIM_SERVERS_MAX];
+    int64_t caught_up_ns[SIM_SERVERS_MAX];
+    struct degrade ladder;
+    struct degrade_config ladder_config;
+
+    struct guard guard;
+    struct guard_lane lane;
+    struct budget budget;
+    struct breaker *breakers[SIM_SERVERS_MAX];
+    struct bulkhead *bulkheads[SIM_SERVERS_MAX];
+    struct bulkhead *hold;
+    int64_t half_open_since_ns[SIM_SERVERS_MAX];
+    uint64_t calls_begun, retries_begun, served_since_heal, answered;
+
+    struct sim_client clients[SIM_CLIENTS_MAX];
+    uint64_t steps, steps_at_instant, log_hash;
+    FILE *log;
+    bool is_broken;
+    enum sim_rule broken;
+    char broken_text[256];
+    size_t memory_used;
+    _Alignas(64) unsigned char memory[SIM_MEMORY_BYTES];
+};
+
+void sim_run(struct sim *sim, uint64_t seed, FILE *log);
+const char *sim_rule_name(enum sim_rule rule);
+
+#endif

@@ -1,0 +1,298 @@
+/*
+ * The invariants. Each is written from the rules, with what the world knows, and not from the code
+ * under test: the table of repeatable endings below is a second, coarser one on purpose.
+ *
+ * To add one: a name in enum sim_rule with its sentence, the check here, and a mutation in
+ * mutations.py that it catches.
+ */
+#include "sim_int.h"
+
+#include <string.h>
+
+#include "base/bug.h"
+#include "base/ns.h"
+
+static uint32_t endpoint_of(const struct sim_client *client)
+{
+    return client->attempt.server;
+}
+
+static bool is_probing(const struct sim *sim, const struct sim_client *client, uint32_t endpoint)
+{
+    return client->attempt.is_running && endpoint_of(client) == endpoint &&
+           breaker_permit_is_probe(&client->call.lease) &&
+           client->call.lease.generation == breaker_generation(sim->breakers[endpoint]);
+}
+
+/* ---- at every step ---- */
+
+static void check_endpoint(struct sim *sim, uint32_t at)
+{
+    uint32_t running = 0, probes = 0, in_transit = 0;
+    for (uint32_t i = 0; i < sim->plan.clients; i++) {
+        const struct sim_client *client = &sim->clients[i];
+        running += client->attempt.is_running && endpoint_of(client) == at;
+        probes += is_probing(sim, client, at);
+        in_transit += timerq_is_linked(&client->side) && client->side_kind == GUARD_EV_GRANTED &&
+                      client->call.endpoint == at;
+    }
+    uint32_t in_use = bulkhead_in_use(sim->bulkheads[at]);
+    if (in_use != running + in_transit)
+        sim_break(sim, SIM_PERMITS_CONSERVED,
+                  "endpoint %u: %u permits in use, %u attempts and %u grants", at, in_use, running,
+                  in_transit);
+    if (running > sim->plan.bulkhead.limit)
+        sim_break(sim, SIM_LIMIT_HELD, "endpoint %u: %u attempts, limit %u", at, running,
+                  sim->plan.bulkhead.limit);
+    if (probes > sim->plan.breaker.half_open_calls)
+        sim_break(sim, SIM_PROBES_BOUNDED, "endpoint %u: %u probes, at most %u allowed", at, probes,
+                  sim->plan.breaker.half_open_calls);
+    /* The driver ticks breakers at their deadline; a lease begun at the last instant adds one lease
+     * more. */
+    bool is_half_open = breaker_state(sim->breakers[at]) == BREAKER_HALF_OPEN && probes > 0;
+    if (!is_half_open)
+        sim->half_open_since_ns[at] = HF_NEVER;
+    else if (sim->half_open_since_ns[at] == HF_NEVER)
+        sim->half_open_since_ns[at] = sim->now_ns;
+    else if (sim->now_ns - sim->half_open_since_ns[at] >
+             sim->plan.breaker.probe_ns * (int64_t)(sim->plan.breaker.success_threshold + 1))
+        sim_break(sim, SIM_HALF_OPEN_ENDS, "endpoint %u: half-open with %u probes since %lld ms",
+                  at, probes, (long long)((sim->now_ns - sim->half_open_since_ns[at]) / HF_MS(1)));
+}
+
+static void check_budget(struct sim *sim)
+{
+    const struct budget_config *budget = &sim->plan.budget;
+    double allowed =
+        (double)budget->share_ppm / 1e6 * (double)sim->calls_begun +
+        (double)budget->reserve_per_second * ((double)(sim->now_ns - SIM_EPOCH_NS) / 1e9) +
+        (double)budget->burst + 1;
+    if ((double)sim->retries_begun > allowed)
+        sim_break(sim, SIM_BUDGET_HELD, "%llu retries, %.1f allowed by %llu calls in %lld ms",
+                  (unsigned long long)sim->retries_begun, allowed,
+                  (unsigned long long)sim->calls_begun,
+                  (long long)((sim->now_ns - SIM_EPOCH_NS) / HF_MS(1)));
+}
+
+static void check_client(struct sim *sim, const struct sim_client *client)
+{
+    if (client->is_busy && !client->is_answered && sim->now_ns > client->deadline_ns)
+        sim_break(sim, SIM_ANSWERED_IN_TIME, "client %u in %s: %lld us after its deadline",
+                  client->index, guard_state_name(client->call.state),
+                  (long long)((sim->now_ns - client->deadline_ns) / HF_US(1)));
+    if (guard_deadline(&client->call) < sim->now_ns)
+        sim_break(sim, SIM_PROGRESS, "client %u in %s: its alarm lies in the past", client->index,
+                  guard_state_name(client->call.state));
+}
+
+void check_step(struct sim *sim)
+{
+    for (uint32_t i = 0; i < sim->plan.servers; i++)
+        check_endpoint(sim, i);
+    for (uint32_t i = 0; i < sim->plan.clients; i++)
+        check_client(sim, &sim->clients[i]);
+    check_budget(sim);
+    if (sim->steps_at_instant > 10000)
+        sim_break(sim, SIM_PROGRESS, "10000 steps at one instant");
+}
+
+/* ---- around one event ---- */
+
+/* From the rules alone: may anything be attempted again after this ending? */
+static bool forbids_more(const struct sim_client *client, const struct guard_event *event)
+{
+    const struct outcome_facts *facts = &event->facts;
+    if (event->outcome.code == OUTCOME_SUCCESS || facts->rows_shown)
+        return true;
+    if (event->outcome.code == OUTCOME_SQLSTATE) {
+        char code[6];
+        sqlstate_unpack(event->outcome.sqlstate, code);
+        /* What the server answered to the statement itself and will answer again. */
+        return strncmp(code, "23", 2) == 0 || strncmp(code, "42", 2) == 0 ||
+               strncmp(code, "22", 2) == 0;
+    }
+    if (!facts->sent)
+        return false;
+    if (facts->commit_sent && facts->may_write)
+        return !client->request.idempotent; /* until it is resolved */
+    return facts->in_transaction && facts->may_write && !client->request.can_replay &&
+           !client->request.idempotent;
+}
+
+/* A result whose permit is of an earlier generation must leave the breaker as it was. */
+static bool is_stale_end(const struct sim_client *client, const struct guard_event *event)
+{
+    return event->kind == GUARD_EV_ENDED &&
+           client->call.lease.generation !=
+               breaker_generation(client->sim->breakers[endpoint_of(client)]);
+}
+
+void check_before_feed(struct sim_client *client, const struct guard_event *event)
+{
+    struct sim *sim = client->sim;
+    client->is_stale = is_stale_end(client, event);
+    if (client->is_stale) {
+        struct breaker *breaker = sim->breakers[endpoint_of(client)];
+        client->generation_before = breaker_generation(breaker);
+        breaker_view(breaker, sim->now_ns, &client->before);
+    }
+    if (event->kind == GUARD_EV_ENDED)
+        client->is_forbidden = forbids_more(client, event);
+    if (event->kind == GUARD_EV_RESOLVED)
+        client->is_forbidden = event->resolution != GUARD_ABORTED ||
+                               client->call.facts.rows_shown ||
+                               (client->call.facts.in_transaction && !client->request.can_replay);
+}
+
+void check_after_feed(struct sim_client *client, const struct guard_event *event)
+{
+    (void)event;
+    if (!client->is_stale)
+        return;
+    struct sim *sim = client->sim;
+    struct breaker *breaker = sim->breakers[endpoint_of(client)];
+    struct breaker_view after;
+    breaker_view(breaker, sim->now_ns, &after);
+    const struct breaker_view *before = &client->before;
+    if (breaker_generation(breaker) != client->generation_before || after.state != before->state ||
+        after.window.calls != before->window.calls ||
+        after.window.failures != before->window.failures)
+        sim_break(sim, SIM_STALE_INERT,
+                  "endpoint %u: a result of generation %u changed generation %u",
+                  endpoint_of(client), client->call.lease.generation, client->generation_before);
+}
+
+void check_run(struct sim_client *client, const struct guard_action *action)
+{
+    struct sim *sim = client->sim;
+    const struct snapshot *view = &sim->view;
+    uint32_t at = action->endpoint;
+    hf_assert(at < sim->plan.servers);
+    if (action->attempt > 1)
+        ++sim->retries_begun;
+    if (client->write >= 0 && view->endpoints[at].role != ENDPOINT_PRIMARY)
+        sim_break(sim, SIM_WRITE_TO_PRIMARY,
+                  "client %u: a write to endpoint %u, which the view calls %s", client->index, at,
+                  endpoint_role_name(view->endpoints[at].role));
+    enum breaker_state state = breaker_state(sim->breakers[at]);
+    if ((state == BREAKER_OPEN || state == BREAKER_FORCED_OPEN) && !sim->plan.breaker.is_monitor)
+        sim_break(sim, SIM_OPEN_HOLDS,
+                  "client %u: an attempt on endpoint %u, whose breaker is open", client->index, at);
+    if (client->is_forbidden)
+        sim_break(sim, SIM_NO_FORBIDDEN_REPEAT, "client %u: attempt %u after %s", client->index,
+                  action->attempt, outcome_code_name(client->attempt.pending.code));
+    if (client->is_answered)
+        sim_break(sim, SIM_ANSWERED_ONCE, "client %u: an attempt after its answer", client->index);
+    bool is_read_only = view->level != DEGRADE_FULL && client->write >= 0;
+    bool is_cached_only = view->level > DEGRADE_READ_ONLY;
+    if (is_read_only || is_cached_only)
+        sim_break(sim, SIM_LEVEL_OBEYED, "client %u: an attempt at level %s", client->index,
+                  degrade_level_name(view->level));
+}
+
+/* ---- the answer ---- */
+
+static void check_truth(struct sim_client *client, const struct guard_action *action)
+{
+    struct sim *sim = client->sim;
+    if (client->write < 0)
+        return;
+    uint32_t applied = sim->write[client->write].applied;
+    bool is_lie = false;
+    switch (action->result) {
+    case GUARD_SERVED:
+        is_lie = applied == 0;
+        break;
+    case GUARD_REFUSED:
+        is_lie = applied > 0;
+        break;
+    case GUARD_FAILED:
+        /* An idempotent write may have been repeated after an unknown ending, and failed then. */
+        is_lie = applied > 0 && !client->request.idempotent;
+        break;
+    case GUARD_SERVED_CACHED:
+        is_lie = true;
+        break;
+    case GUARD_UNKNOWN:
+        break;
+    }
+    if (is_lie)
+        sim_break(sim, SIM_TRUE_ANSWER,
+                  "client %u: told %u (%s), but the write took effect %u times", client->index,
+                  (unsigned)action->result, guard_why_name(guard_reason(&client->call)->why),
+                  applied);
+}
+
+void check_answer(struct sim_client *client, const struct guard_action *action)
+{
+    struct sim *sim = client->sim;
+    if (client->is_answered || !client->is_busy)
+        sim_break(sim, SIM_ANSWERED_ONCE, "client %u: a second answer", client->index);
+    if (sim->now_ns > client->deadline_ns)
+        sim_break(sim, SIM_ANSWERED_IN_TIME, "client %u: answered %lld us after its deadline",
+                  client->index, (long long)((sim->now_ns - client->deadline_ns) / HF_US(1)));
+    check_truth(client, action);
+}
+
+void check_finished(struct sim_client *client)
+{
+    if (!client->is_answered)
+        sim_break(client->sim, SIM_ANSWERED_ONCE, "client %u: over without an answer",
+                  client->index);
+    if (client->attempt.is_running)
+        sim_break(client->sim, SIM_PERMITS_CONSERVED, "client %u: over with an attempt running",
+                  client->index);
+}
+
+/* ---- after the healing ---- */
+
+/* Closed, or waiting for nothing but a call: nobody asks a replica of a tier that is not needed. */
+static bool is_breaker_well(const struct sim *sim, uint32_t at)
+{
+    return breaker_state(sim->breakers[at]) == BREAKER_CLOSED ||
+           breaker_would_admit(sim->breakers[at], sim->now_ns);
+}
+
+/* Well: nothing of the faults is left. Asked while clients still work. */
+bool check_is_well(struct sim *sim)
+{
+    for (uint32_t i = 0; i < sim->plan.servers; i++)
+        if (!is_breaker_well(sim, i))
+            return false;
+    return sim->view.level == DEGRADE_FULL && sim->served_since_heal > 50;
+}
+
+/* A breaker that nobody has asked since must close as soon as calls come and succeed. */
+static void check_closes(struct sim *sim, uint32_t at)
+{
+    struct breaker *breaker = sim->breakers[at];
+    uint32_t calls = sim->plan.breaker.success_threshold;
+    for (uint32_t i = 0; i < calls && breaker_state(breaker) != BREAKER_CLOSED; i++) {
+        struct breaker_permit permit;
+        if (breaker_admit(breaker, sim->now_ns, &permit))
+            breaker_record(breaker, &permit, OUTCOME_VERDICT_SUCCESS, sim->now_ns);
+    }
+    if (breaker_state(breaker) != BREAKER_CLOSED)
+        sim_break(sim, SIM_BREAKERS_CLOSE, "endpoint %u: breaker still %s", at,
+                  breaker_state_name(breaker_state(breaker)));
+}
+
+void check_healed(struct sim *sim)
+{
+    for (uint32_t i = 0; i < sim->plan.servers; i++) {
+        check_closes(sim, i);
+        if (bulkhead_in_use(sim->bulkheads[i]) != 0 || bulkhead_waiting(sim->bulkheads[i]) != 0)
+            sim_break(sim, SIM_ALL_ENDED, "endpoint %u: %u permits and %u waiters left", i,
+                      bulkhead_in_use(sim->bulkheads[i]), bulkhead_waiting(sim->bulkheads[i]));
+    }
+    if (sim->hold != NULL && bulkhead_in_use(sim->hold) != 0)
+        sim_break(sim, SIM_ALL_ENDED, "%u places in the hold left", bulkhead_in_use(sim->hold));
+    for (uint32_t i = 0; i < sim->plan.clients; i++)
+        if (sim->clients[i].is_busy)
+            sim_break(sim, SIM_ALL_ENDED, "client %u still in %s", i,
+                      guard_state_name(sim->clients[i].call.state));
+    if (sim->view.level != DEGRADE_FULL)
+        sim_break(sim, SIM_LADDER_RETURNS, "level still %s", degrade_level_name(sim->view.level));
+    if (sim->served_since_heal == 0)
+        sim_break(sim, SIM_SERVED_AGAIN, "no call was served after the healing");
+}
