@@ -10,6 +10,7 @@
 #include "bench.h"
 
 #include "core/breaker_mt.h"
+#include "core/route.h"
 #include "core/window_mt.h"
 
 #define STEP_NS 100
@@ -166,6 +167,96 @@ static void bench_breaker(const struct bench *bench)
     bench_breaker_as(bench, "breaker admit+record, last 100", &config, 0, BREAKER_CLOSED);
 }
 
+/* ---- route: a primary and so many replicas, as each thread would have its own state ---- */
+
+struct routes {
+    struct snapshot view;
+    struct route_request request;
+    uint32_t load[SNAPSHOT_ENDPOINTS_MAX];
+    struct {
+        _Alignas(64) struct route_state route;
+    } lanes[BENCH_THREADS_MAX];
+};
+
+static void run_choose(void *object, uint64_t times, unsigned thread)
+{
+    struct routes *state = object;
+    struct route_request request = state->request;
+    struct route_decision decision;
+    for (uint64_t i = 0; i < times; i++) {
+        request.now_ns += STEP_NS;
+        route_choose(&state->view, &request, &state->lanes[thread].route, &decision);
+        bench_keep(&decision);
+    }
+}
+
+static void run_seal(void *object, uint64_t times, unsigned thread)
+{
+    struct routes *state = object;
+    (void)thread;
+    for (uint64_t i = 0; i < times; i++) {
+        snapshot_seal(&state->view);
+        bench_keep(&state->view);
+    }
+}
+
+static void make_routes(struct routes *state, uint32_t replicas)
+{
+    *state = (struct routes){.request.load = state->load};
+    snapshot_init(&state->view);
+    state->view.made_at_ns = HF_SEC(100);
+    for (int64_t asked_ns = HF_SEC(90); asked_ns < HF_SEC(100); asked_ns += SNAPSHOT_INTERVAL_NS)
+        snapshot_sample(&state->view, asked_ns, (uint64_t)asked_ns);
+    for (uint32_t i = 0; i <= replicas; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "db%u", i);
+        struct snapshot_endpoint *endpoint = snapshot_add(&state->view, name);
+        endpoint->role = i == 0 ? ENDPOINT_PRIMARY : ENDPOINT_REPLICA;
+        endpoint->health = ENDPOINT_UP;
+        endpoint->accepts_reads = true;
+        endpoint->accepts_writes = i == 0;
+        endpoint->zone = (uint8_t)(1 + i % 2);
+        endpoint->lag_ns = HF_MS(10);
+        endpoint->sampled_at_ns = HF_SEC(100);
+        endpoint->replayed_lsn = HF_SEC(100) - HF_MS(10);
+        state->load[i] = i * 7 % 5;
+    }
+    snapshot_seal(&state->view);
+    for (unsigned i = 0; i < BENCH_THREADS_MAX; i++)
+        route_state_init(&state->lanes[i].route, i);
+}
+
+static void bench_route(const struct bench *bench)
+{
+    const int64_t now_ns = HF_SEC(100);
+    const struct {
+        const char *name;
+        uint32_t replicas;
+        struct route_request request;
+    } kinds[] = {
+        {"route a write, 8 endpoints", 7, {.intent = ROUTE_WRITE}},
+        {"route a read, 3 endpoints", 2, {.intent = ROUTE_READ}},
+        {"route a read, 8 endpoints", 7, {.intent = ROUTE_READ}},
+        {"route a read, promise met", 7, {.promise.written_at_ns = now_ns - HF_MS(250)}},
+        {"route a read, promise not met", 7, {.promise.lsn = (uint64_t)now_ns}},
+        {"route a read, bounded", 7, {.consistency = ROUTE_BOUNDED, .staleness_ns_max = HF_SEC(9)}},
+        {"route a read, one excluded", 7, {.exclude = 1U << 3}},
+        {"route a read, zone", 7, {.zone = 1}},
+    };
+    struct routes *state = memory_for(sizeof *state);
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        make_routes(state, kinds[i].replicas);
+        state->request = kinds[i].request;
+        state->request.load = state->load;
+        state->request.now_ns = now_ns;
+        bench_run(bench, &(struct bench_case){kinds[i].name, sizeof(struct route_state), state,
+                                              run_choose, 2});
+    }
+    bench_run(bench, &(struct bench_case){"snapshot seal, 8 endpoints", sizeof(struct snapshot),
+                                          state, run_seal, 1});
+    free(state);
+}
+
 /* ---- */
 
 int main(int argc, char **argv)
@@ -187,5 +278,6 @@ int main(int argc, char **argv)
               &(struct bench_case){.name = "empty call", .run = run_nothing, .threads_max = 2});
     bench_window(&bench);
     bench_breaker(&bench);
+    bench_route(&bench);
     return 0;
 }
