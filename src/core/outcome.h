@@ -26,9 +26,8 @@
  *  4. A refusal of our own (breaker, bulkhead, deadline ...) is neutral for every breaker and not
  *     retried here.
  *  5. Inside a transaction block a single statement is never run again: its transaction is gone.
- *  6. A fact that is added can take a permission away but, the vouching ones (idempotent,
- *     can_replay) and the diagnosing ones (is_stale_statement, is_timeout) apart, never give one: a
- *     driver that is unsure says true.
+ *  6. A driver that is unsure says true to sent, commit_sent, may_write, commits_inside,
+ * rows_shown, is_fatal and is_read_only: none of these ever makes repeatable what was not.
  */
 #ifndef HF_CORE_OUTCOME_H
 #define HF_CORE_OUTCOME_H
@@ -92,12 +91,12 @@ enum outcome_rule_repeat {
     OUTCOME_RULE_ATTEMPT,   /* proved not executed, whatever was sent */
     OUTCOME_RULE_UNSENT,    /* only if nothing was sent */
     OUTCOME_RULE_WHOLE_TX,  /* rolled back for certain: the transaction may run again */
-    OUTCOME_RULE_LOST,      /* the connection is gone: by phase, see outcome_repeat() */
-    OUTCOME_RULE_RESOLVE,   /* never repeated; if it may have been committed, that must be found out
-                             */
+    OUTCOME_RULE_LOST,      /* the connection is gone: depends on how far the work had come */
+    OUTCOME_RULE_RESOLVE,   /* never repeated; what may have been committed must be found out */
     OUTCOME_RULE_READ,      /* will fail here again, but a read may run elsewhere */
     OUTCOME_RULE_STALE,     /* WHOLE_TX if facts.is_stale_statement, else NEVER */
-    OUTCOME_RULE_TIMED_OUT, /* WHOLE_TX if facts.is_timeout and the work is a read or idempotent */
+    OUTCOME_RULE_TIMED_OUT, /* WHOLE_TX if facts.is_timeout and the work is harmless, else NEVER */
+    OUTCOME_RULE_NOT_PRIMARY, /* WHOLE_TX, but NEVER if facts.is_read_only */
 };
 
 /* What the ending says of the endpoint, mildest first. */
@@ -113,8 +112,8 @@ enum outcome_endpoint {
 };
 
 struct outcome_rule {
-    const char *code;  /* five characters, a class as "08", or the name of a local code */
-    uint32_t sqlstate; /* packed; 0 for a class and for a local code */
+    const char *code; /* five characters, a class as "08", or the name of a local code */
+    uint32_t key;     /* for the search only; 0 for a local code */
     enum outcome_kind kind;
     enum outcome_verdict verdict;
     enum outcome_rule_repeat repeat;
