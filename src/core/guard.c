@@ -15,6 +15,10 @@
 #include "base/container_of.h"
 #include "base/ns.h"
 
+/* Those who know when asking again makes sense may say "now", again and again: the simulator found
+ * a held call that asked every nanosecond. */
+#define ASK_AGAIN_NS_MIN HF_MS(1)
+
 #define BIT(endpoint) (UINT32_C(1) << (endpoint))
 
 struct guard_config guard_config_default(void)
@@ -233,7 +237,7 @@ static void hold(struct guard_call *call, int64_t limit_ns, int64_t ask_again_ns
     }
     ++call->lane->stats.held;
     call->state = GUARD_HOLDING;
-    call->wait_until_ns = ns_min(until, ns_max(ask_again_ns, call->now_ns + 1));
+    call->wait_until_ns = ns_min(until, ns_max(ask_again_ns, call->now_ns + ASK_AGAIN_NS_MIN));
     because(call, GUARD_WHY_HELD)->until_ns = until;
 }
 

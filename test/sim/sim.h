@@ -33,10 +33,10 @@
 
 #define SIM_SERVERS_MAX    5
 #define SIM_CLIENTS_MAX    24
-#define SIM_EPOCH_NS HF_SEC(1000) /* where virtual time begins: not at 0, as in life */
-#define SIM_MEMORY_BYTES   (1 << 20)   /* breakers and bulkheads */
-#define SIM_HEALING_NS_MAX HF_SEC(120) /* after which everything must be well */
-#define SIM_WRITES_MAX     4096        /* write calls in a run; clients only read after that many */
+#define SIM_EPOCH_NS       HF_SEC(1000) /* where virtual time begins: not at 0, as in life */
+#define SIM_MEMORY_BYTES   (1 << 20)    /* breakers and bulkheads */
+#define SIM_HEALING_NS_MAX HF_SEC(120)  /* after which everything must be well */
+#define SIM_WRITES_MAX     4096 /* write calls in a run; clients only read after that many */
 
 /* The invariants. The names are what a broken run prints and what mutations.py expects. */
 enum sim_rule {
@@ -110,6 +110,7 @@ struct sim_client {
     int32_t write; /* index of the write in the world, -1 for reads */
     struct route_promise session;
     uint64_t session_position; /* the truth behind the promise */
+    uint32_t ticks;            /* fed during this call */
     bool is_busy, is_answered;
     bool is_forbidden; /* an ending has forbidden any further attempt */
     bool is_stale;     /* the event being fed ends an attempt of an earlier generation */

@@ -85,6 +85,15 @@ static void check_client(struct sim *sim, const struct sim_client *client)
                   guard_state_name(client->call.state));
 }
 
+/* Nothing waits by asking all the time: a call lives for at most 5 s, and a tick a millisecond is
+ * plenty. */
+void check_tick(struct sim_client *client)
+{
+    if (++client->ticks > 6000)
+        sim_break(client->sim, SIM_PROGRESS, "client %u in %s: ticked 6000 times in one call",
+                  client->index, guard_state_name(client->call.state));
+}
+
 void check_step(struct sim *sim)
 {
     for (uint32_t i = 0; i < sim->plan.servers; i++)

@@ -229,6 +229,7 @@ static void turn(struct sim_client *client)
     draw_request(client);
     client->deadline_ns = client->request.deadline_ns;
     client->is_busy = true;
+    client->ticks = 0;
     client->is_answered = false;
     client->is_forbidden = false;
     ++sim->calls_begun;
@@ -256,9 +257,10 @@ bool client_timer(struct sim_client *client, const struct timer *timer)
             turn(client);
     } else if (timer == &client->step)
         world_attempt_step(client);
-    else if (timer == &client->tick)
+    else if (timer == &client->tick) {
+        check_tick(client);
         client_feed(client, GUARD_EV_TICK);
-    else if (timer == &client->cancel)
+    } else if (timer == &client->cancel)
         client_feed(client, GUARD_EV_CANCEL);
     else if (timer == &client->side)
         side(client);

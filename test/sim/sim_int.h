@@ -49,6 +49,7 @@ void check_after_feed(struct sim_client *client, const struct guard_event *event
 void check_run(struct sim_client *client, const struct guard_action *action);
 void check_answer(struct sim_client *client, const struct guard_action *action);
 void check_finished(struct sim_client *client);
+void check_tick(struct sim_client *client);
 void check_step(struct sim *sim);
 void check_healed(struct sim *sim);
 bool check_is_well(struct sim *sim);

@@ -22,6 +22,8 @@ struct options {
 
 struct totals {
     uint64_t seeds, steps, calls, retries;
+    struct guard_stats stats;
+    uint64_t transitions; /* of breakers */
     int64_t virtual_ns;
 };
 
@@ -77,6 +79,15 @@ static bool parse(struct options *options, int argc, char **argv)
     return true;
 }
 
+/* All counters of the lanes, to show what the runs have met. */
+static void add_stats(struct guard_stats *into, const struct guard_stats *from)
+{
+    uint64_t *sum = (uint64_t *)into;
+    const uint64_t *add = (const uint64_t *)from;
+    for (size_t i = 0; i < sizeof *into / sizeof *sum; i++)
+        sum[i] += add[i];
+}
+
 /* One run; false if an invariant broke. */
 static bool run_seed(struct sim *sim, uint64_t seed, const struct options *options,
                      struct totals *totals)
@@ -86,6 +97,9 @@ static bool run_seed(struct sim *sim, uint64_t seed, const struct options *optio
     totals->steps += sim->steps;
     totals->calls += sim->calls_begun;
     totals->retries += sim->retries_begun;
+    add_stats(&totals->stats, &sim->lane.stats);
+    for (uint32_t i = 0; i < sim->plan.servers; i++)
+        totals->transitions += breaker_generation(sim->breakers[i]);
     totals->virtual_ns += sim->now_ns - SIM_EPOCH_NS;
     if (!sim->is_broken)
         return true;
@@ -118,6 +132,14 @@ static void report(const struct totals *totals, double seconds)
            (unsigned long long)totals->seeds, (unsigned long long)totals->steps,
            (unsigned long long)totals->calls, (unsigned long long)totals->retries,
            (double)totals->virtual_ns / 1e9, seconds, (double)totals->steps / seconds / 1e6);
+    const struct guard_stats *stats = &totals->stats;
+    printf("  %llu served, %llu from cache, %llu failed, %llu refused, %llu unknown; %llu held, "
+           "%llu queued, %llu stopped, %llu resolved; %llu changes of breakers\n",
+           (unsigned long long)stats->served, (unsigned long long)stats->served_cached,
+           (unsigned long long)stats->failed, (unsigned long long)stats->refused,
+           (unsigned long long)stats->unknown, (unsigned long long)stats->held,
+           (unsigned long long)stats->queued, (unsigned long long)stats->stopped,
+           (unsigned long long)stats->resolved, (unsigned long long)totals->transitions);
 }
 
 int main(int argc, char **argv)
