@@ -269,22 +269,24 @@ static void enter_queue(struct guard_call *call, uint32_t endpoint)
     push(call, GUARD_ACT_ENTER)->deadline_ns = call->wait_until_ns;
 }
 
-/* The level of degradation has the first word. True: the operation may go on. */
-static bool level_allows(struct guard_call *call, const struct guard_event *event)
+/* The level of degradation has the first word. */
+static bool is_allowed(const struct guard_call *call, const struct snapshot *view)
 {
     const struct degrade_config *ladder = call->guard->config.ladder;
-    if (ladder == NULL)
-        return true;
-    enum degrade_level level = (enum degrade_level)event->view->level;
-    if (degrade_config_allows(ladder, level, call->request.operation))
-        return true;
+    return ladder == NULL ||
+           degrade_config_allows(ladder, (enum degrade_level)view->level, call->request.operation);
+}
+
+static void fall_back(struct guard_call *call, const struct snapshot *view)
+{
+    const struct guard_config *config = &call->guard->config;
     call->endpoint = GUARD_NO_ENDPOINT;
-    call->reason.level = level;
-    if (degrade_config_fallback(ladder, level, call->request.operation) == DEGRADE_FALLBACK_WAIT)
-        hold(call, call->guard->config.hold_ns_max, HF_NEVER, GUARD_WHY_LEVEL, OUTCOME_DEGRADED);
+    call->reason.level = view->level;
+    if (degrade_config_fallback(config->ladder, (enum degrade_level)view->level,
+                                call->request.operation) == DEGRADE_FALLBACK_WAIT)
+        hold(call, config->hold_ns_max, HF_NEVER, GUARD_WHY_LEVEL, OUTCOME_DEGRADED);
     else
         refuse(call, GUARD_WHY_LEVEL, OUTCOME_DEGRADED);
-    return false;
 }
 
 /* How busy each endpoint is: what its bulkhead has out. */
@@ -296,6 +298,33 @@ static void read_load(const struct guard *guard, const struct snapshot *view, ui
     }
 }
 
+/* Asks route for one endpoint after the other until one takes the call. False: none did, `last`
+ * says why route has no more of them. */
+static bool begin_somewhere(struct guard_call *call, const struct snapshot *view,
+                            struct obstacles *in_the_way, struct route_decision *last)
+{
+    uint32_t load[SNAPSHOT_ENDPOINTS_MAX];
+    struct route_request request = call->request.route;
+    request.now_ns = call->now_ns;
+    request.exclude = 0;
+    request.avoid = call->tried;
+    request.load = NULL;
+    if (request.intent != ROUTE_WRITE) {
+        read_load(call->guard, view, load);
+        request.load = load;
+    }
+    /* Each lost race leaves a permit to be handed over, so they are bounded; a second one is
+     * contention enough. */
+    while (in_the_way->races < 2 && route_choose(view, &request, &call->lane->route, last)) {
+        if (try_endpoint(call, last->endpoint, in_the_way)) {
+            because(call, GUARD_WHY_ROUTED)->route = last->reason;
+            return true;
+        }
+        request.exclude |= BIT(last->endpoint);
+    }
+    return false;
+}
+
 static void place(struct guard_call *call, const struct guard_event *event)
 {
     hf_assert(event->view != NULL);
@@ -303,30 +332,14 @@ static void place(struct guard_call *call, const struct guard_event *event)
         refuse(call, GUARD_WHY_DEADLINE, OUTCOME_DEADLINE);
         return;
     }
-    if (!level_allows(call, event))
+    if (!is_allowed(call, event->view)) {
+        fall_back(call, event->view);
         return;
+    }
     struct obstacles in_the_way = {.full = GUARD_NO_ENDPOINT, .breaker_retry_ns = HF_NEVER};
-    struct route_request *request = &call->request.route;
     struct route_decision decision;
-    uint32_t load[SNAPSHOT_ENDPOINTS_MAX];
-    request->load = NULL;
-    if (request->intent != ROUTE_WRITE) {
-        read_load(call->guard, event->view, load);
-        request->load = load;
-    }
-    request->now_ns = call->now_ns;
-    request->exclude = 0;
-    request->avoid = call->tried;
-    /* Each lost race leaves a permit to be handed over, so they are bounded; a second one is
-     * contention enough. */
-    while (in_the_way.races < 2 &&
-           route_choose(event->view, request, &call->lane->route, &decision)) {
-        if (try_endpoint(call, decision.endpoint, &in_the_way)) {
-            because(call, GUARD_WHY_ROUTED)->route = decision.reason;
-            return;
-        }
-        request->exclude |= BIT(decision.endpoint);
-    }
+    if (begin_somewhere(call, event->view, &in_the_way, &decision))
+        return;
     if (in_the_way.full != GUARD_NO_ENDPOINT) {
         enter_queue(call, in_the_way.full);
         return;
@@ -343,6 +356,15 @@ static void place(struct guard_call *call, const struct guard_event *event)
          OUTCOME_NO_ENDPOINT);
 }
 
+/* Whether the endpoint that the call has waited for is still the right place, as far as a view can
+ * tell. */
+static bool still_fits(const struct guard_call *call, const struct snapshot *view)
+{
+    struct route_request request = call->request.route;
+    request.now_ns = call->now_ns;
+    return is_allowed(call, view) && route_allows(view, &request, call->endpoint);
+}
+
 /* A permit came after waiting: the world, and the caller's mind, may have changed meanwhile. */
 static void use_grant(struct guard_call *call, const struct guard_event *event)
 {
@@ -352,8 +374,7 @@ static void use_grant(struct guard_call *call, const struct guard_event *event)
         refuse(call, GUARD_WHY_CANCELLED, OUTCOME_CANCELLED);
         return;
     }
-    if (call->now_ns >= call->deadline_ns ||
-        !route_allows(event->view, &call->request.route, call->endpoint)) {
+    if (call->now_ns >= call->deadline_ns || !still_fits(call, event->view)) {
         release(call, &call->permit);
         place(call, event);
         return;
@@ -567,7 +588,7 @@ static void in_queued(struct guard_call *call, const struct guard_event *event)
             leave_queue(call);
         return;
     case GUARD_EV_VIEW:
-        if (!route_allows(event->view, &call->request.route, call->endpoint))
+        if (!still_fits(call, event->view))
             leave_queue(call);
         return;
     case GUARD_EV_CANCEL:

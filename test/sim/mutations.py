@@ -40,9 +40,9 @@ MUTATIONS = {
     "an expired lease is not noticed": (
         "HALF_OPEN_ENDS", [("core/breaker.c", "return (breaker_word_leases(word) & event->expired) != 0;",
                             "return false;")]),
-    "an open breaker lets calls through": (
-        "OPEN_HOLDS", [("core/breaker.c", "    step.role = step.would_refuse ? BREAKER_ROLE_OBSERVER : BREAKER_ROLE_NONE;",
-                        "    step.role = BREAKER_ROLE_OBSERVER;"),
+    "a breaker's refusal is not listened to": (
+        "OPEN_HOLDS", [("core/guard.c", "    if (breaker == NULL || breaker_admit(breaker, call->now_ns, &call->lease)) {",
+                        "    if (breaker == NULL || (breaker_admit(breaker, call->now_ns, &call->lease), true)) {"),
                        ("core/guard.c", "!breaker_would_admit(use->breaker, call->now_ns)", "false")]),
     "a late result counts for the state it meets": (
         "STALE_INERT", [("core/breaker.c", "    if (event->generation != breaker_word_generation(word))\n        return stale;\n",
@@ -53,10 +53,11 @@ MUTATIONS = {
                          "if (budget_try_withdraw(call->guard->budget, call->now_ns), false) {"),
                         ("core/guard.c", "        budget_refund(call->guard->budget);\n", "")]),
     "a grant is used without another look at the roles": (
-        "WRITE_TO_PRIMARY", [("core/guard.c", "        !route_allows(event->view, &call->request.route, call->endpoint)) {",
-                              "        false) {"),
-                             ("core/guard.c", "        if (!route_allows(event->view, &call->request.route, call->endpoint))\n            leave_queue(call);",
-                              "        ;")]),
+        "WRITE_TO_PRIMARY", [("core/guard.c", "    return is_allowed(call, view) && route_allows(view, &request, call->endpoint);",
+                              "    return is_allowed(call, view);")]),
+    "a grant is used without another look at the level": (
+        "LEVEL_OBEYED", [("core/guard.c", "    return is_allowed(call, view) && route_allows(view, &request, call->endpoint);",
+                          "    return route_allows(view, &request, call->endpoint);")]),
     "everything may be repeated": (
         "NO_FORBIDDEN_REPEAT APPLIED_ONCE", [("core/guard.c", "    enum outcome_may may = outcome_repeat(rule, &call->facts);",
                                  "    enum outcome_may may = OUTCOME_MAY_ATTEMPT;")]),
@@ -73,13 +74,12 @@ MUTATIONS = {
         "ANSWERED_ONCE", [("core/guard.c", "    push(call, GUARD_ACT_FREE)->last = true;",
                            "    push(call, GUARD_ACT_DONE)->last = true;")]),
     "an attempt may outlive the call": (
-        "ANSWERED_IN_TIME", [("core/guard.c", "    call->attempt_deadline_ns = ns_min(call->deadline_ns,",
-                              "    call->attempt_deadline_ns = ns_min(ns_add(call->deadline_ns, HF_MS(5)),")]),
+        "ANSWERED_IN_TIME", [("core/guard.c", "        ns_min(call->deadline_ns,\n               ns_min(ns_add(call->now_ns",
+                              "        ns_min(call->deadline_ns + HF_MS(5),\n               ns_min(ns_add(call->now_ns")]),
     "the level is not asked": (
-        "LEVEL_OBEYED", [("core/guard.c", "    if (degrade_config_allows(ladder, level, call->request.operation))\n        return true;",
-                          "    if (degrade_config_allows(ladder, level, call->request.operation) || level != DEGRADE_FULL)\n        return true;")]),
+        "LEVEL_OBEYED", [("core/guard.c", "    return ladder == NULL ||", "    return ladder != NULL ||")]),
     "a held call asks all the time": (
-        "PROGRESS", [("core/guard.c", "#define ASK_AGAIN_NS_MIN HF_MS(1)", "#define ASK_AGAIN_NS_MIN 1")]),
+        "PROGRESS", [("core/guard.c", "ns_max(ask_again_ns, call->now_ns + ASK_AGAIN_NS_MIN)", "call->now_ns + HF_US(10)")]),
     "a place in the hold is not given back": (
         "ALL_ENDED", [("core/guard.c", "    bool freed = bulkhead_release(call->guard->hold, &call->hold_permit, call->now_ns);\n",
                        "    bool freed = true;\n")]),
@@ -91,7 +91,7 @@ MUTATIONS = {
                             "        ;")]),
     "an endpoint that failed a client once is never used again": (
         "SERVED_AGAIN", [("core/guard.c", "    call->tried = 0;\n", ""),
-                         ("core/guard.c", "    request->exclude = 0;\n", "    request->exclude = call->tried;\n")]),
+                         ("core/guard.c", "    request.exclude = 0;\n", "    request.exclude = call->tried;\n")]),
 }
 
 

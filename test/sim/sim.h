@@ -35,6 +35,7 @@
 #define SIM_CLIENTS_MAX    24
 #define SIM_EPOCH_NS       HF_SEC(1000) /* where virtual time begins: not at 0, as in life */
 #define SIM_MEMORY_BYTES   (1 << 20)    /* breakers and bulkheads */
+#define SIM_TICK_NS_MAX    HF_MS(200)   /* breakers are ticked at least so often */
 #define SIM_HEALING_NS_MAX HF_SEC(120)  /* after which everything must be well */
 #define SIM_WRITES_MAX     4096 /* write calls in a run; clients only read after that many */
 
@@ -152,7 +153,7 @@ struct sim {
     uint32_t timeline; /* of the primary */
     uint32_t writes;
     struct sim_write write[SIM_WRITES_MAX];
-    struct timer fault, sampler, publish, election, replay;
+    struct timer fault, pin, sampler, publish, election, replay;
 
     struct snapshot view, next_view; /* published; on its way */
     uint64_t roles_taken;
@@ -167,7 +168,6 @@ struct sim {
     struct breaker *breakers[SIM_SERVERS_MAX];
     struct bulkhead *bulkheads[SIM_SERVERS_MAX];
     struct bulkhead *hold;
-    int64_t half_open_since_ns[SIM_SERVERS_MAX];
     uint64_t calls_begun, retries_begun, served_since_heal, answered;
 
     struct sim_client clients[SIM_CLIENTS_MAX];

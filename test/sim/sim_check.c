@@ -47,17 +47,18 @@ static void check_endpoint(struct sim *sim, uint32_t at)
     if (probes > sim->plan.breaker.half_open_calls)
         sim_break(sim, SIM_PROBES_BOUNDED, "endpoint %u: %u probes, at most %u allowed", at, probes,
                   sim->plan.breaker.half_open_calls);
-    /* The driver ticks breakers at their deadline; a lease begun at the last instant adds one lease
-     * more. */
-    bool is_half_open = breaker_state(sim->breakers[at]) == BREAKER_HALF_OPEN && probes > 0;
-    if (!is_half_open)
-        sim->half_open_since_ns[at] = HF_NEVER;
-    else if (sim->half_open_since_ns[at] == HF_NEVER)
-        sim->half_open_since_ns[at] = sim->now_ns;
-    else if (sim->now_ns - sim->half_open_since_ns[at] >
-             sim->plan.breaker.probe_ns * (int64_t)(sim->plan.breaker.success_threshold + 1))
-        sim_break(sim, SIM_HALF_OPEN_ENDS, "endpoint %u: half-open with %u probes since %lld ms",
-                  at, probes, (long long)((sim->now_ns - sim->half_open_since_ns[at]) / HF_MS(1)));
+}
+
+/* An unreported probe ends half-open when its lease does; the driver looks every SIM_TICK_NS_MAX.
+ */
+static void check_lease(struct sim *sim, const struct sim_client *client)
+{
+    if (!client->attempt.is_running || !is_probing(sim, client, endpoint_of(client)))
+        return;
+    int64_t out_ns = sim->now_ns - client->call.attempt_started_ns;
+    if (out_ns > sim->plan.breaker.probe_ns + SIM_TICK_NS_MAX)
+        sim_break(sim, SIM_HALF_OPEN_ENDS, "endpoint %u: half-open with a probe out for %lld ms",
+                  endpoint_of(client), (long long)(out_ns / HF_MS(1)));
 }
 
 static void check_budget(struct sim *sim)
@@ -76,6 +77,7 @@ static void check_budget(struct sim *sim)
 
 static void check_client(struct sim *sim, const struct sim_client *client)
 {
+    check_lease(sim, client);
     if (client->is_busy && !client->is_answered && sim->now_ns > client->deadline_ns)
         sim_break(sim, SIM_ANSWERED_IN_TIME, "client %u in %s: %lld us after its deadline",
                   client->index, guard_state_name(client->call.state),

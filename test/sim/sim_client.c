@@ -11,6 +11,54 @@
 
 static void drain(struct sim_client *client);
 
+/* For those who read the log of a run. */
+static const char *const event_names[] = {
+    [GUARD_EV_START] = "START",       [GUARD_EV_TICK] = "TICK",
+    [GUARD_EV_VIEW] = "VIEW",         [GUARD_EV_ENTERED] = "ENTERED",
+    [GUARD_EV_GRANTED] = "GRANTED",   [GUARD_EV_WITHDRAWN] = "WITHDRAWN",
+    [GUARD_EV_PROGRESS] = "PROGRESS", [GUARD_EV_ENDED] = "ENDED",
+    [GUARD_EV_RESOLVED] = "RESOLVED", [GUARD_EV_CACHED] = "CACHED",
+    [GUARD_EV_CANCEL] = "CANCEL",
+};
+
+static const char *const action_names[] = {
+    [GUARD_ACT_RUN] = "run",
+    [GUARD_ACT_STOP] = "stop",
+    [GUARD_ACT_ENTER] = "enter",
+    [GUARD_ACT_WITHDRAW] = "withdraw",
+    [GUARD_ACT_HAND_OVER] = "hand over",
+    [GUARD_ACT_TELL] = "tell",
+    [GUARD_ACT_RESOLVE] = "resolve",
+    [GUARD_ACT_CACHE] = "cache",
+    [GUARD_ACT_DONE] = "done",
+    [GUARD_ACT_FREE] = "free",
+};
+
+static void note_event(struct sim_client *client, const struct guard_event *event)
+{
+    struct sim *sim = client->sim;
+    enum guard_state state = client->call.state;
+    sim_note(sim, client->index, (uint32_t)event->kind, (uint32_t)state);
+    if (sim->log == NULL)
+        return;
+    fprintf(sim->log, "%12.6f client %-2u %-9s", sim_seconds(sim), client->index,
+            event_names[event->kind]);
+    if (event->kind == GUARD_EV_ENDED)
+        fprintf(sim->log, " %s", outcome_code_name(event->outcome.code));
+    fprintf(sim->log, " -> %s, %s\n", guard_state_name(state),
+            guard_why_name(guard_reason(&client->call)->why));
+}
+
+static void note_action(struct sim_client *client, const struct guard_action *action)
+{
+    struct sim *sim = client->sim;
+    sim_note(sim, client->index, 100 + (uint32_t)action->kind, action->endpoint);
+    if (sim->log != NULL)
+        fprintf(sim->log, "%12.6f client %-2u           %s endpoint %d attempt %u\n",
+                sim_seconds(sim), client->index, action_names[action->kind], (int)action->endpoint,
+                action->attempt);
+}
+
 static struct guard_event event_of(struct sim_client *client, enum guard_event_kind kind)
 {
     struct sim *sim = client->sim;
@@ -27,7 +75,7 @@ static void feed(struct sim_client *client, const struct guard_event *event)
     check_before_feed(client, event);
     guard_feed(&client->call, event);
     check_after_feed(client, event);
-    sim_note(client->sim, client->index, (uint32_t)event->kind, (uint32_t)client->call.state);
+    note_event(client, event);
     drain(client);
 }
 
@@ -113,8 +161,7 @@ static void finished(struct sim_client *client)
 
 static void carry_out(struct sim_client *client, const struct guard_action *action)
 {
-    struct sim *sim = client->sim;
-    sim_note(sim, client->index, 100 + (uint32_t)action->kind, action->endpoint);
+    note_action(client, action);
     switch (action->kind) {
     case GUARD_ACT_RUN:
         check_run(client, action);
@@ -129,7 +176,7 @@ static void carry_out(struct sim_client *client, const struct guard_action *acti
         apply(client, action);
         break;
     case GUARD_ACT_TELL:
-        view_told(sim, action->endpoint, action->evidence);
+        view_told(client->sim, action->endpoint, action->evidence);
         break;
     case GUARD_ACT_RESOLVE:
         later(client, GUARD_EV_RESOLVED, HF_MS(5));

@@ -60,8 +60,25 @@ void fault_election(struct sim *sim)
         plan_election(sim);
 }
 
+static const char *const fault_names[FAULTS] = {
+    [FAULT_CRASH] = "crash",
+    [FAULT_HANG] = "hang",
+    [FAULT_SLOW] = "slow",
+    [FAULT_REFUSE] = "refuse",
+    [FAULT_ERRORS] = "errors",
+    [FAULT_RESETS] = "resets",
+    [FAULT_LAG] = "lag",
+    [FAULT_SWITCHOVER] = "switchover",
+    [FAULT_REPAIR_ONE] = "repair",
+    [FAULT_REPAIR_ALL] = "repair all",
+    [FAULT_CRASH_ALL] = "crash all",
+};
+
 static void strike(struct sim *sim, enum fault kind, uint32_t at)
 {
+    sim_note(sim, at, 200, (uint32_t)kind);
+    if (sim->log != NULL)
+        fprintf(sim->log, "%12.6f server %-2u %s\n", sim_seconds(sim), at, fault_names[kind]);
     struct sim_server *server = &sim->servers[at];
     uint32_t permille = 1 + (uint32_t)rng_below(&sim->rng, 1000);
     switch (kind) {
@@ -108,6 +125,24 @@ static void strike(struct sim *sim, enum fault kind, uint32_t at)
     }
 }
 
+/* Somebody pins a level by hand now and then, some for a time, some until it is taken back. */
+void fault_pin(struct sim *sim)
+{
+    if (sim->phase != SIM_FAULTY)
+        return;
+    struct degrade_event event = {
+        .kind = rng_below(&sim->rng, 2) == 0 ? DEGRADE_EV_PIN : DEGRADE_EV_UNPIN,
+        .now_ns = sim->now_ns,
+        .level = (enum degrade_level)rng_below(&sim->rng, DEGRADE_LEVELS),
+        .until_ns = rng_below(&sim->rng, 2) == 0
+                        ? HF_NEVER
+                        : sim->now_ns + rng_range_ns(&sim->rng, HF_MS(1), HF_SEC(1)),
+    };
+    degrade_feed(&sim->ladder, &event);
+    timerq_add(&sim->timers, &sim->pin,
+               sim->now_ns + rng_range_ns(&sim->rng, HF_MS(100), HF_SEC(5)));
+}
+
 static void plan_next(struct sim *sim)
 {
     timerq_add(&sim->timers, &sim->fault,
@@ -118,6 +153,8 @@ void fault_init(struct sim *sim)
 {
     sim->plan.faults_mask = (uint32_t)rng_u64(&sim->rng) | 1u << FAULT_REPAIR_ONE;
     plan_next(sim);
+    if (rng_below(&sim->rng, 3) == 0)
+        timerq_add(&sim->timers, &sim->pin, sim->now_ns + HF_SEC(1));
 }
 
 void fault_strike(struct sim *sim)
@@ -137,4 +174,6 @@ void fault_heal(struct sim *sim)
 {
     repair_all(sim);
     fault_election(sim);
+    degrade_feed(&sim->ladder,
+                 &(struct degrade_event){.kind = DEGRADE_EV_UNPIN, .now_ns = sim->now_ns});
 }

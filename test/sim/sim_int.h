@@ -9,6 +9,7 @@
 /* sim_run.c */
 void sim_break(struct sim *sim, enum sim_rule rule, const char *format, ...) HF_PRINTF(3, 4);
 void sim_note(struct sim *sim, uint32_t who, uint32_t what, uint32_t value);
+double sim_seconds(const struct sim *sim);
 
 /* sim_world.c */
 void world_init(struct sim *sim);
@@ -40,6 +41,7 @@ void client_attempt_ended(struct sim_client *client);
 /* sim_fault.c */
 void fault_init(struct sim *sim);
 void fault_strike(struct sim *sim);
+void fault_pin(struct sim *sim);
 void fault_election(struct sim *sim);
 void fault_heal(struct sim *sim);
 

@@ -105,7 +105,7 @@ static bool run_seed(struct sim *sim, uint64_t seed, const struct options *optio
         return true;
     printf("BROKEN %s\n  seed %llu, step %llu, %.6f s: %s\n  see it again: sim --seed %llu --log\n",
            sim_rule_name(sim->broken), (unsigned long long)seed, (unsigned long long)sim->steps,
-           (double)(sim->now_ns - SIM_EPOCH_NS) / 1e9, sim->broken_text, (unsigned long long)seed);
+           sim_seconds(sim), sim->broken_text, (unsigned long long)seed);
     return false;
 }
 

@@ -50,11 +50,16 @@ void sim_break(struct sim *sim, enum sim_rule rule, const char *format, ...)
     va_end(args);
 }
 
-/* One line of the event log: always into the hash, into the file if somebody reads along. */
+/* What happened, into the hash by which two runs of a seed are compared. */
 void sim_note(struct sim *sim, uint32_t who, uint32_t what, uint32_t value)
 {
     sim->log_hash = rng_mix(sim->log_hash ^ (uint64_t)sim->now_ns) + ((uint64_t)who << 48) +
                     ((uint64_t)what << 32) + value;
+}
+
+double sim_seconds(const struct sim *sim)
+{
+    return (double)(sim->now_ns - SIM_EPOCH_NS) / 1e9;
 }
 
 /* ---- the plan ---- */
@@ -126,7 +131,9 @@ static void draw_plan(struct sim *sim)
     plan->breaker = draw_breaker(sim);
     plan->bulkhead = draw_bulkhead(sim);
     plan->budget = budget_config_default();
-    plan->budget.share_ppm = 50000 * (1 + one_of(sim, 10));
+    plan->budget.share_ppm = 10000 * one_of(sim, 30);
+    plan->budget.reserve_per_second = one_of(sim, 4);
+    plan->budget.burst = 1 + one_of(sim, 20);
     plan->guard = draw_guard(sim);
     plan->fault_ns_mean = rng_range_ns(rng, HF_MS(50), HF_SEC(2));
     plan->think_ns_max = rng_range_ns(rng, HF_MS(1), HF_MS(50));
@@ -173,7 +180,6 @@ static void make_parts(struct sim *sim)
             .breaker = sim->breakers[i],
             .bulkhead = sim->bulkheads[i],
         };
-        sim->half_open_since_ns[i] = HF_NEVER;
     }
     route_state_init(&sim->lane.route, rng_u64(&sim->rng));
 }
@@ -206,7 +212,7 @@ static void tick_breakers(struct sim *sim)
     for (uint32_t i = 0; i < sim->plan.servers; i++)
         breaker_tick(sim->breakers[i], sim->now_ns);
     timerq_add(&sim->timers, &sim->breaker_tick,
-               sim->now_ns + rng_range_ns(&sim->rng, HF_MS(1), HF_MS(20)));
+               sim->now_ns + rng_range_ns(&sim->rng, HF_MS(1), SIM_TICK_NS_MAX));
 }
 
 static void next_phase(struct sim *sim)
@@ -231,6 +237,8 @@ static bool own_timer(struct sim *sim, const struct timer *timer)
 {
     if (timer == &sim->fault)
         fault_strike(sim);
+    else if (timer == &sim->pin)
+        fault_pin(sim);
     else if (timer == &sim->sampler)
         view_sample(sim);
     else if (timer == &sim->publish)
