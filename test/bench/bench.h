@@ -128,10 +128,11 @@ static inline void bench_run(const struct bench *bench, const struct bench_case 
         return;
     for (unsigned threads = 1; threads <= what->threads_max; threads++) {
         double ns = bench_median_ns(bench, what, threads);
-        const char *format =
-            bench->is_json ? "{\"name\": \"%s\", \"threads\": %u, \"ns\": %.2f, \"bytes\": %zu}\n"
-                           : "%s\t%u\t%.2f\t%zu\n";
-        printf(format, what->name, threads, ns, what->bytes);
+        if (bench->is_json)
+            printf("{\"name\": \"%s\", \"threads\": %u, \"ns\": %.2f, \"bytes\": %zu}\n",
+                   what->name, threads, ns, what->bytes);
+        else
+            printf("%s\t%u\t%.2f\t%zu\n", what->name, threads, ns, what->bytes);
         fflush(stdout);
     }
 }

@@ -10,6 +10,7 @@
 #include "bench.h"
 
 #include "core/breaker_mt.h"
+#include "core/guard.h"
 #include "core/route.h"
 #include "core/window_mt.h"
 
@@ -257,6 +258,92 @@ static void bench_route(const struct bench *bench)
     free(state);
 }
 
+/* ---- guard: a whole call, from START to DONE, with everything on ---- */
+
+struct guards {
+    struct routes routes;
+    struct guard guard;
+    struct budget budget;
+    struct degrade_config ladder;
+    struct guard_request request;
+    struct {
+        _Alignas(64) struct guard_lane lane;
+        struct guard_call call;
+        int64_t now_ns;
+    } threads[BENCH_THREADS_MAX];
+};
+
+static void run_guard(void *object, uint64_t times, unsigned thread)
+{
+    struct guards *state = object;
+    struct guard_call *call = &state->threads[thread].call;
+    int64_t now_ns = state->threads[thread].now_ns;
+    struct guard_action action;
+    struct guard_event start = {
+        .kind = GUARD_EV_START, .view = &state->routes.view, .request = &state->request};
+    struct guard_event end = {.kind = GUARD_EV_ENDED, .view = &state->routes.view};
+    for (uint64_t i = 0; i < times; i++) {
+        now_ns += STEP_NS;
+        start.now_ns = now_ns;
+        guard_feed(call, &start);
+        while (guard_next(call, &action))
+            bench_keep(&action);
+        end.now_ns = now_ns + STEP_NS / 2;
+        guard_feed(call, &end);
+        while (guard_next(call, &action))
+            bench_keep(&action);
+    }
+    state->threads[thread].now_ns = now_ns;
+}
+
+static void make_guard(struct guards *state, uint32_t endpoints)
+{
+    make_routes(&state->routes, endpoints - 1);
+    struct guard_config config = guard_config_default();
+    state->ladder = degrade_config_default();
+    config.ladder = &state->ladder;
+    guard_init(&state->guard, &config);
+    struct budget_config budget = budget_config_default();
+    budget_init(&state->budget, &budget, 0);
+    state->guard.budget = &state->budget;
+    struct breaker_config breaker = breaker_config_default();
+    struct bulkhead_config bulkhead = bulkhead_config_default();
+    for (uint32_t i = 0; i < endpoints; i++)
+        state->guard.endpoints[i] = (struct guard_endpoint){
+            breaker_init(memory_for(breaker_size(&breaker)), &breaker, i, 0),
+            bulkhead_init(memory_for(bulkhead_size(&bulkhead)), &bulkhead, 0)};
+    for (unsigned i = 0; i < BENCH_THREADS_MAX; i++) {
+        route_state_init(&state->threads[i].lane.route, i);
+        guard_call_init(&state->threads[i].call, &state->guard, &state->threads[i].lane);
+        state->threads[i].now_ns = HF_SEC(100);
+    }
+}
+
+static void bench_guard(const struct bench *bench)
+{
+    const struct {
+        const char *name;
+        uint32_t endpoints;
+        struct guard_request request;
+    } kinds[] = {
+        {"guard admit+record", 3, {.route.intent = ROUTE_WRITE, .operation = DEGRADE_WRITE}},
+        {"guard admit+record, a read", 3, {.route.intent = ROUTE_READ, .operation = DEGRADE_READ}},
+        {"guard admit+record, 8 endpoints", 8, {.route.intent = ROUTE_READ}},
+    };
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        struct guards *state = memory_for(sizeof *state);
+        *state = (struct guards){.request = kinds[i].request};
+        make_guard(state, kinds[i].endpoints);
+        bench_run(bench, &(struct bench_case){kinds[i].name, sizeof(struct guard_call), state,
+                                              run_guard, 2});
+        for (uint32_t k = 0; k < kinds[i].endpoints; k++) {
+            free(state->guard.endpoints[k].breaker);
+            free(state->guard.endpoints[k].bulkhead);
+        }
+        free(state);
+    }
+}
+
 /* ---- */
 
 int main(int argc, char **argv)
@@ -279,5 +366,6 @@ int main(int argc, char **argv)
     bench_window(&bench);
     bench_breaker(&bench);
     bench_route(&bench);
+    bench_guard(&bench);
     return 0;
 }

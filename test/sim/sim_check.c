@@ -198,7 +198,7 @@ void check_run(struct sim_client *client, const struct guard_action *action)
     bool is_cached_only = view->level > DEGRADE_READ_ONLY;
     if (is_read_only || is_cached_only)
         sim_break(sim, SIM_LEVEL_OBEYED, "client %u: an attempt at level %s", client->index,
-                  degrade_level_name(view->level));
+                  degrade_level_name((enum degrade_level)view->level));
 }
 
 /* ---- the answer ---- */
@@ -303,7 +303,8 @@ void check_healed(struct sim *sim)
             sim_break(sim, SIM_ALL_ENDED, "client %u still in %s", i,
                       guard_state_name(sim->clients[i].call.state));
     if (sim->view.level != DEGRADE_FULL)
-        sim_break(sim, SIM_LADDER_RETURNS, "level still %s", degrade_level_name(sim->view.level));
+        sim_break(sim, SIM_LADDER_RETURNS, "level still %s",
+                  degrade_level_name((enum degrade_level)sim->view.level));
     if (sim->served_since_heal == 0)
         sim_break(sim, SIM_SERVED_AGAIN, "no call was served after the healing");
 }

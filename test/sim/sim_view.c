@@ -112,7 +112,7 @@ void view_publish(struct sim *sim)
     next->made_at_ns = sim->now_ns;
     snapshot_seal(next);
     climb(sim);
-    next->level = degrade_level(&sim->ladder);
+    next->level = (int)degrade_level(&sim->ladder);
     sim->view = *next;
     for (uint32_t i = 0; i < sim->plan.clients; i++)
         if (sim->clients[i].is_busy)
