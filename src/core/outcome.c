@@ -4,7 +4,7 @@
  * Where the rules come from: the lists of drivers and poolers (Npgsql, pgjdbc, HikariCP, Rails,
  * SQLAlchemy, PgBouncer, pgdog, Odyssey, pgpool), which contradict each other, and PostgreSQL's
  * sources, which decide. A class has a row for the codes that need none of their own and for those
- * of versions to come; the row of a class is therefore never bolder than its codes.
+ * of versions to come, so where its codes differ much the row takes the cautious side.
  */
 #include "core/outcome.h"
 
@@ -29,7 +29,6 @@
 #define CLASS(code, ...) ROW(code, CLASS_KEY(code), __VA_ARGS__)
 #define EXACT(code, ...) ROW(code, EXACT_KEY(code), __VA_ARGS__)
 
-/* clang-format off: one thing on each line, the sentence below its code */
 static const struct outcome_rule rows[] = {
     /* ---- this side of the wire, in the order of enum outcome_code ---- */
     ROW("success", 0, NONE, SUCCESS, NEVER, ALIVE, "it worked"),
@@ -65,7 +64,6 @@ static const struct outcome_rule rows[] = {
     ROW("no_endpoint", 0, LOCAL, NEUTRAL, NEVER, NOTHING, "no endpoint is fit to serve the call"),
 
     /* ---- SQLSTATEs in order, each class before its codes ---- */
-    CLASS("00", NONE, SUCCESS, NEVER, ALIVE, "successful completion"),
     /* The warning 01000 of a COMMIT whose wait for a standby was cancelled is no ending: the commit
      * took effect here and may be lost with the primary. It is the driver's to report. */
     CLASS("01", NONE, SUCCESS, NEVER, ALIVE, "a warning"),
@@ -194,7 +192,6 @@ static const struct outcome_rule rows[] = {
     EXACT("XX001", SYSTEM, FAILURE, READ, CORRUPT, "data is corrupted"),
     EXACT("XX002", SYSTEM, FAILURE, READ, CORRUPT, "an index is corrupted"),
 };
-/* clang-format on */
 
 enum {
     ROWS = sizeof rows / sizeof rows[0],
@@ -239,7 +236,7 @@ static uint32_t search_key(uint32_t packed)
 const struct outcome_rule *outcome_rule_of_sqlstate(uint32_t packed)
 {
     if (packed == 0)
-        return &rows[OUTCOME_SQLSTATE]; /* a peer's garbage: never taken for success */
+        return &rows[OUTCOME_SQLSTATE]; /* a peer's garbage, or the 00000 that is no error */
     const uint32_t key = search_key(packed);
     /* The last row whose key is not above: the code itself, or one before it in its class. */
     size_t at = FIRST_SQLSTATE;
@@ -254,7 +251,7 @@ const struct outcome_rule *outcome_rule_of_sqlstate(uint32_t packed)
         return &rows[at];
     const uint32_t class_key = key & CLASS_MASK;
     while (rows[at].key > class_key)
-        --at; /* at most the codes of one class; the local rows, with key 0, end it in any case */
+        --at; /* past the codes of one class; the local rows, whose key is 0, end it in any case */
     return rows[at].key == class_key ? &rows[at] : &rows[OUTCOME_SQLSTATE];
 }
 
@@ -286,8 +283,9 @@ const struct outcome_rule *outcome_table(uint32_t *count)
  *                   a while and hold its locks; the repetition waits for those, it cannot overtake
  *
  * The second proof has two holes. An error that ends the session (FATAL, PANIC) while a commit is
- * under way may come from after the commit record was written (a PANIC of the WAL flush does), so
- * it is judged as a lost connection. And work that commits inside has done a part for good.
+ * under way may come from after the commit record was written: a PANIC of the WAL's flush does, and
+ * so may a transaction_timeout that ran out during the commit, whose interrupts are held back. It
+ * is judged as a lost connection. And work that commits inside has done a part for good.
  *
  * What is undone may be repeated by whoever can do all of it: outside of a block the attempt is all
  * of it; inside, the statement that failed is not, since those before it are undone as well, and
