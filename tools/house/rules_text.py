@@ -30,6 +30,11 @@ BANNED = {
 # Pure sources without a unit test of the same name, each with the reason.
 WITHOUT_OWN_TEST = {}
 
+# Code with wider lines, each with the reason.
+WIDE = {
+    "test/sim/mutations.py": "a table whose rows quote lines of the sources as they stand",
+}
+
 TEXT_ENDS = (".c", ".h", ".py", ".sh", ".build", ".txt", ".md", ".yml", ".yaml", ".json", ".conf",
              ".1", ".7")
 TEXT_NAMES = ("check", "run", "LAYERS", "packages", "CHANGELOG", "LICENSE", "VERSION")
@@ -68,6 +73,8 @@ def files_are_short(tree):
 
 def lines_are_short(tree):
     for path in filter(_is_code, tree.files):
+        if path in WIDE:
+            continue
         for number, line in enumerate(tree.text(path).splitlines(), 1):
             if len(line) > COLUMNS_MAX:
                 yield f"{path}:{number}: {len(line)} columns, more than {COLUMNS_MAX}"
