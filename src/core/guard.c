@@ -90,8 +90,11 @@ static void release(struct guard_call *call, struct bulkhead_permit *permit)
     struct bulkhead *bulkhead = call->guard->endpoints[call->endpoint].bulkhead;
     if (bulkhead == NULL || bulkhead_release(bulkhead, permit, call->now_ns))
         return;
-    push(call, GUARD_ACT_HAND_OVER)->permit = *permit;
+    uint8_t slot = call->given_back_next++ % GUARD_GIVEN_BACK_MAX;
+    hf_assert(!call->given_back[slot].is_held);
+    call->given_back[slot] = *permit;
     *permit = (struct bulkhead_permit){0};
+    push(call, GUARD_ACT_HAND_OVER)->given_back = slot;
 }
 
 static void leave_hold(struct guard_call *call)
@@ -113,13 +116,7 @@ static void finish(struct guard_call *call, enum guard_result result, enum guard
     }
     leave_hold(call);
     call->reason.waited_ns = call->now_ns - call->started_ns;
-    struct guard_stats *stats = &call->lane->stats;
-    uint64_t *const counters[] = {
-        [GUARD_SERVED] = &stats->served,   [GUARD_SERVED_CACHED] = &stats->served_cached,
-        [GUARD_FAILED] = &stats->failed,   [GUARD_REFUSED] = &stats->refused,
-        [GUARD_UNKNOWN] = &stats->unknown,
-    };
-    ++*counters[result];
+    ++call->lane->stats.results[result];
     call->state = state;
     struct guard_action *done = push(call, GUARD_ACT_DONE);
     done->result = result;
@@ -304,25 +301,26 @@ static bool begin_somewhere(struct guard_call *call, const struct snapshot *view
                             struct obstacles *in_the_way, struct route_decision *last)
 {
     uint32_t load[SNAPSHOT_ENDPOINTS_MAX];
-    struct route_request request = call->request.route;
-    request.now_ns = call->now_ns;
-    request.exclude = 0;
-    request.avoid = call->tried;
-    request.load = NULL;
-    if (request.intent != ROUTE_WRITE) {
+    struct route_request *request = &call->request.route;
+    request->now_ns = call->now_ns;
+    request->exclude = 0;
+    request->avoid = call->tried;
+    if (request->intent != ROUTE_WRITE) {
         read_load(call->guard, view, load);
-        request.load = load;
+        request->load = load;
     }
+    bool has_begun = false;
     /* Each lost race leaves a permit to be handed over, so they are bounded; a second one is
      * contention enough. */
-    while (in_the_way->races < 2 && route_choose(view, &request, &call->lane->route, last)) {
-        if (try_endpoint(call, last->endpoint, in_the_way)) {
-            because(call, GUARD_WHY_ROUTED)->route = last->reason;
-            return true;
-        }
-        request.exclude |= BIT(last->endpoint);
+    while (!has_begun && in_the_way->races < 2 &&
+           route_choose(view, request, &call->lane->route, last)) {
+        has_begun = try_endpoint(call, last->endpoint, in_the_way);
+        request->exclude |= BIT(last->endpoint);
     }
-    return false;
+    request->load = NULL;
+    if (has_begun)
+        because(call, GUARD_WHY_ROUTED)->route = last->reason;
+    return has_begun;
 }
 
 static void place(struct guard_call *call, const struct guard_event *event)
@@ -358,11 +356,10 @@ static void place(struct guard_call *call, const struct guard_event *event)
 
 /* Whether the endpoint that the call has waited for is still the right place, as far as a view can
  * tell. */
-static bool still_fits(const struct guard_call *call, const struct snapshot *view)
+static bool still_fits(struct guard_call *call, const struct snapshot *view)
 {
-    struct route_request request = call->request.route;
-    request.now_ns = call->now_ns;
-    return is_allowed(call, view) && route_allows(view, &request, call->endpoint);
+    call->request.route.now_ns = call->now_ns;
+    return is_allowed(call, view) && route_allows(view, &call->request.route, call->endpoint);
 }
 
 /* A permit came after waiting: the world, and the caller's mind, may have changed meanwhile. */
@@ -866,16 +863,6 @@ void guard_feed(struct guard_call *call, const struct guard_event *event)
     }
 }
 
-bool guard_next(struct guard_call *call, struct guard_action *action)
-{
-    if (call->action_count == 0)
-        return false;
-    *action = call->actions[call->action_first];
-    call->action_first = (call->action_first + 1) % GUARD_ACTIONS_MAX;
-    --call->action_count;
-    return true;
-}
-
 int64_t guard_deadline(const struct guard_call *call)
 {
     switch (call->state) {
@@ -928,8 +915,8 @@ struct guard_call *guard_apply_locked(struct guard_call *call, const struct guar
         return NULL;
     }
     hf_assert(action->kind == GUARD_ACT_HAND_OVER);
-    struct bulkhead_permit permit = action->permit;
-    return call_of(bulkhead_hand_over(bulkhead, &permit, event->now_ns));
+    struct bulkhead_permit *permit = &call->given_back[action->given_back];
+    return call_of(bulkhead_hand_over(bulkhead, permit, event->now_ns));
 }
 
 struct guard_call *guard_next_granted(struct guard *guard, uint32_t endpoint, int64_t now_ns)

@@ -57,7 +57,8 @@
 #include "core/route.h"
 #include "core/snapshot.h"
 
-#define GUARD_ACTIONS_MAX 8
+#define GUARD_ACTIONS_MAX    8
+#define GUARD_GIVEN_BACK_MAX 4 /* of which at most so many hand a permit over */
 
 struct guard_config {
     struct retry_config retry;
@@ -94,19 +95,6 @@ struct guard {
     struct budget *budget; /* borrowed; NULL: retries are not budgeted */
     struct bulkhead
         *hold; /* borrowed; bounds how many calls may be held at once; NULL: unbounded */
-};
-
-/* What one thread keeps: routing state and plain counters, read by their owner only. */
-struct guard_stats {
-    uint64_t calls, served, served_cached, failed, refused, unknown;
-    uint64_t attempts, retries, held, queued, resolved, stopped;
-    uint64_t ignored;        /* events that had no meaning in their state */
-    uint64_t time_backwards; /* events whose time lay before an earlier one's; clamped */
-};
-
-struct guard_lane {
-    struct route_state route;
-    struct guard_stats stats;
 };
 
 struct guard_request {
@@ -179,18 +167,33 @@ enum guard_result {
                      what happened */
     GUARD_REFUSED, /* never attempted */
     GUARD_UNKNOWN, /* a commit whose outcome could not be found out in time: 08007 */
+    GUARD_RESULTS
 };
 
 struct guard_action {
     enum guard_action_kind kind;
     uint32_t endpoint;
     uint32_t attempt; /* 1 for the first */
-    int64_t deadline_ns;
     enum outcome_endpoint evidence;
-    enum guard_result result;
+    int64_t deadline_ns;
     struct outcome outcome;
-    struct bulkhead_permit permit; /* HAND_OVER: what is given back */
-    bool last;                     /* nothing of this call is outstanding after this action */
+    enum guard_result result;
+    uint8_t given_back; /* HAND_OVER: which permit of the call */
+    bool last;          /* nothing of this call is outstanding after this action */
+};
+
+/* What one thread keeps: routing state and plain counters, read by their owner only. */
+struct guard_stats {
+    uint64_t calls;
+    uint64_t results[GUARD_RESULTS];
+    uint64_t attempts, retries, held, queued, resolved, stopped;
+    uint64_t ignored;        /* events that had no meaning in their state */
+    uint64_t time_backwards; /* events whose time lay before an earlier one's; clamped */
+};
+
+struct guard_lane {
+    struct route_state route;
+    struct guard_stats stats;
 };
 
 /* Why the guard did what it did last. Log lines, metrics, error DETAILs and explain all read this
@@ -277,6 +280,8 @@ struct guard_call {
     bool was_limit; /* STOP was ordered because the attempt's limit passed */
     struct breaker_permit lease;
     struct bulkhead_permit permit, hold_permit;
+    struct bulkhead_permit given_back[GUARD_GIVEN_BACK_MAX]; /* on their way: HAND_OVER */
+    uint8_t given_back_next;
     struct bulkhead_waiter waiter;
     struct guard_reason reason;
     uint32_t action_first, action_count;
@@ -290,7 +295,15 @@ void guard_init(struct guard *guard, const struct guard_config *config);
 void guard_call_init(struct guard_call *call, struct guard *guard, struct guard_lane *lane);
 
 void guard_feed(struct guard_call *call, const struct guard_event *event);
-bool guard_next(struct guard_call *call, struct guard_action *action);
+static inline bool guard_next(struct guard_call *call, struct guard_action *action)
+{
+    if (call->action_count == 0)
+        return false;
+    *action = call->actions[call->action_first];
+    call->action_first = (call->action_first + 1) % GUARD_ACTIONS_MAX;
+    --call->action_count;
+    return true;
+}
 int64_t guard_deadline(const struct guard_call *call);
 const struct guard_reason *guard_reason(const struct guard_call *call);
 

@@ -53,11 +53,11 @@ MUTATIONS = {
                          "if (budget_try_withdraw(call->guard->budget, call->now_ns), false) {"),
                         ("core/guard.c", "        budget_refund(call->guard->budget);\n", "")]),
     "a grant is used without another look at the roles": (
-        "WRITE_TO_PRIMARY", [("core/guard.c", "    return is_allowed(call, view) && route_allows(view, &request, call->endpoint);",
+        "WRITE_TO_PRIMARY", [("core/guard.c", "    return is_allowed(call, view) && route_allows(view, &call->request.route, call->endpoint);",
                               "    return is_allowed(call, view);")]),
     "a grant is used without another look at the level": (
-        "LEVEL_OBEYED", [("core/guard.c", "    return is_allowed(call, view) && route_allows(view, &request, call->endpoint);",
-                          "    return route_allows(view, &request, call->endpoint);")]),
+        "LEVEL_OBEYED", [("core/guard.c", "    return is_allowed(call, view) && route_allows(view, &call->request.route, call->endpoint);",
+                          "    return route_allows(view, &call->request.route, call->endpoint);")]),
     "everything may be repeated": (
         "NO_FORBIDDEN_REPEAT APPLIED_ONCE", [("core/guard.c", "    enum outcome_may may = outcome_repeat(rule, &call->facts);",
                                  "    enum outcome_may may = OUTCOME_MAY_ATTEMPT;")]),
@@ -91,7 +91,7 @@ MUTATIONS = {
                             "        ;")]),
     "an endpoint that failed a client once is never used again": (
         "SERVED_AGAIN", [("core/guard.c", "    call->tried = 0;\n", ""),
-                         ("core/guard.c", "    request.exclude = 0;\n", "    request.exclude = call->tried;\n")]),
+                         ("core/guard.c", "    request->exclude = 0;\n", "    request->exclude = call->tried;\n")]),
 }
 
 

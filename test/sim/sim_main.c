@@ -135,9 +135,11 @@ static void report(const struct totals *totals, double seconds)
     const struct guard_stats *stats = &totals->stats;
     printf("  %llu served, %llu from cache, %llu failed, %llu refused, %llu unknown; %llu held, "
            "%llu queued, %llu stopped, %llu resolved; %llu changes of breakers\n",
-           (unsigned long long)stats->served, (unsigned long long)stats->served_cached,
-           (unsigned long long)stats->failed, (unsigned long long)stats->refused,
-           (unsigned long long)stats->unknown, (unsigned long long)stats->held,
+           (unsigned long long)stats->results[GUARD_SERVED],
+           (unsigned long long)stats->results[GUARD_SERVED_CACHED],
+           (unsigned long long)stats->results[GUARD_FAILED],
+           (unsigned long long)stats->results[GUARD_REFUSED],
+           (unsigned long long)stats->results[GUARD_UNKNOWN], (unsigned long long)stats->held,
            (unsigned long long)stats->queued, (unsigned long long)stats->stopped,
            (unsigned long long)stats->resolved, (unsigned long long)totals->transitions);
 }

@@ -134,7 +134,7 @@ static void ended(struct bench *bench, struct guard_call *call, struct outcome o
 /* The next action must be of this kind. */
 static struct guard_action expect(struct guard_call *call, enum guard_action_kind kind)
 {
-    struct guard_action action;
+    struct guard_action action = {0};
     assert_true(guard_next(call, &action));
     assert_int_equal(action.kind, kind);
     return action;
