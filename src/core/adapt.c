@@ -7,16 +7,17 @@
 
 /* What the header argues for, in one place. */
 #define SAMPLES_EVER        10 /* fewer say nothing, however small the limit is */
+#define SAMPLES_PER_PERMIT  5
 #define OVERLOAD_WEIGHT     10 /* samples that one overload counts for when a window is filled */
 #define OVERLOAD_SHARE      32 /* one in so many is bad luck: a statement too long, a lost packet */
 #define MEANS_PER_WINDOW    4  /* a window sees operations of up to four times the mean duration */
 #define DIP_INTERVAL_MIN    4
 #define DIP_INTERVAL_MAX    32
-#define NEWS                (65536 / 4) /* of a measurement: a quarter of an octave, 19 % */
+#define NEWS                (65536 / 2) /* of a measurement: half an octave, 41 % */
 #define LIMIT_MIN_DEFAULT   5
 #define LIMIT_MAX_DEFAULT   200
-#define SAMPLES_MIN_DEFAULT 100
-#define SAMPLES_MIN_MAX     1000
+#define SAMPLES_MIN_DEFAULT 200
+#define SAMPLES_MIN_MAX     10000
 
 struct adapt_config adapt_config_default(void)
 {
@@ -82,27 +83,24 @@ static uint64_t exp2_negative(uint64_t d)
 
 /* ---- samples ---- */
 
-uint64_t adapt_step_sample(uint64_t word, const struct adapt_sample *sample)
+uint64_t adapt_step_sample(uint64_t word, int64_t ran_ns, bool is_overload)
 {
     if ((word & ADAPT_CLAIMED) != 0)
         return word;
-    if (sample->is_overload) {
-        if (adapt_word_overloads(word) < ADAPT_SAMPLES_MAX)
-            word += UINT64_C(1) << ADAPT_OVER_AT;
-    } else if (adapt_word_count(word) < ADAPT_SAMPLES_MAX) {
-        word += (UINT64_C(1) << ADAPT_COUNT_AT) + adapt_log2(sample->ran_ns);
-    }
-    if (2 * (uint64_t)sample->in_use >= sample->limit)
-        word |= ADAPT_HALF;
-    if (sample->in_use >= sample->limit)
-        word |= ADAPT_FULL;
-    return word;
+    if (is_overload)
+        return adapt_word_overloads(word) < ADAPT_OVERLOADS_MAX
+                   ? word + (UINT64_C(1) << ADAPT_OVER_AT)
+                   : word;
+    if (adapt_word_count(word) == ADAPT_SAMPLES_MAX)
+        return word;
+    uint64_t log2 = adapt_log2(ran_ns) >> (16 - ADAPT_SUM_PLACES);
+    return word + (UINT64_C(1) << ADAPT_COUNT_AT) + log2;
 }
 
 struct adapt_window adapt_window_open(const struct adapt_config *config, uint32_t limit,
                                       int64_t now_ns)
 {
-    uint32_t enough = SAMPLES_EVER + limit;
+    uint32_t enough = SAMPLES_EVER + SAMPLES_PER_PERMIT * limit;
     return (struct adapt_window){
         .begun_ns = now_ns,
         .due_ns = ns_add(now_ns, config->window_ns),
@@ -119,21 +117,21 @@ bool adapt_window_is_due(const struct adapt_window *window, uint64_t word, int64
         return false;
     if (count == 0)
         return true;
-    int64_t mean_ns = adapt_exp2_ns(adapt_word_sum(word) / count);
+    int64_t mean_ns = adapt_exp2_ns(adapt_word_mean(word));
     return (now_ns - window->begun_ns) / MEANS_PER_WINDOW >= mean_ns;
 }
 
 /* ---- the limit ---- */
 
 /* The crowd that is wanted, so that a server never idles, and the one that is too much. */
-static uint32_t alpha(uint32_t limit)
+static uint32_t alpha(uint32_t ran)
 {
-    return 1 + limit / 16;
+    return 1 + ran / 8;
 }
 
-static uint32_t beta(uint32_t limit)
+static uint32_t beta(uint32_t ran)
 {
-    return 2 + limit / 8;
+    return 2 + ran / 4;
 }
 
 void adapt_init(struct adapt *adapt, const struct adapt_config *config, uint32_t limit)
@@ -144,33 +142,51 @@ void adapt_init(struct adapt *adapt, const struct adapt_config *config, uint32_t
     };
 }
 
-static void estimate_crowd(struct adapt *adapt)
+static uint32_t crowd_of(const struct adapt *adapt, uint64_t unloaded)
 {
-    adapt->crowd = 0;
-    if (adapt->unloaded != 0 && adapt->recent > adapt->unloaded) {
-        uint64_t useful = exp2_negative(adapt->recent - adapt->unloaded);
-        adapt->crowd = (uint32_t)(adapt->limit * (65536 - useful) >> 16);
-    }
+    if (unloaded == 0 || adapt->recent <= unloaded)
+        return 0;
+    uint64_t useful = exp2_negative(adapt->recent - unloaded);
+    return (uint32_t)(adapt->ran * (65536 - useful) >> 16);
+}
+
+static bool is_crowded(const struct adapt *adapt)
+{
+    return adapt->crowd > beta(adapt->ran);
+}
+
+/* What was measured is something new, and may soon be again. */
+static void adopt(struct adapt *adapt, uint64_t unloaded)
+{
+    adapt->unloaded = unloaded;
+    adapt->dip_interval = DIP_INTERVAL_MIN;
+    adapt->age = 0;
+}
+
+/* It agrees with what was known, and is averaged with it, against noise. */
+static void confirm(struct adapt *adapt, uint64_t unloaded)
+{
+    adapt->unloaded = (adapt->unloaded + unloaded) / 2;
+    if (adapt->dip_interval < DIP_INTERVAL_MAX)
+        adapt->dip_interval *= 2;
+    adapt->age = 0;
 }
 
 static void measured(struct adapt *adapt, uint64_t unloaded)
 {
     uint64_t before = adapt->unloaded;
-    uint64_t change = before > unloaded ? before - unloaded : unloaded - before;
-    if (change > NEWS)
-        adapt->dip_interval = DIP_INTERVAL_MIN;
-    else if (adapt->dip_interval < DIP_INTERVAL_MAX)
-        adapt->dip_interval *= 2;
-    adapt->unloaded = unloaded;
-    adapt->age = 0;
+    if (before == 0 || (before > unloaded ? before - unloaded : unloaded - before) > NEWS)
+        adopt(adapt, unloaded);
+    else
+        confirm(adapt, unloaded);
 }
 
-/* Half of the way to a crowd of alpha: the estimate is noisy, and the next window brings another.
- */
+/* From what ran half of the way to a crowd of alpha: the estimate is noisy, and the next window
+ * brings another. */
 static void shrink(struct adapt *adapt, const struct adapt_config *config)
 {
-    uint32_t excess = adapt->crowd - alpha(adapt->limit);
-    adapt->limit = adapt_clamp(config, adapt->limit - (excess + 1) / 2);
+    uint32_t excess = adapt->crowd - alpha(adapt->ran);
+    adapt->limit = adapt_clamp(config, adapt->ran - (excess + 1) / 2);
     adapt->verdict = ADAPT_SHRANK;
 }
 
@@ -178,36 +194,49 @@ static void end_dip(struct adapt *adapt, const struct adapt_config *config, uint
 {
     adapt->phase = ADAPT_STEADY;
     adapt->verdict = ADAPT_MEASURED;
-    measured(adapt, unloaded);
     /* `recent` is of the window before the dip. What it proves need not be suffered again. */
-    estimate_crowd(adapt);
-    if (adapt->crowd > beta(adapt->limit))
+    adapt->crowd = crowd_of(adapt, unloaded);
+    if (is_crowded(adapt)) {
+        adopt(adapt, unloaded);
         shrink(adapt, config);
+    } else {
+        measured(adapt, unloaded);
+    }
 }
 
-/* A window in which the limit was in force. */
-static void judge(struct adapt *adapt, const struct adapt_config *config)
+/* Whether to compare before going on. A crowd that is seen a second time, though the limit shrank
+ * for it, may be none; unless that was measured just before. */
+static bool wants_dip(const struct adapt *adapt, bool was_reached)
 {
-    /* At the floor there is nothing lower to compare with: what is seen there is by definition not
-     * our crowd. So the limit leaves the floor by itself, and comes back if that was wrong. */
-    if (adapt->limit == config->limit_min)
+    if (adapt->unloaded == 0)
+        return true;
+    if (was_reached && adapt->age >= adapt->dip_interval)
+        return true;
+    return is_crowded(adapt) && adapt->verdict == ADAPT_SHRANK && adapt->age > 0;
+}
+
+static void judge(struct adapt *adapt, const struct adapt_config *config, bool was_reached)
+{
+    /* Where no more than limit_min ran, there is nothing lower to compare with: what is seen there
+     * is by definition not our crowd. So the limit leaves the floor by itself, and comes back if
+     * that was wrong; and quiet times are measurements for nothing. */
+    if (adapt->ran <= config->limit_min)
         measured(adapt, adapt->recent);
-    estimate_crowd(adapt);
-    bool is_doubted = adapt->crowd > beta(adapt->limit) && adapt->verdict == ADAPT_SHRANK &&
-                      adapt->age >= DIP_INTERVAL_MIN;
-    if (adapt->unloaded == 0 || adapt->age >= adapt->dip_interval || is_doubted) {
+    /* Clearly faster than measured: the server, or the load, has changed for the better. */
+    if (adapt->recent + NEWS < adapt->unloaded)
+        adopt(adapt, adapt->recent);
+    adapt->crowd = crowd_of(adapt, adapt->unloaded);
+    if (wants_dip(adapt, was_reached)) {
         adapt->phase = ADAPT_DIP;
         adapt->verdict = ADAPT_DIPPED;
         return;
     }
     ++adapt->age;
-    /* Faster than ever measured: the server, or the load, has changed for the better. Followed by
-     * quarters, since the lowest of many noisy windows is too low. */
-    if (adapt->recent < adapt->unloaded)
-        adapt->unloaded -= (adapt->unloaded - adapt->recent) / 4;
-    if (adapt->crowd > beta(adapt->limit)) {
+    if (is_crowded(adapt)) {
         shrink(adapt, config);
-    } else if (adapt->crowd < alpha(adapt->limit)) {
+    } else if (!was_reached) {
+        adapt->verdict = ADAPT_IDLE;
+    } else if (adapt->crowd < alpha(adapt->ran)) {
         adapt->limit = adapt_clamp(config, (uint64_t)adapt->limit + alpha(adapt->limit));
         adapt->verdict = ADAPT_GREW;
     } else {
@@ -215,35 +244,46 @@ static void judge(struct adapt *adapt, const struct adapt_config *config)
     }
 }
 
-uint32_t adapt_close(struct adapt *adapt, const struct adapt_config *config, uint64_t word)
+/* Half of what ran, less two: the two that beta allows even the smallest limit, so that a crowd
+ * shows at any size. */
+static uint32_t dip_of(const struct adapt *adapt, const struct adapt_config *config)
+{
+    return adapt_clamp(config, adapt->ran < 4 ? 0 : adapt->ran / 2 - 2);
+}
+
+/* A tenth less than what ran. */
+static void cut(struct adapt *adapt, const struct adapt_config *config)
+{
+    adapt->limit = adapt_clamp(config, adapt->ran - (adapt->ran + 9) / 10);
+    adapt->phase = ADAPT_STEADY;
+    adapt->verdict = ADAPT_CUT;
+}
+
+uint32_t adapt_close(struct adapt *adapt, const struct adapt_config *config, uint64_t word,
+                     uint32_t peak)
 {
     if (adapt->limit == 0)
         return 0;
     uint32_t count = adapt_word_count(word), overloads = adapt_word_overloads(word);
+    hf_assert(count + overloads > 0);
     adapt->limit = adapt_clamp(config, adapt->limit);
     ++adapt->windows;
+    bool is_dip = adapt->phase == ADAPT_DIP;
+    if (!is_dip)
+        adapt->ran = peak < adapt->limit ? peak : adapt->limit;
     if (overloads * OVERLOAD_SHARE > count + overloads) {
-        adapt->limit = adapt_clamp(config, adapt->limit - (adapt->limit + 9) / 10);
-        adapt->phase = ADAPT_STEADY;
-        adapt->verdict = ADAPT_CUT;
+        cut(adapt, config);
         return adapt->limit;
     }
-    hf_assert(count > 0);
-    uint64_t mean = adapt_word_sum(word) / count;
-    if (adapt->phase == ADAPT_DIP) {
+    /* 0 is "unknown", and no operation takes a nanosecond but in tests. */
+    uint64_t mean = adapt_word_mean(word) | 1;
+    if (is_dip) {
         end_dip(adapt, config, mean);
         return adapt->limit;
     }
     adapt->recent = mean;
-    if ((word & ADAPT_FULL) == 0) {
-        if ((word & ADAPT_HALF) == 0)
-            measured(adapt, mean);
-        estimate_crowd(adapt);
-        adapt->verdict = ADAPT_IDLE;
-        return adapt->limit;
-    }
-    judge(adapt, config);
-    return adapt->phase == ADAPT_DIP ? adapt_clamp(config, adapt->limit / 2) : adapt->limit;
+    judge(adapt, config, peak >= adapt->limit);
+    return adapt->phase == ADAPT_DIP ? dip_of(adapt, config) : adapt->limit;
 }
 
 const char *adapt_verdict_name(enum adapt_verdict verdict)

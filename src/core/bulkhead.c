@@ -62,6 +62,12 @@ uint64_t bulkhead_step_empty(uint64_t word)
     return word & ~BULKHEAD_WAITERS;
 }
 
+uint64_t bulkhead_step_low(uint64_t word)
+{
+    return (word & ~(BULKHEAD_FIELD << BULKHEAD_HIGH_AT)) | (uint64_t)bulkhead_word_in_use(word)
+                                                                << BULKHEAD_HIGH_AT;
+}
+
 bool bulkhead_step_limit(uint64_t word, uint32_t limit, bool is_locked, uint64_t *next)
 {
     *next = (word & ~(BULKHEAD_FIELD << BULKHEAD_LIMIT_AT)) | (uint64_t)limit << BULKHEAD_LIMIT_AT;

@@ -227,6 +227,9 @@ bool bulkhead_step_wait(uint64_t word, uint64_t *next);
 /* Nobody waits any more. */
 uint64_t bulkhead_step_empty(uint64_t word);
 
+/* The high-water mark begins anew from in_use. */
+uint64_t bulkhead_step_low(uint64_t word);
+
 /* Another limit. `is_locked`: the caller holds the lock and will serve waiters if there is room;
  * without it the limit is not raised past waiters. */
 bool bulkhead_step_limit(uint64_t word, uint32_t limit, bool is_locked, uint64_t *next);

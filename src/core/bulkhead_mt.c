@@ -2,7 +2,7 @@
  * The slow path of core/bulkhead_mt.h: calls under the caller's lock, and the closing of a window
  * of the adaptive limit. Every function under the lock begins with tidy(), so that the queue holds
  * only those whose wait is not over, the flag says whether there are any, and the limit is the one
- * that is wanted.
+ * that is wanted, unless raising it would make room that nobody then hands out.
  */
 #include "core/bulkhead_mt.h"
 
@@ -40,9 +40,9 @@ static void note_empty(struct bulkhead *b)
         ;
 }
 
-/* Sets the limit that bulkhead_adapt() could not raise past waiters. It may want another one
- * meanwhile: it says so before it sets it, so whoever comes last has seen the other. */
-static void catch_up(struct bulkhead *b)
+/* Raises the limit to what bulkhead_adapt() could not raise it to past waiters. It may want another
+ * one meanwhile: it says so before it sets it, so whoever comes last has seen the other. */
+static void catch_up(struct bulkhead *b, bool may_pass_waiters)
 {
     uint32_t wanted = atomic_load(&b->limit_wanted);
     if (wanted <= bulkhead_limit(b))
@@ -50,13 +50,15 @@ static void catch_up(struct bulkhead *b)
     uint32_t was;
     do {
         was = wanted;
-        set_limit(b, was, true);
+        if (!set_limit(b, was, may_pass_waiters))
+            return;
         wanted = atomic_load(&b->limit_wanted);
     } while (wanted != was);
 }
 
-/* Returns the time, which never goes back. */
-static int64_t tidy(struct bulkhead *b, int64_t now_ns)
+/* Returns the time, which never goes back. `will_serve`: room that a higher limit makes is given to
+ * waiters next, by this call or by the pop_granted calls that must follow it. */
+static int64_t tidy(struct bulkhead *b, int64_t now_ns, bool will_serve)
 {
     if (now_ns < b->now_ns)
         atomic_fetch_add_explicit(&b->time_backwards, 1, memory_order_relaxed);
@@ -64,7 +66,7 @@ static int64_t tidy(struct bulkhead *b, int64_t now_ns)
         b->now_ns = now_ns;
     bulkhead_queue_expire(&b->queue, b->now_ns);
     note_empty(b);
-    catch_up(b);
+    catch_up(b, will_serve);
     return b->now_ns;
 }
 
@@ -175,7 +177,7 @@ enum bulkhead_answer bulkhead_enter(struct bulkhead *b, struct bulkhead_waiter *
                                     int64_t now_ns, uint8_t priority, int64_t wait_until_ns)
 {
     hf_assert(waiter->state == BULKHEAD_WAITER_IDLE || waiter->state == BULKHEAD_WAITER_GRANTED);
-    now_ns = tidy(b, now_ns);
+    now_ns = tidy(b, now_ns, false);
     int64_t until_ns = ns_min(wait_until_ns, ns_add(now_ns, b->config.wait_ns_max));
     waiter->state = BULKHEAD_WAITER_IDLE;
     waiter->priority = priority < BULKHEAD_PRIORITIES ? priority : BULKHEAD_PRIORITIES - 1;
@@ -204,7 +206,7 @@ struct bulkhead_waiter *bulkhead_hand_over(struct bulkhead *b, struct bulkhead_p
                                            int64_t now_ns)
 {
     hf_assert(permit->is_held);
-    int64_t clamped_ns = tidy(b, now_ns);
+    int64_t clamped_ns = tidy(b, now_ns, true);
     uint64_t word = load(b), next;
     bool is_free;
     do {
@@ -213,13 +215,13 @@ struct bulkhead_waiter *bulkhead_hand_over(struct bulkhead *b, struct bulkhead_p
     } while (is_free && !swap(b, &word, next));
     permit->is_held = false;
     struct bulkhead_waiter *first = is_free ? NULL : grant_first(b, clamped_ns);
-    bulkhead_book(b, permit, word, now_ns);
+    bulkhead_book(b, permit, now_ns);
     return first;
 }
 
 struct bulkhead_waiter *bulkhead_pop_granted(struct bulkhead *b, int64_t now_ns)
 {
-    now_ns = tidy(b, now_ns);
+    now_ns = tidy(b, now_ns, true);
     if (b->queue.count == 0)
         return NULL;
     uint64_t word = load(b), next;
@@ -232,7 +234,7 @@ struct bulkhead_waiter *bulkhead_pop_granted(struct bulkhead *b, int64_t now_ns)
 
 bool bulkhead_withdraw(struct bulkhead *b, struct bulkhead_waiter *waiter, int64_t now_ns)
 {
-    tidy(b, now_ns);
+    tidy(b, now_ns, false);
     bool was_waiting = bulkhead_queue_withdraw(&b->queue, waiter);
     note_empty(b);
     return was_waiting;
@@ -240,7 +242,7 @@ bool bulkhead_withdraw(struct bulkhead *b, struct bulkhead_waiter *waiter, int64
 
 struct bulkhead_waiter *bulkhead_pop_expired(struct bulkhead *b, int64_t now_ns)
 {
-    tidy(b, now_ns);
+    tidy(b, now_ns, false);
     return bulkhead_queue_pop_expired(&b->queue);
 }
 
@@ -261,8 +263,6 @@ const struct bulkhead_reason *bulkhead_reason(const struct bulkhead *b)
 
 /* ---- the limit ---- */
 
-#define ORDER (UINT64_C(1) << 32) /* | limit */
-
 /* struct adapt as others may see it: 20 bits crowd | 4 verdict | 40 windows */
 static uint64_t seen(const struct adapt *adapt)
 {
@@ -279,6 +279,18 @@ static struct adapt_config adapt_config_of(struct bulkhead *b)
     };
 }
 
+/* How many ran at once at most in the window, of whoever claimed it; begins to count anew. */
+static uint32_t take_peak(struct bulkhead *b)
+{
+    uint64_t word = load(b);
+    while (!swap(b, &word, bulkhead_step_low(word)))
+        ;
+    uint32_t peak = bulkhead_word_high(word);
+    if (peak > atomic_load_explicit(&b->high_before, memory_order_relaxed))
+        atomic_store_explicit(&b->high_before, peak, memory_order_relaxed);
+    return peak;
+}
+
 /* With the window claimed: a limit set by hand, or else the one that the samples in `word` tell. */
 static void next_window(struct bulkhead *b, uint64_t word, int64_t now_ns)
 {
@@ -289,7 +301,7 @@ static void next_window(struct bulkhead *b, uint64_t word, int64_t now_ns)
     if (order != 0)
         adapt_init(&b->adapt, &config, limit);
     else if (is_adaptive)
-        limit = adapt_close(&b->adapt, &config, word);
+        limit = adapt_close(&b->adapt, &config, word, take_peak(b));
     else
         return;
     struct adapt_window window = adapt_window_open(&config, limit, now_ns);
@@ -325,10 +337,10 @@ void bulkhead_adapt(struct bulkhead *b, int64_t now_ns)
 
 void bulkhead_resize(struct bulkhead *b, uint32_t limit, int64_t now_ns)
 {
-    now_ns = tidy(b, now_ns);
+    now_ns = tidy(b, now_ns, true);
     if (b->config.is_adaptive && limit != 0)
         limit = adapt_clamp(&b->config.adapt, limit);
-    atomic_store(&b->order, ORDER | limit);
+    atomic_store(&b->order, BULKHEAD_ORDER | limit);
     bulkhead_adapt(b, now_ns);
     /* A claimer that found the limit before it could see the order may still set the one and then
      * the other; what counts is that from now on this one is in force. */
@@ -384,6 +396,9 @@ void bulkhead_view(struct bulkhead *b, int64_t now_ns, struct bulkhead_view *vie
         .crowd = (uint32_t)(adapt & BULKHEAD_FIELD),
         .windows = adapt >> 24,
     };
+    uint32_t high_before = atomic_load_explicit(&b->high_before, memory_order_relaxed);
+    if (high_before > view->high_water)
+        view->high_water = high_before;
     view->accepted = view->completed + view->unused + view->in_use;
     memcpy(view->refused, b->refused, sizeof view->refused);
 }

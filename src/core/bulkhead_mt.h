@@ -52,8 +52,10 @@
 #include "core/adapt.h"
 #include "core/bulkhead.h"
 
-#define BULKHEAD_ALIGN                                                                             \
-    64 /* of the memory: what the fast path writes shares no line with the rest */
+/* Of the memory: what the fast path writes shares no cache line with the rest. */
+#define BULKHEAD_ALIGN 64
+/* | limit: what struct bulkhead.order holds. */
+#define BULKHEAD_ORDER (UINT64_C(1) << 32)
 
 struct bulkhead {
     /* Of the fast path. */
@@ -78,9 +80,10 @@ struct bulkhead {
     _Atomic uint32_t limit_max;
     _Atomic uint32_t samples_min;
     _Atomic int64_t window_ns;
-    _Atomic uint64_t order;      /* BULKHEAD_ORDER | a limit set by hand; 0 for none */
-    struct adapt adapt;          /* of whoever claimed `samples` */
-    _Atomic uint64_t adapt_seen; /* what bulkhead_view() shows of it: see bulkhead_adapt() */
+    _Atomic uint64_t order;       /* BULKHEAD_ORDER | a limit set by hand; 0 for none */
+    _Atomic uint32_t high_before; /* high-water mark of the windows before this one */
+    struct adapt adapt;           /* of whoever claimed `samples` */
+    _Atomic uint64_t adapt_seen;  /* what bulkhead_view() shows of it: see bulkhead_adapt() */
     /* Under the lock. */
     alignas(BULKHEAD_ALIGN) struct bulkhead_queue queue;
     struct bulkhead_config config;
@@ -132,7 +135,7 @@ static inline bool bulkhead_try(struct bulkhead *b, int64_t now_ns, struct bulkh
 }
 
 static inline void bulkhead_sample(struct bulkhead *b, const struct bulkhead_permit *permit,
-                                   const struct adapt_sample *sample, int64_t now_ns)
+                                   int64_t ran_ns, int64_t now_ns)
 {
     struct adapt_window window = {
         .begun_ns = atomic_load_explicit(&b->window_begun_ns, memory_order_relaxed),
@@ -141,10 +144,11 @@ static inline void bulkhead_sample(struct bulkhead *b, const struct bulkhead_per
     };
     if (permit->granted_ns < window.begun_ns)
         return;
+    bool is_overload = permit->ending == BULKHEAD_OVERLOADED;
     uint64_t word = atomic_load_explicit(&b->samples, memory_order_relaxed);
     uint64_t next;
     do {
-        next = adapt_step_sample(word, sample);
+        next = adapt_step_sample(word, ran_ns, is_overload);
     } while (next != word &&
              !atomic_compare_exchange_weak_explicit(&b->samples, &word, next, memory_order_relaxed,
                                                     memory_order_relaxed));
@@ -152,9 +156,9 @@ static inline void bulkhead_sample(struct bulkhead *b, const struct bulkhead_per
         bulkhead_adapt(b, now_ns);
 }
 
-/* Books an operation that has ended; `word` is the one just before. */
+/* Books an operation that has ended. */
 static inline void bulkhead_book(struct bulkhead *b, const struct bulkhead_permit *permit,
-                                 uint64_t word, int64_t now_ns)
+                                 int64_t now_ns)
 {
     if (permit->ending == BULKHEAD_UNUSED) {
         atomic_fetch_add_explicit(&b->unused, 1, memory_order_relaxed);
@@ -178,15 +182,8 @@ static inline void bulkhead_book(struct bulkhead *b, const struct bulkhead_permi
     int64_t mean_ns = atomic_load_explicit(&b->mean_exec_ns, memory_order_relaxed);
     mean_ns = mean_ns == 0 ? ran_ns : mean_ns + (ran_ns - mean_ns) / 16;
     atomic_store_explicit(&b->mean_exec_ns, ns_max(mean_ns, 1), memory_order_relaxed);
-    if (atomic_load_explicit(&b->is_adaptive, memory_order_relaxed)) {
-        const struct adapt_sample sample = {
-            .ran_ns = ran_ns,
-            .in_use = bulkhead_word_in_use(word),
-            .limit = bulkhead_word_limit(word),
-            .is_overload = permit->ending == BULKHEAD_OVERLOADED,
-        };
-        bulkhead_sample(b, permit, &sample, now_ns);
-    }
+    if (atomic_load_explicit(&b->is_adaptive, memory_order_relaxed))
+        bulkhead_sample(b, permit, ran_ns, now_ns);
 }
 
 /* Gives a permit back. False: calls wait, and the permit is still held; call bulkhead_hand_over()
@@ -204,7 +201,7 @@ static inline bool bulkhead_release(struct bulkhead *b, struct bulkhead_permit *
     } while (!atomic_compare_exchange_weak_explicit(&b->word, &word, next, memory_order_release,
                                                     memory_order_relaxed));
     permit->is_held = false;
-    bulkhead_book(b, permit, word, now_ns);
+    bulkhead_book(b, permit, now_ns);
     return true;
 }
 

@@ -112,6 +112,62 @@ static void bulkhead__histograms_are_paid_for_only_if_wanted(void **state)
     assert_true(with - bulkhead_size(&config) == sizeof(struct hist_mt) + sizeof(struct hist));
 }
 
+/* ---- the word ---- */
+
+static uint64_t word_of(uint32_t in_use, uint32_t limit, uint32_t high, bool has_waiters)
+{
+    return in_use | (uint64_t)limit << BULKHEAD_LIMIT_AT | (uint64_t)high << BULKHEAD_HIGH_AT |
+           (has_waiters ? BULKHEAD_WAITERS : 0);
+}
+
+static void bulkhead__steps_change_the_word_only_where_they_may(void **state)
+{
+    (void)state;
+    const struct {
+        uint64_t word;
+        bool may_try, may_grant, may_release, may_free, may_wait;
+    } cases[] = {
+        {word_of(0, 2, 0, false), true, true, true, true, false},
+        {word_of(1, 2, 2, false), true, true, true, true, false},
+        {word_of(2, 2, 2, false), false, false, true, true, true},
+        {word_of(3, 2, 3, false), false, false, true, true, true},
+        {word_of(1, 2, 2, true), false, true, false, false, true},
+        {word_of(2, 2, 2, true), false, false, false, false, true},
+        {word_of(3, 2, 3, true), false, false, false, true, true},
+        {word_of(0, 0, 0, false), false, false, true, true, true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        uint64_t word = cases[i].word, next;
+        assert_int_equal(bulkhead_step_try(word, &next), cases[i].may_try);
+        assert_int_equal(bulkhead_step_grant(word, &next), cases[i].may_grant);
+        assert_int_equal(bulkhead_step_release(word, &next), cases[i].may_release);
+        assert_int_equal(bulkhead_step_free(word, &next), cases[i].may_free);
+        assert_int_equal(bulkhead_step_wait(word, &next), cases[i].may_wait);
+        assert_true(bulkhead_step_empty(word) == (word & ~BULKHEAD_WAITERS));
+    }
+    uint64_t next, word = word_of(BULKHEAD_LIMIT_MAX - 1, BULKHEAD_LIMIT_MAX, 7, false);
+    assert_true(bulkhead_step_limit(word, 3, false, &next));
+    assert_true(next == word_of(BULKHEAD_LIMIT_MAX - 1, 3, 7, false));
+    assert_true(bulkhead_step_grant(word_of(6, 9, 7, false), &next));
+    assert_true(next == word_of(7, 9, 7, false));
+    assert_true(bulkhead_step_grant(word_of(7, 9, 7, true), &next));
+    assert_true(next == word_of(8, 9, 8, true));
+    assert_true(bulkhead_step_free(word_of(7, 9, 7, false), &next));
+    assert_true(next == word_of(6, 9, 7, false));
+    assert_true(bulkhead_step_wait(word_of(9, 9, 9, false), &next));
+    assert_true(next == word_of(9, 9, 9, true));
+}
+
+static void bulkhead__the_limit_is_not_raised_past_waiters_without_the_lock(void **state)
+{
+    (void)state;
+    uint64_t next;
+    assert_true(bulkhead_step_limit(word_of(4, 2, 4, true), 4, false, &next)); /* still no room */
+    assert_false(bulkhead_step_limit(word_of(4, 2, 4, true), 5, false, &next));
+    assert_true(bulkhead_step_limit(word_of(4, 2, 4, true), 5, true, &next));
+    assert_true(bulkhead_step_limit(word_of(4, 2, 4, false), 5, false, &next));
+}
+
 /* ---- permits ---- */
 
 static void bulkhead__permits_are_granted_up_to_the_limit_and_come_back(void **state)
@@ -122,6 +178,7 @@ static void bulkhead__permits_are_granted_up_to_the_limit_and_come_back(void **s
     assert_false(bulkhead_try(b, 10, &permit[3]));
     assert_false(permit[3].is_held);
     assert_null(give(b, &permit[1], 20));
+    assert_false(permit[1].is_held);
     assert_int_equal(bulkhead_in_use(b), 2);
     assert_true(bulkhead_try(b, 20, &permit[1]));
     assert_int_equal(permit[1].granted_ns, 20);
@@ -245,6 +302,7 @@ static void bulkhead__waiters_are_served_in_order_of_arrival(void **state)
     struct bulkhead_permit *out = &permit[0];
     for (size_t i = 0; i < 3; i++) {
         assert_ptr_equal(give(b, out, 2), &waiter[i]);
+        assert_false(out->is_held);
         assert_int_equal(bulkhead_in_use(b), 1);
         assert_int_equal(waiter[i].state, BULKHEAD_WAITER_GRANTED);
         assert_true(waiter[i].permit.is_held);
@@ -665,6 +723,8 @@ int main(void)
         cmocka_unit_test(bulkhead__the_default_configuration_is_valid),
         cmocka_unit_test(bulkhead__a_configuration_out_of_range_is_refused),
         cmocka_unit_test(bulkhead__histograms_are_paid_for_only_if_wanted),
+        cmocka_unit_test(bulkhead__steps_change_the_word_only_where_they_may),
+        cmocka_unit_test(bulkhead__the_limit_is_not_raised_past_waiters_without_the_lock),
         cmocka_unit_test(bulkhead__permits_are_granted_up_to_the_limit_and_come_back),
         cmocka_unit_test(bulkhead__misuse_stops_the_program),
         cmocka_unit_test(bulkhead__a_permit_carries_its_execution_deadline),
