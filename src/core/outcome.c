@@ -378,7 +378,7 @@ enum outcome_may outcome_repeat(const struct outcome_rule *rule, const struct ou
     case OUTCOME_RULE_NOT_PRIMARY:
         return facts->is_read_only ? never(facts) : rolled_back(facts);
     }
-    return OUTCOME_MAY_NOTHING;
+    return OUTCOME_MAY_NOTHING; /* no row says anything else: the test of all rows knows */
 }
 
 enum outcome_verdict outcome_verdict_of(const struct outcome_rule *rule,
