@@ -79,10 +79,10 @@ const char *guard_state_name(enum guard_state state)
     return names[state];
 }
 
-/* A duration for people: whole milliseconds, or microseconds below ten of them. */
+/* A duration for people: whole seconds from ten of them, then milliseconds, then microseconds. */
 static const char *about(int64_t ns, char out[UNITS_TEXT_MAX])
 {
-    int64_t unit = ns < HF_MS(10) ? HF_US(1) : HF_MS(1);
+    int64_t unit = ns < HF_MS(10) ? HF_US(1) : ns < HF_SEC(10) ? HF_MS(1) : HF_SEC(1);
     return units_print_duration(ns < 0 ? 0 : ns - ns % unit, out);
 }
 
@@ -141,11 +141,11 @@ void guard_reason_error(const struct guard_reason *reason, const struct snapshot
 
     about(reason->waited_ns, waited);
     if (reason->until_ns == HF_NEVER)
-        err_detail(err, "%u attempts in %s; last: %s; route: %s.", reason->attempts, waited, ended,
-                   route_reason_name(reason->route));
+        err_detail(err, "attempts: %u; waited: %s; last: %s; route: %s.", reason->attempts, waited,
+                   ended, route_reason_name(reason->route));
     else
-        err_detail(err, "%u attempts in %s; last: %s; route: %s; next in %s.", reason->attempts,
-                   waited, ended, route_reason_name(reason->route),
+        err_detail(err, "attempts: %u; waited: %s; last: %s; route: %s; next in %s.",
+                   reason->attempts, waited, ended, route_reason_name(reason->route),
                    about(reason->until_ns - reason->at_ns, until));
     err_hint(err, "%s", telling->hint);
 }
