@@ -1,6 +1,6 @@
 /*
- * Integers as PostgreSQL's protocol writes them (most significant byte first), and a bounded cursor
- * over bytes that somebody else sent.
+ * Integers as PostgreSQL's protocol writes them (most significant byte first), what secret bytes
+ * need, and a bounded cursor over bytes that somebody else sent.
  *
  * A reader never looks outside its view. When something is missing it says so once and for all:
  * `is_short` is set and stays set, and every later value is 0 or empty. So a parser reads all its
@@ -61,6 +61,26 @@ static inline void bytes_put_u32_little(char *at, uint32_t value)
     at[1] = (char)(value >> 8);
     at[2] = (char)(value >> 16);
     at[3] = (char)(value >> 24);
+}
+
+/* Overwrites, and is not optimised away as a memset() before the end of a life is: writes through a
+ * volatile pointer must happen. */
+static inline void bytes_wipe(void *memory, size_t size)
+{
+    volatile char *at = memory;
+    for (size_t i = 0; i < size; i++)
+        at[i] = 0;
+}
+
+/* Takes the same time wherever the two differ. Volatile, so that the loop does not become a
+ * memcmp(), which stops at the first difference. */
+static inline bool bytes_eq_secret(const char *a, const char *b, size_t size)
+{
+    const volatile char *x = a, *y = b;
+    unsigned difference = 0;
+    for (size_t i = 0; i < size; i++)
+        difference |= (unsigned char)(x[i] ^ y[i]);
+    return difference == 0;
 }
 
 struct reader {

@@ -170,8 +170,9 @@ enum hf_rc frame_error(const struct frame *frame, struct hf_err *err)
                                                    : "after the end of the login");
     case FRAME_ERROR_LENGTH:
         err_set(err, HF_RC_PEER, "08P01", "invalid length of %s message %s", who, row->name);
-        return err_detail(err, "The length is %u; from %u to %u is allowed.", frame->size,
-                          row->length_min, row->length_max);
+        err_detail(err, "The length is %u; from %u to %u is allowed.", frame->size, row->length_min,
+                   row->length_max);
+        return HF_RC_PEER;
     }
     return HF_OK;
 }

@@ -17,8 +17,8 @@ enum hf_rc message_explain(enum message_rc rc, enum frame_side side, char type, 
         return HF_OK;
     case MESSAGE_LONG:
         err_set(err, HF_RC_PEER, "54000", "name too long in %s message %s", who, name);
-        return err_detail(err, "Names of statements and portals may have %d bytes.",
-                          MESSAGE_NAME_MAX);
+        err_detail(err, "Names of statements and portals may have %d bytes.", MESSAGE_NAME_MAX);
+        return HF_RC_PEER;
     case MESSAGE_BAD:
         break;
     }

@@ -221,12 +221,14 @@ enum hf_rc startup_error(const struct startup *startup, struct hf_err *err)
         return HF_OK;
     case STARTUP_ERROR_LENGTH:
         err_set(err, HF_RC_PEER, "08P01", "invalid length of startup packet");
-        return err_detail(err, "The length is %u; from %d to %d is allowed.", number, REQUEST_SIZE,
-                          STARTUP_SIZE_MAX);
+        err_detail(err, "The length is %u; from %d to %d is allowed.", number, REQUEST_SIZE,
+                   STARTUP_SIZE_MAX);
+        return HF_RC_PEER;
     case STARTUP_ERROR_TAIL:
         err_set(err, HF_RC_PEER, "08P01", "received unencrypted data after encryption request");
-        return err_detail(err, "This could be either a client-software bug or evidence of an "
-                               "attempted man-in-the-middle attack.");
+        err_detail(err, "This could be either a client-software bug or evidence of an "
+                        "attempted man-in-the-middle attack.");
+        return HF_RC_PEER;
     case STARTUP_ERROR_TWICE:
         return err_set(err, HF_RC_PEER, "08P01", "unexpected encryption request");
     case STARTUP_ERROR_VERSION:
@@ -235,8 +237,9 @@ enum hf_rc startup_error(const struct startup *startup, struct hf_err *err)
                        number >> 16, number & 0xffff, STARTUP_VERSION_NEWEST & 0xffff);
     case STARTUP_ERROR_CANCEL:
         err_set(err, HF_RC_PEER, "08P01", "invalid length of query cancel packet");
-        return err_detail(err, "The length is %u; the key may have from %d to %d bytes.", number,
-                          STARTUP_CANCEL_KEY_MIN, STARTUP_CANCEL_KEY_MAX);
+        err_detail(err, "The length is %u; the key may have from %d to %d bytes.", number,
+                   STARTUP_CANCEL_KEY_MIN, STARTUP_CANCEL_KEY_MAX);
+        return HF_RC_PEER;
     case STARTUP_ERROR_LAYOUT:
         return err_set(err, HF_RC_PEER, "08P01",
                        "invalid startup packet layout: expected terminator as last byte");
@@ -245,7 +248,8 @@ enum hf_rc startup_error(const struct startup *startup, struct hf_err *err)
                        "no PostgreSQL user name specified in startup packet");
     case STARTUP_ERROR_REPLICATION:
         err_set(err, HF_RC_PEER, "22023", "invalid value for parameter \"replication\"");
-        return err_hint(err, "Valid values are: \"false\", 0, \"true\", 1, \"database\".");
+        err_hint(err, "Valid values are: \"false\", 0, \"true\", 1, \"database\".");
+        return HF_RC_PEER;
     }
     return HF_OK;
 }
