@@ -231,7 +231,7 @@ static void seal_pick(struct snapshot *snapshot, const struct snapshot_tier *tie
 {
     struct snapshot_pick *pick = &snapshot->pick[tier->first];
     uint64_t filling[SNAPSHOT_ENDPOINTS_MAX], full = 0;
-    uint32_t poor[SNAPSHOT_ENDPOINTS_MAX], rich[SNAPSHOT_ENDPOINTS_MAX];
+    uint32_t poor[SNAPSHOT_ENDPOINTS_MAX] = {0}, rich[SNAPSHOT_ENDPOINTS_MAX] = {0};
     uint32_t poor_count = 0, rich_count = 0;
     for (uint32_t k = 0; k < tier->count; k++)
         full += snapshot->share[pick[k].endpoint];

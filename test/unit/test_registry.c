@@ -110,7 +110,7 @@ static void registry__when_it_is_full_names_share_one_that_refuses_nobody(void *
     assert_true(breaker_admit(good->breaker, START_NS + 1000, &lease));
 
     struct registry_entry *crowd = pin(r, REGISTRY_BULKHEAD, "crowd", START_NS);
-    struct bulkhead_permit permit;
+    struct bulkhead_permit permit = {0};
     for (int i = 0; i < 10000; i++)
         assert_true(bulkhead_try(crowd->bulkhead, START_NS, &permit));
     assert_int_equal(stats_of(r).overflowed, 3);
@@ -267,7 +267,7 @@ static void registry__a_place_that_is_used_again_starts_anew(void **state)
     struct registry *r = new_registry(&config, START_NS);
     struct registry_entry *entry = pin(r, REGISTRY_BREAKER, "a", START_NS);
     struct registry_entry *crowd = pin(r, REGISTRY_BULKHEAD, "a", START_NS);
-    struct bulkhead_permit permit;
+    struct bulkhead_permit permit = {0};
     struct breaker_view view;
     call(entry->breaker, OUTCOME_VERDICT_SUCCESS, START_NS);
     assert_true(bulkhead_try(crowd->bulkhead, START_NS, &permit));

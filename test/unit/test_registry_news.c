@@ -91,7 +91,8 @@ static void registry_news__changes_of_many_come_in_the_order_of_time(void **stat
         uint32_t generations[20] = {0};
         for (uint64_t again = cursor > 30 ? cursor - 30 : 0;
              registry_changes_next(r, &again, &change);) {
-            int which = atoi(change.name + 1);
+            int64_t which;
+            assert_int_equal(sv_to_int(sv_from_cstr(change.name + 1), 0, 19, &which), SV_NUMBER_OK);
             assert_true(change.breaker.generation > generations[which]);
             generations[which] = change.breaker.generation;
         }
@@ -199,7 +200,7 @@ static void registry_news__a_bulkhead_is_full_or_free_when_two_looks_agree(void 
     struct registry_config config = small_config(0, 2);
     struct registry *r = new_registry(&config, START_NS);
     struct bulkhead *bulkhead = pin(r, REGISTRY_BULKHEAD, "a", START_NS)->bulkhead;
-    struct bulkhead_permit permits[2];
+    struct bulkhead_permit permits[2] = {{0}};
     uint64_t cursor = 0;
     assert_true(bulkhead_try(bulkhead, START_NS, &permits[0]));
     expect_nothing(r, &cursor, START_NS);
@@ -232,7 +233,7 @@ static void registry_news__a_new_bulkhead_is_not_taken_for_the_one_before_it(voi
     struct registry_config config = small_config(0, 1);
     struct registry *r = new_registry(&config, START_NS);
     struct registry_entry *entry = pin(r, REGISTRY_BULKHEAD, "a", START_NS);
-    struct bulkhead_permit permits[2];
+    struct bulkhead_permit permits[2] = {{0}};
     uint64_t cursor = 0;
     assert_true(bulkhead_try(entry->bulkhead, START_NS, &permits[0]));
     assert_true(bulkhead_try(entry->bulkhead, START_NS, &permits[1]));

@@ -140,7 +140,7 @@ struct route_case {
 #define PRIMARY       .consistency = ROUTE_PRIMARY
 #define ANY_AGE       .consistency = ROUTE_ANY_AGE
 #define BOUNDED(ms)   .consistency = ROUTE_BOUNDED, .staleness_ns_max = HF_MS(ms)
-#define WROTE_AGO(ms) .promise.written_at_ns = NOW_NS - HF_MS(ms)
+#define WROTE_AGO(ms) .promise.written_at_ns = (NOW_NS - HF_MS(ms))
 #define WROTE_LSN(n)  .promise.lsn = (n)
 
 static const struct route_case cases[] = {

@@ -218,6 +218,13 @@ static void draw_view(struct rng *rng, struct snapshot *view)
     snapshot_seal(view);
 }
 
+/* One bit in eight. */
+static uint32_t few_bits(struct rng *rng)
+{
+    uint64_t bits = rng_u64(rng);
+    return (uint32_t)(bits & bits >> 11 & bits >> 23);
+}
+
 static void draw_request(struct rng *rng, struct route_request *request,
                          struct route_policy *policy, uint32_t *load)
 {
@@ -238,8 +245,8 @@ static void draw_request(struct rng *rng, struct route_request *request,
         .promise.written_at_ns = rng_below(rng, 2) ? NOW_NS - HF_MS(rng_below(rng, 60)) : 0,
         .promise.timeline = (uint32_t)rng_below(rng, 3),
         .zone = (uint8_t)rng_below(rng, 4),
-        .exclude = (uint32_t)(rng_u64(rng) & rng_u64(rng) & rng_u64(rng)),
-        .avoid = (uint32_t)(rng_u64(rng) & rng_u64(rng) & rng_u64(rng)),
+        .exclude = few_bits(rng),
+        .avoid = few_bits(rng),
         .load = rng_below(rng, 2) ? load : NULL,
         .policy = rng_below(rng, 4) ? policy : NULL,
     };

@@ -417,11 +417,11 @@ static void snapshot__a_long_pause_leaves_room_for_what_comes_after_it(void **st
     (void)state;
     struct snapshot view;
     snapshot_init(&view);
-    for (int i = 1; i <= 100; i++)
-        snapshot_sample(&view, i, (uint64_t)i);
+    for (uint32_t i = 1; i <= 100; i++)
+        snapshot_sample(&view, i, i);
     int64_t later_ns = INT64_MAX / 2;
-    for (int i = 1; i <= 100; i++)
-        snapshot_sample(&view, later_ns + i, (uint64_t)(1000 + i));
+    for (uint32_t i = 1; i <= 100; i++)
+        snapshot_sample(&view, later_ns + i, 1000 + i);
     assert_int_equal(view.sample_count, SNAPSHOT_SAMPLES_MAX);
     assert_true(view.samples[2].asked_at_ns > later_ns);
     assert_int_equal(snapshot_lsn_after(&view, later_ns + 99), 1100);
@@ -429,9 +429,8 @@ static void snapshot__a_long_pause_leaves_room_for_what_comes_after_it(void **st
 
 /* ---- checks ---- */
 
-static void spoil(struct snapshot *view, int how)
+static void spoil_endpoint(struct snapshot *view, struct snapshot_endpoint *endpoint, int how)
 {
-    struct snapshot_endpoint *endpoint = &view->endpoints[1];
     switch (how) {
     case 0:
         endpoint->name[0] = '\0';
@@ -475,6 +474,13 @@ static void spoil(struct snapshot *view, int how)
     case 13:
         view->endpoints[0].timeline = 1;
         return;
+    }
+}
+
+static void spoil(struct snapshot *view, int how)
+{
+    spoil_endpoint(view, &view->endpoints[1], how);
+    switch (how) {
     case 14:
         view->count = SNAPSHOT_ENDPOINTS_MAX + 1;
         return;
