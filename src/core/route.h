@@ -12,6 +12,10 @@
  * its sample's own age included; a sample older than policy.sample_ns_max tells nothing timeline
  * where a position or a bound is asked for, the replica must be on the cluster's timeline
  *
+ * The primary meets every promise and bound, also when it was not sampled lately: whether it still
+ * is the primary is a question of role and health, and a watcher that hangs must not stop the
+ * service.
+ *
  * Preferences ("soft"). Each splits the candidates, and the better part is taken if it is not
  * empty:
  *   1. the kind, in this order: a replica that is up; the primary if it is up (policy: fallback); a
