@@ -58,6 +58,7 @@ static const char *print_age(const char *seconds, char *out, size_t size)
 static enum hf_rc print_server(struct conn *conn, bool *is_replica, struct hf_err *err)
 {
     PGresult *rows;
+    char age[64];
     enum hf_rc rc =
         query(conn,
               "SELECT split_part(current_setting('server_version'), ' ', 1), pg_is_in_recovery(),"

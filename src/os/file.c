@@ -109,6 +109,13 @@ enum hf_rc file_write(const char *path, const char *text, mode_t mode, struct hf
     return sys_fail(err, reason, "could not write \"%s\"", path);
 }
 
+enum hf_rc file_rename(const char *from, const char *to, struct hf_err *err)
+{
+    if (rename(from, to) == 0 && sync_parent(to))
+        return HF_OK;
+    return sys_fail(err, errno, "could not rename \"%s\" to \"%s\"", from, to);
+}
+
 enum hf_rc file_make_dirs(const char *path, mode_t mode, struct hf_err *err)
 {
     char part[PATH_MAX];
@@ -220,7 +227,7 @@ enum hf_rc file_remove_tree(const char *path, struct hf_err *err)
     return reason == 0 ? HF_OK : sys_fail(err, reason, "could not delete \"%s\"", path);
 }
 
-bool file_dir_is_empty(const char *path)
+bool file_dir_is_empty(const char *path, const char *const *except)
 {
     DIR *dir = opendir(path);
     if (dir == NULL)
@@ -228,12 +235,12 @@ bool file_dir_is_empty(const char *path)
     bool is_empty = true;
     struct dirent *entry;
     while (is_empty && (entry = readdir(dir)) != NULL) // NOLINT(concurrency-mt-unsafe): own DIR
-        is_empty = is_kept(entry->d_name, NULL);
+        is_empty = is_kept(entry->d_name, except);
     closedir(dir);
     return is_empty;
 }
 
-size_t file_tail(const char *path, size_t lines, char *out, size_t size)
+size_t file_tail(const char *path, int64_t from, size_t lines, char *out, size_t size)
 {
     hf_assert(lines > 0 && size > 0);
     out[0] = '\0';
@@ -242,6 +249,8 @@ size_t file_tail(const char *path, size_t lines, char *out, size_t size)
         return 0;
     off_t end = lseek(fd, 0, SEEK_END);
     off_t start = end > (off_t)(size - 1) ? end - (off_t)(size - 1) : 0;
+    if (start < from)
+        start = from;
     ssize_t got = -1;
     if (end >= 0 && lseek(fd, start, SEEK_SET) >= 0)
         got = read_up_to(fd, out, size - 1);
@@ -256,20 +265,25 @@ size_t file_tail(const char *path, size_t lines, char *out, size_t size)
     out[used] = '\0';
 
     /* Back from the end, one line break after another. */
-    size_t from = used;
+    size_t at = used;
     size_t found = 0;
-    while (from > 0 && found < lines) {
-        from--;
-        if (out[from] == '\n')
+    while (at > 0 && found < lines) {
+        at--;
+        if (out[at] == '\n')
             found++;
     }
-    if (found == lines) {
-        from++;
-    } else if (used > 0) {
-        found++;
-    }
-    memmove(out, out + from, used - from + 1);
+    if (found == lines)
+        at++; /* behind that line break */
+    else if (used > 0)
+        found++; /* the first line, with none in front of it */
+    memmove(out, out + at, used - at + 1);
     return found;
+}
+
+int64_t file_size(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 ? (int64_t)info.st_size : 0;
 }
 
 int64_t file_space_free(const char *path)

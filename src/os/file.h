@@ -26,6 +26,9 @@ enum hf_rc HF_MUST_USE file_read(const char *path, char *out, size_t size, struc
 enum hf_rc HF_MUST_USE file_write(const char *path, const char *text, mode_t mode,
                                   struct hf_err *err);
 
+/* Gives a file or folder a new name, durably. */
+enum hf_rc HF_MUST_USE file_rename(const char *from, const char *to, struct hf_err *err);
+
 /* Makes the folder and those above it that are missing; `mode` is the last one's, umask apart, and
  * those above get 0755 or, if the last one is closed to others (0700), 0700 as well. A folder that
  * exists is left as it is. */
@@ -40,14 +43,18 @@ enum hf_rc HF_MUST_USE file_empty_dir(const char *path, const char *const *keep,
 /* The same for the whole tree, folder included; one that does not exist is fine. */
 enum hf_rc HF_MUST_USE file_remove_tree(const char *path, struct hf_err *err);
 
-/* True if nothing is in the folder; false also if it cannot be read. */
-bool file_dir_is_empty(const char *path);
+/* True if nothing is in the folder but, perhaps, the names in `except` (NULL-terminated, may be
+ * NULL); false also if it cannot be read. */
+bool file_dir_is_empty(const char *path, const char *const *except);
 
-/* The last whole lines of a text file, at most `lines` of them and `size - 1` bytes, with a NUL. A
- * line is cut at the front rather than left out if it alone is too long. Returns how many lines
- * there are in `out`; 0 also if the file cannot be read: this is for showing logs, where a reason
- * for their absence would only bury the real one. */
-size_t file_tail(const char *path, size_t lines, char *out, size_t size);
+/* The last lines of a text file behind byte `from`, at most `lines` of them and `size - 1` bytes,
+ * with a NUL. A line is cut at the front rather than left out if it alone is too long. Returns how
+ * many lines there are in `out`; 0 also if the file cannot be read: this is for showing logs, where
+ * a reason for their absence would only bury the real one. */
+size_t file_tail(const char *path, int64_t from, size_t lines, char *out, size_t size);
+
+/* The file's length, 0 if there is none. */
+int64_t file_size(const char *path);
 
 /* Bytes that somebody without privileges may still write in the file system of `path`; -1 if that
  * cannot be told. */

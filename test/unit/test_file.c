@@ -192,13 +192,15 @@ static void file__emptying_keeps_what_it_is_told_and_follows_no_link(void **stat
     assert_int_equal(symlink(under("outside"), under("d/link")), 0);
     assert_int_equal(file_write(under("d/marker"), "x", 0600, &err), HF_OK);
     assert_int_equal(file_write(under("d/deep/marker"), "x", 0600, &err), HF_OK);
-    assert_false(file_dir_is_empty(under("d")));
+    assert_false(file_dir_is_empty(under("d"), NULL));
     assert_int_equal(file_empty_dir(under("d"), keep, &err), HF_OK);
     assert_int_equal(access(under("d/marker"), F_OK), 0);
+    assert_false(file_dir_is_empty(under("d"), NULL));
+    assert_true(file_dir_is_empty(under("d"), keep));
     assert_int_equal(access(under("d/deep"), F_OK), -1);
     assert_int_equal(access(under("outside/precious"), F_OK), 0);
     assert_int_equal(file_empty_dir(under("d"), NULL, &err), HF_OK);
-    assert_true(file_dir_is_empty(under("d")));
+    assert_true(file_dir_is_empty(under("d"), NULL));
     assert_int_equal(file_empty_dir(under("none"), NULL, &err), HF_RC_MISSING);
 
     /* A link in place of the folder itself is not entered either. */
@@ -207,7 +209,7 @@ static void file__emptying_keeps_what_it_is_told_and_follows_no_link(void **stat
     assert_int_equal(file_remove_tree(under("alias"), &err), HF_OK);
     assert_int_equal(access(under("outside/precious"), F_OK), 0);
     assert_int_equal(file_remove_tree(under("none"), &err), HF_OK);
-    assert_false(file_dir_is_empty(under("none")));
+    assert_false(file_dir_is_empty(under("none"), NULL));
 }
 
 static void file__what_cannot_be_deleted_is_said(void **state)
@@ -228,37 +230,44 @@ static void file__the_tail_is_the_last_whole_lines(void **state)
     (void)state;
     const struct {
         const char *text;
+        int64_t from;
         size_t lines;
         size_t size;
         const char *tail;
         size_t count;
     } cases[] = {
-        {"one\ntwo\nthree\n", 2, 100, "two\nthree", 2},
-        {"one\ntwo\nthree", 2, 100, "two\nthree", 2},
-        {"one\ntwo\nthree\n\n", 1, 100, "three", 1},
-        {"one\ntwo\n", 5, 100, "one\ntwo", 2},
-        {"one", 1, 100, "one", 1},
-        {"", 3, 100, "", 0},
-        {"\n\n", 3, 100, "", 0},
-        {"one\ntwo\nthree\n", 9, 8, "\nthree", 2},
-        {"a long line without an end", 1, 5, " end", 1},
+        {"one\ntwo\nthree\n", 0, 2, 100, "two\nthree", 2},
+        {"one\ntwo\nthree", 0, 2, 100, "two\nthree", 2},
+        {"one\ntwo\nthree\n\n", 0, 1, 100, "three", 1},
+        {"one\ntwo\n", 0, 5, 100, "one\ntwo", 2},
+        {"one\ntwo\nthree\n", 4, 5, 100, "two\nthree", 2},
+        {"one\ntwo\n", 8, 5, 100, "", 0},
+        {"one\ntwo\n", 99, 5, 100, "", 0},
+        {"one", 0, 1, 100, "one", 1},
+        {"", 0, 3, 100, "", 0},
+        {"\n\n", 0, 3, 100, "", 0},
+        {"one\ntwo\nthree\n", 0, 9, 8, "\nthree", 2},
+        {"a long line without an end", 0, 1, 5, " end", 1},
     };
     struct hf_err err;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char tail[100];
         assert_int_equal(file_write(under("log"), cases[i].text, 0600, &err), HF_OK);
-        assert_int_equal(file_tail(under("log"), cases[i].lines, tail, cases[i].size),
-                         cases[i].count);
+        assert_int_equal(
+            file_tail(under("log"), cases[i].from, cases[i].lines, tail, cases[i].size),
+            cases[i].count);
+        assert_int_equal(file_size(under("log")), strlen(cases[i].text));
         assert_string_equal(tail, cases[i].tail);
     }
     char tail[10] = "x";
-    assert_int_equal(file_tail(under("none"), 3, tail, sizeof tail), 0);
+    assert_int_equal(file_tail(under("none"), 0, 3, tail, sizeof tail), 0);
     assert_string_equal(tail, "");
 }
 
 static void file__free_space_is_a_number_or_unknown(void **state)
 {
     (void)state;
+    assert_int_equal(file_size(under("none")), 0);
     assert_true(file_space_free(top) > 0);
     assert_int_equal(file_space_free(under("none")), -1);
 }

@@ -1,0 +1,130 @@
+"""holdfast itself: help, versions, mistakes, and the manual page that is made from the same rows."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def call(holdfast, *arguments, **more):
+    return subprocess.run([holdfast, *arguments], capture_output=True, text=True, timeout=30,
+                          stdin=subprocess.DEVNULL, check=False, **more)
+
+
+def subcommands(holdfast):
+    listed = re.findall(r"^  (\w+)  +\w", call(holdfast, "--help").stdout, re.MULTILINE)
+    assert "demo" in listed and "help" in listed
+    return listed
+
+
+def test_help_is_on_stdout_and_every_subcommand_in_it_exists(holdfast):
+    done = call(holdfast, "--help")
+    assert done.returncode == 0 and done.stderr == ""
+    assert "keeps applications working while their PostgreSQL is not" in done.stdout
+    for name in subcommands(holdfast):
+        texts = {call(holdfast, *words).stdout
+                 for words in ([name, "--help"], [name, "-h"], ["help", name],
+                               [name, "--no-such-option", "--help"])}
+        assert len(texts) == 1
+        assert texts.pop().startswith(f"Usage: holdfast {name}")
+
+
+def test_lines_of_help_fit_a_terminal(holdfast):
+    for words in (["--help"], *(["help", name] for name in subcommands(holdfast))):
+        for line in call(holdfast, *words).stdout.splitlines():
+            assert len(line) <= 84, line
+
+
+def test_without_arguments_it_helps_and_says_that_it_was_called_wrongly(holdfast):
+    done = call(holdfast)
+    assert done.returncode == 2
+    assert done.stdout == call(holdfast, "--help").stdout
+
+
+def test_version(holdfast):
+    done = call(holdfast, "--version")
+    version = (ROOT / "VERSION").read_text().strip()
+    assert done.returncode == 0
+    assert re.fullmatch(rf"holdfast {re.escape(version)} \((\w+(-dirty)?, )?(gcc|clang) [\d.]+, "
+                        r"libpq [\d.]+\)\n", done.stdout)
+    assert call(holdfast, "-V").stdout == done.stdout
+
+
+@pytest.mark.parametrize(("arguments", "message", "advice"), [
+    (["dmo"], 'unknown subcommand "dmo"', 'Did you mean "demo"?'),
+    (["hepl"], 'unknown subcommand "hepl"', 'Did you mean "help"?'),
+    (["prxy"], 'unknown subcommand "prxy"', "holdfast --help lists them."),
+    (["help", "dmo"], 'unknown subcommand "dmo"', 'Did you mean "demo"?'),
+    (["--demo"], 'unknown option "--demo"', "Options stand behind a subcommand"),
+    (["demo", "--frsh"], 'unknown option "--frsh"', 'Did you mean "--fresh"?'),
+    (["demo", "--port_bse=1"], 'unknown option "--port_bse"', 'Did you mean "--port-base"?'),
+    (["demo", "--xyzzy"], 'unknown option "--xyzzy"', "--help lists the options."),
+    (["demo", "-f"], 'unknown option "-f"', "Options have two dashes"),
+    (["demo", "--port-base"], "--port-base needs a value", "Write --port-base N."),
+    (["demo", "--port-base", "99"], "--port-base: 99 is too small", "from 1024 to 32767"),
+    (["demo", "--port-base=many"], "--port-base: ", ""),
+    (["demo", "--replicas", "9"], "--replicas: 9 is too large", "from 0 to 8"),
+    (["demo", "--restart", "10"], "--restart: ", "5s"),
+    (["demo", "--fresh=perhaps"], "--fresh: ", ""),
+    (["demo", "elsewhere"], '"elsewhere" is no connection string', "postgresql://"),
+    (["demo", "a=b", "c=d"], "there is more than one URL", "quote"),
+    (["demo", "--fresh", "postgresql://h/d"], "--fresh is for servers that the demo starts", "URL"),
+    (["help", "demo", "demo"], "there is more than one SUBCOMMAND", ""),
+])
+def test_mistakes_are_named_with_advice(holdfast, arguments, message, advice):
+    done = call(holdfast, *arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert lines[0].startswith(f"holdfast: {message}")
+    assert advice in "\n".join(lines[1:])
+    assert all(line.startswith(" " * 10) for line in lines[1:])
+
+
+def test_output_that_does_not_arrive_is_a_failure(holdfast):
+    with open("/dev/full", "w", encoding="ascii") as full:
+        done = subprocess.run([holdfast, "help", "--man"], stdout=full, stderr=subprocess.PIPE,
+                              text=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert "could not write to stdout" in done.stderr
+
+
+def test_it_works_without_standard_files(holdfast):
+    done = subprocess.run(["/bin/sh", "-c", f"{holdfast} demo dmo <&- >&- 2>&-"], timeout=30,
+                          check=False)
+    assert done.returncode == 2
+
+
+@pytest.mark.skipif(not shutil.which("groff"), reason="groff is not installed")
+def test_the_manual_has_no_warnings_and_names_everything(holdfast):
+    page = call(holdfast, "help", "--man").stdout
+    done = subprocess.run(["groff", "-man", "-ww", "-Tascii", "-P-cbou"], input=page,
+                          capture_output=True, text=True, timeout=30, check=True)
+    assert done.stderr == ""
+    text = re.sub(r"\s+", " ", done.stdout)
+    for name in subcommands(holdfast):
+        assert f"holdfast {name}" in text
+        for option in re.findall(r"^  (--[\w-]+)", call(holdfast, name, "--help").stdout,
+                                 re.MULTILINE):
+            assert option in text
+
+
+def test_completion_completes(holdfast):
+    script = call(holdfast, "help", "--completion").stdout
+
+    def complete(*words):
+        line = (f"{script}\nCOMP_WORDS=(holdfast {' '.join(words)}); COMP_CWORD={len(words)}\n"
+                '_holdfast; printf "%s\\n" "${COMPREPLY[@]}"')
+        done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=30,
+                              check=True)
+        assert done.stderr == ""
+        return done.stdout.split()
+
+    assert complete("de") == ["demo"]
+    assert complete("demo", "--port") == ["--port-base"]
+    assert complete("help", "d") == ["demo"]
+    assert sorted(complete("--")) == ["--help", "--version"]
