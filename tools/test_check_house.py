@@ -163,16 +163,17 @@ def build(root):
 
 
 @pytest.fixture
-def small_house(tmp_path):
+def small_house(tmp_path, monkeypatch):
+    for module, exceptions in ((rules_objects, "WRITABLE_ALLOWED"), (rules_text, "WIDE"),
+                               (rules_text, "WITHOUT_OWN_TEST")):
+        monkeypatch.setattr(module, exceptions, {})
     write(tmp_path, SMALL_HOUSE)
     build(tmp_path)
     return tmp_path
 
 
 @pytest.mark.parametrize("name", ALL_RULES)
-def test_the_small_house_keeps_every_rule(small_house, name, monkeypatch):
-    monkeypatch.setattr(rules_objects, "WRITABLE_ALLOWED", {})
-    monkeypatch.setattr(rules_text, "WITHOUT_OWN_TEST", {})
+def test_the_small_house_keeps_every_rule(small_house, name):
     assert list(ALL_RULES[name](Tree(small_house, small_house / "build"))) == []
 
 
@@ -196,9 +197,11 @@ def test_every_rule_has_a_plant():
 def test_an_exception_for_a_missing_file_is_a_breach(small_house, monkeypatch):
     monkeypatch.setattr(rules_objects, "WRITABLE_ALLOWED", {"src/os/gone.c": "a reason"})
     monkeypatch.setattr(rules_text, "WITHOUT_OWN_TEST", {"src/core/gone.c": "a reason"})
+    monkeypatch.setattr(rules_text, "WIDE", {"tools/gone.py": "a reason"})
     tree = Tree(small_house, small_house / "build")
     assert any("gone.c" in breach for breach in rules_objects.no_writable_data(tree))
     assert any("gone.c" in breach for breach in rules_text.pure_sources_have_their_test(tree))
+    assert any("gone.py" in breach for breach in rules_text.lines_are_short(tree))
 
 
 def test_an_include_in_a_comment_is_no_include(small_house):

@@ -53,6 +53,11 @@ def _is_code(path):
     return path.endswith(CODE_ENDS) or PurePosixPath(path).name in CODE_NAMES
 
 
+def _stale(tree, exceptions):
+    for path in sorted(set(exceptions) - set(tree.files)):
+        yield f"{path}:1: has an exception in tools/house/rules_text.py but does not exist"
+
+
 def functions_are_short(tree):
     for path in tree.under("src", "include", "test"):
         try:
@@ -78,6 +83,7 @@ def lines_are_short(tree):
         for number, line in enumerate(tree.text(path).splitlines(), 1):
             if len(line) > COLUMNS_MAX:
                 yield f"{path}:{number}: {len(line)} columns, more than {COLUMNS_MAX}"
+    yield from _stale(tree, WIDE)
 
 
 def text_is_plain(tree):
@@ -144,9 +150,7 @@ def pure_sources_have_their_test(tree):
                 yield f"{path}:1: has no test/unit/test_{stem}.c"
         elif path.endswith("_mt.h") and path[len("src/"):] not in included:
             yield f"{path}:1: is included by no test"
-    for path in WITHOUT_OWN_TEST:
-        if path not in tree.files:
-            yield f"{path}:1: has an exception in tools/house/rules_text.py but does not exist"
+    yield from _stale(tree, WITHOUT_OWN_TEST)
 
 
 def test_cases_name_their_module(tree):
