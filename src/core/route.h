@@ -9,8 +9,8 @@
  *   exclude    nothing goes to an endpoint that refused in this round (breaker, bulkhead)
  *   promise    ROUTE_SESSION: a replica must have replayed what the session was promised
  *   staleness  ROUTE_BOUNDED and policy.lag_ns_max: the replica's data must be young enough NOW,
- * its sample's own age included; a sample older than policy.sample_ns_max tells nothing timeline
- * where a position or a bound is asked for, the replica must be on the cluster's timeline
+ *              the age of its sample included; one older than policy.sample_ns_max tells nothing
+ *   timeline   where a position or bound is asked for, the replica is on the cluster's timeline
  *
  * The primary meets every promise and bound, also when it was not sampled lately: whether it still
  * is the primary is a question of role and health, and a watcher that hangs must not stop the

@@ -6,8 +6,8 @@
  * A snapshot is never changed after it was published: news is a new snapshot with a higher epoch.
  * How it is published and when its memory may be used again is the driver's business, not ours.
  *
- *     driver:   fill endpoints, snapshot_sample() ... -> snapshot_check() -> snapshot_seal() ->
- * publish readers:  route_choose(view, ...), guard_feed(.view = view), explain, dashboard
+ *     driver:    fill endpoints, snapshot_sample(), snapshot_check(), snapshot_seal(), publish
+ *     readers:   route_choose(view, ...), guard_feed(.view = view), explain, dashboard
  *
  * Warm-up. A server that comes back has cold caches and, with least-outstanding balance, an empty
  * queue that would draw every call at once. So its weight grows from a tenth to its full value over
