@@ -4,7 +4,7 @@
  * there is counted and ignored.
  *
  * What a call may hold, and who gives it back:
- *     bulkhead permit + breaker permit   from begin_attempt() to settle(), or to abandon_attempt()
+ *     bulkhead permit + breaker permit   from begin_attempt() to put_back()
  *     place in guard.hold                from hold() to leave_hold(), called by whatever ends the
  * holding budget token                       from try_again() to begin_attempt(), which spends it,
  * or finish(), which refunds it
@@ -14,12 +14,7 @@
 #include "base/bug.h"
 #include "base/container_of.h"
 #include "base/ns.h"
-
-/* Those who know when asking again makes sense may say "now", again and again: the simulator found
- * a held call that asked every nanosecond. */
-#define ASK_AGAIN_NS_MIN HF_MS(1)
-
-#define BIT(endpoint) (UINT32_C(1) << (endpoint))
+#include "core/guard_int.h"
 
 struct guard_config guard_config_default(void)
 {
@@ -58,331 +53,6 @@ void guard_call_init(struct guard_call *call, struct guard *guard, struct guard_
     *call = (struct guard_call){.guard = guard, .lane = lane, .state = GUARD_IDLE};
 }
 
-/* ---- actions ---- */
-
-static struct guard_action *push(struct guard_call *call, enum guard_action_kind kind)
-{
-    hf_assert(call->action_count < GUARD_ACTIONS_MAX);
-    uint32_t at = (call->action_first + call->action_count++) % GUARD_ACTIONS_MAX;
-    struct guard_action *action = &call->actions[at];
-    action->kind = kind;
-    action->endpoint = call->endpoint;
-    action->attempt = call->attempts;
-    action->last = false;
-    return action;
-}
-
-static struct guard_reason *because(struct guard_call *call, enum guard_why why)
-{
-    struct guard_reason *reason = &call->reason;
-    reason->why = why;
-    reason->at_ns = call->now_ns;
-    reason->until_ns = HF_NEVER;
-    reason->attempts = call->attempts;
-    reason->endpoint = call->endpoint;
-    reason->outcome = call->outcome;
-    return reason;
-}
-
-/* Gives a permit back; where calls wait, somebody under the lock must hand it over. */
-static void release(struct guard_call *call, struct bulkhead_permit *permit)
-{
-    struct bulkhead *bulkhead = call->guard->endpoints[call->endpoint].bulkhead;
-    if (bulkhead == NULL || bulkhead_release(bulkhead, permit, call->now_ns))
-        return;
-    uint8_t slot = call->given_back_next++ % GUARD_GIVEN_BACK_MAX;
-    hf_assert(!call->given_back[slot].is_held);
-    call->given_back[slot] = *permit;
-    *permit = (struct bulkhead_permit){0};
-    push(call, GUARD_ACT_HAND_OVER)->given_back = slot;
-}
-
-static void leave_hold(struct guard_call *call)
-{
-    if (!call->has_hold)
-        return;
-    bool freed = bulkhead_release(call->guard->hold, &call->hold_permit, call->now_ns);
-    hf_assert(freed); /* nobody ever queues for a place in the hold */
-    call->has_hold = false;
-}
-
-/* Answers the caller. `state` is GUARD_OVER, or GUARD_ENDING while something is still outstanding.
- */
-static void finish(struct guard_call *call, enum guard_result result, enum guard_state state)
-{
-    if (call->has_token) {
-        budget_refund(call->guard->budget);
-        call->has_token = false;
-    }
-    leave_hold(call);
-    call->reason.waited_ns = call->now_ns - call->started_ns;
-    ++call->lane->stats.results[result];
-    call->state = state;
-    struct guard_action *done = push(call, GUARD_ACT_DONE);
-    done->result = result;
-    done->outcome = call->outcome;
-    done->last = state == GUARD_OVER;
-}
-
-/* What was still out when the caller got its answer has come back. */
-static void end(struct guard_call *call)
-{
-    call->state = GUARD_OVER;
-    push(call, GUARD_ACT_FREE)->last = true;
-}
-
-/* Nothing more can be attempted: an old result if one is welcome, else the answer. */
-static void give_up(struct guard_call *call, enum guard_why why)
-{
-    because(call, why);
-    leave_hold(call);
-    if (call->request.cache_ok && why != GUARD_WHY_CANCELLED && why != GUARD_WHY_DEADLINE) {
-        call->state = GUARD_CACHING;
-        push(call, GUARD_ACT_CACHE);
-        return;
-    }
-    finish(call, call->attempts == 0 ? GUARD_REFUSED : GUARD_FAILED, GUARD_OVER);
-}
-
-static void refuse(struct guard_call *call, enum guard_why why, enum outcome_code code)
-{
-    /* After an attempt has failed, its own error says more than the reason why it is not tried
-     * again. */
-    if (call->attempts == 0)
-        call->outcome = (struct outcome){.code = code};
-    give_up(call, why);
-}
-
-/* ---- placing: find an endpoint, take its permits, run ---- */
-
-static void begin_attempt(struct guard_call *call)
-{
-    const struct guard_config *config = &call->guard->config;
-    leave_hold(call);
-    if (call->attempts++ == 0) {
-        if (call->guard->budget != NULL)
-            budget_deposit(call->guard->budget, call->now_ns);
-    } else {
-        ++call->lane->stats.retries;
-    }
-    ++call->lane->stats.attempts;
-    call->has_token = false;
-    /* Until the driver says more, the worst is assumed: everything was sent. */
-    bool may_write = call->request.route.intent != ROUTE_READ;
-    call->facts = (struct outcome_facts){
-        .sent = true,
-        .may_write = may_write,
-        .in_transaction = call->request.in_transaction,
-        .commit_sent = may_write && !call->request.in_transaction,
-    };
-    call->was_limit = false;
-    call->was_cut = false;
-    call->attempt_started_ns = call->now_ns;
-    call->attempt_deadline_ns =
-        ns_min(call->deadline_ns,
-               ns_min(ns_add(call->now_ns, config->attempt_ns_max), call->permit.exec_deadline_ns));
-    call->state = GUARD_RUNNING;
-    push(call, GUARD_ACT_RUN)->deadline_ns = call->attempt_deadline_ns;
-}
-
-/* What stands between a call and an endpoint, collected while candidates are tried. */
-struct obstacles {
-    uint32_t full;            /* an endpoint whose bulkhead is full, or GUARD_NO_ENDPOINT */
-    int64_t breaker_retry_ns; /* when the first of the refusing breakers may be asked again */
-    bool breaker_refused;
-    uint32_t races; /* breakers that changed their mind between the look and the permit */
-};
-
-static void note_breaker(const struct breaker *breaker, struct obstacles *in_the_way)
-{
-    in_the_way->breaker_refused = true;
-    in_the_way->breaker_retry_ns = ns_min(in_the_way->breaker_retry_ns, breaker_retry_at(breaker));
-}
-
-/* The bulkhead's permit is held; the breaker is asked last. False: refused, and the permit is on
- * its way back. */
-static bool admit(struct guard_call *call, struct obstacles *in_the_way)
-{
-    struct breaker *breaker = call->guard->endpoints[call->endpoint].breaker;
-    if (breaker == NULL || breaker_admit(breaker, call->now_ns, &call->lease)) {
-        begin_attempt(call);
-        return true;
-    }
-    release(call, &call->permit);
-    note_breaker(breaker, in_the_way);
-    ++in_the_way->races;
-    return false;
-}
-
-/* Waits for the view to change, for at most the hold limit; refuses if it may not. */
-static void hold(struct guard_call *call, int64_t limit_ns, int64_t ask_again_ns,
-                 enum guard_why why, enum outcome_code code)
-{
-    if (call->held_since_ns == HF_NEVER)
-        call->held_since_ns = call->now_ns;
-    int64_t until = ns_min(ns_add(call->held_since_ns, limit_ns), call->deadline_ns);
-    if (call->now_ns >= until) {
-        refuse(call, why, code);
-        return;
-    }
-    if (!call->has_hold && call->guard->hold != NULL) {
-        if (!bulkhead_try(call->guard->hold, call->now_ns, &call->hold_permit)) {
-            refuse(call, GUARD_WHY_HOLD_FULL, code);
-            return;
-        }
-        call->has_hold = true;
-    }
-    ++call->lane->stats.held;
-    call->state = GUARD_HOLDING;
-    call->wait_until_ns = ns_min(until, ns_max(ask_again_ns, call->now_ns + ASK_AGAIN_NS_MIN));
-    because(call, GUARD_WHY_HELD)->until_ns = until;
-}
-
-/* Tries the endpoint that route chose. True: the attempt has begun. */
-static bool try_endpoint(struct guard_call *call, uint32_t endpoint, struct obstacles *in_the_way)
-{
-    struct guard_endpoint *use = &call->guard->endpoints[endpoint];
-    if (use->breaker != NULL && breaker_state(use->breaker) != BREAKER_CLOSED &&
-        !breaker_would_admit(use->breaker, call->now_ns)) {
-        note_breaker(use->breaker, in_the_way);
-        return false;
-    }
-    call->endpoint = endpoint;
-    call->permit = (struct bulkhead_permit){.exec_deadline_ns = HF_NEVER};
-    if (use->bulkhead != NULL && !bulkhead_try(use->bulkhead, call->now_ns, &call->permit)) {
-        if (in_the_way->full == GUARD_NO_ENDPOINT)
-            in_the_way->full = endpoint;
-        return false;
-    }
-    return admit(call, in_the_way);
-}
-
-static void enter_queue(struct guard_call *call, uint32_t endpoint)
-{
-    call->endpoint = endpoint;
-    call->wait_until_ns =
-        ns_min(call->deadline_ns, ns_add(call->now_ns, call->guard->config.queue_ns_max));
-    call->state = GUARD_ENTERING;
-    push(call, GUARD_ACT_ENTER)->deadline_ns = call->wait_until_ns;
-}
-
-/* The level of degradation has the first word. */
-static bool is_allowed(const struct guard_call *call, const struct snapshot *view)
-{
-    const struct degrade_config *ladder = call->guard->config.ladder;
-    return ladder == NULL ||
-           degrade_config_allows(ladder, (enum degrade_level)view->level, call->request.operation);
-}
-
-static void fall_back(struct guard_call *call, const struct snapshot *view)
-{
-    const struct guard_config *config = &call->guard->config;
-    call->endpoint = GUARD_NO_ENDPOINT;
-    call->reason.level = view->level;
-    if (degrade_config_fallback(config->ladder, (enum degrade_level)view->level,
-                                call->request.operation) == DEGRADE_FALLBACK_WAIT)
-        hold(call, config->hold_ns_max, HF_NEVER, GUARD_WHY_LEVEL, OUTCOME_DEGRADED);
-    else
-        refuse(call, GUARD_WHY_LEVEL, OUTCOME_DEGRADED);
-}
-
-/* How busy each endpoint is: what its bulkhead has out. */
-static void read_load(const struct guard *guard, const struct snapshot *view, uint32_t *load)
-{
-    for (uint32_t i = 0; i < view->count; i++) {
-        struct bulkhead *bulkhead = guard->endpoints[i].bulkhead;
-        load[i] = bulkhead != NULL ? bulkhead_in_use(bulkhead) : 0;
-    }
-}
-
-/* Asks route for one endpoint after the other until one takes the call. False: none did, `last`
- * says why route has no more of them. */
-static bool begin_somewhere(struct guard_call *call, const struct snapshot *view,
-                            struct obstacles *in_the_way, struct route_decision *last)
-{
-    uint32_t load[SNAPSHOT_ENDPOINTS_MAX];
-    struct route_request *request = &call->request.route;
-    request->now_ns = call->now_ns;
-    request->exclude = 0;
-    request->avoid = call->tried;
-    if (request->intent != ROUTE_WRITE) {
-        read_load(call->guard, view, load);
-        request->load = load;
-    }
-    bool has_begun = false;
-    /* Each lost race leaves a permit to be handed over, so they are bounded; a second one is
-     * contention enough. */
-    while (!has_begun && in_the_way->races < 2 &&
-           route_choose(view, request, &call->lane->route, last)) {
-        has_begun = try_endpoint(call, last->endpoint, in_the_way);
-        request->exclude |= BIT(last->endpoint);
-    }
-    request->load = NULL;
-    if (has_begun)
-        because(call, GUARD_WHY_ROUTED)->route = last->reason;
-    return has_begun;
-}
-
-static void place(struct guard_call *call, const struct guard_event *event)
-{
-    hf_assert(event->view != NULL);
-    if (call->now_ns >= call->deadline_ns) {
-        refuse(call, GUARD_WHY_DEADLINE, OUTCOME_DEADLINE);
-        return;
-    }
-    if (!is_allowed(call, event->view)) {
-        fall_back(call, event->view);
-        return;
-    }
-    struct obstacles in_the_way = {.full = GUARD_NO_ENDPOINT, .breaker_retry_ns = HF_NEVER};
-    struct route_decision decision;
-    if (begin_somewhere(call, event->view, &in_the_way, &decision))
-        return;
-    if (in_the_way.full != GUARD_NO_ENDPOINT) {
-        enter_queue(call, in_the_way.full);
-        return;
-    }
-    call->endpoint = GUARD_NO_ENDPOINT;
-    const struct guard_config *config = &call->guard->config;
-    if (in_the_way.breaker_refused) {
-        hold(call, config->open_hold_ns_max, in_the_way.breaker_retry_ns, GUARD_WHY_BREAKER_OPEN,
-             OUTCOME_BREAKER_OPEN);
-        return;
-    }
-    call->reason.route = decision.reason;
-    hold(call, config->hold_ns_max, decision.ask_again_ns, GUARD_WHY_NO_ENDPOINT,
-         OUTCOME_NO_ENDPOINT);
-}
-
-/* Whether the endpoint that the call has waited for is still the right place, as far as a view can
- * tell. */
-static bool still_fits(struct guard_call *call, const struct snapshot *view)
-{
-    call->request.route.now_ns = call->now_ns;
-    return is_allowed(call, view) && route_allows(view, &call->request.route, call->endpoint);
-}
-
-/* A permit came after waiting: the world, and the caller's mind, may have changed meanwhile. */
-static void use_grant(struct guard_call *call, const struct guard_event *event)
-{
-    call->permit = call->waiter.permit;
-    if (call->wants_cancel) {
-        release(call, &call->permit);
-        refuse(call, GUARD_WHY_CANCELLED, OUTCOME_CANCELLED);
-        return;
-    }
-    if (call->now_ns >= call->deadline_ns || !still_fits(call, event->view)) {
-        release(call, &call->permit);
-        place(call, event);
-        return;
-    }
-    struct obstacles in_the_way = {.full = GUARD_NO_ENDPOINT, .breaker_retry_ns = HF_NEVER};
-    if (admit(call, &in_the_way))
-        because(call, GUARD_WHY_ROUTED);
-    else
-        place(call, event);
-}
-
 /* ---- an attempt has ended ---- */
 
 static void try_again(struct guard_call *call, const struct guard_event *event,
@@ -403,13 +73,13 @@ static void try_again(struct guard_call *call, const struct guard_event *event,
     call->reason.may = may;
     call->reason.retry = verdict;
     if (verdict != RETRY_AGAIN) {
-        give_up(call,
-                may == OUTCOME_MAY_NOTHING ? GUARD_WHY_NOT_REPEATABLE : GUARD_WHY_RETRY_SPENT);
+        guard_give_up(call, may == OUTCOME_MAY_NOTHING ? GUARD_WHY_NOT_REPEATABLE
+                                                       : GUARD_WHY_RETRY_SPENT);
         return;
     }
     if (call->guard->budget != NULL) {
         if (!budget_try_withdraw(call->guard->budget, call->now_ns)) {
-            give_up(call, GUARD_WHY_BUDGET_SPENT);
+            guard_give_up(call, GUARD_WHY_BUDGET_SPENT);
             return;
         }
         call->has_token = true;
@@ -417,9 +87,9 @@ static void try_again(struct guard_call *call, const struct guard_event *event,
     call->held_since_ns = HF_NEVER;
     call->state = GUARD_BACKOFF;
     call->wait_until_ns = at_ns;
-    because(call, GUARD_WHY_RETRY)->until_ns = at_ns;
+    guard_because(call, GUARD_WHY_RETRY)->until_ns = at_ns;
     if (at_ns <= call->now_ns)
-        place(call, event);
+        guard_place(call, event);
 }
 
 static void resolve(struct guard_call *call)
@@ -427,8 +97,8 @@ static void resolve(struct guard_call *call)
     call->state = GUARD_RESOLVING;
     call->wait_until_ns =
         ns_min(call->deadline_ns, ns_add(call->now_ns, call->guard->config.resolve_ns_max));
-    because(call, GUARD_WHY_RESOLVING)->until_ns = call->wait_until_ns;
-    push(call, GUARD_ACT_RESOLVE)->deadline_ns = call->wait_until_ns;
+    guard_because(call, GUARD_WHY_RESOLVING)->until_ns = call->wait_until_ns;
+    guard_push(call, GUARD_ACT_RESOLVE)->deadline_ns = call->wait_until_ns;
 }
 
 /* Both permits go back, the breaker hears the verdict, the watchers hear the evidence. */
@@ -443,10 +113,10 @@ static void put_back(struct guard_call *call, const struct outcome_rule *rule)
         breaker_record(breaker, &call->lease, verdict, call->now_ns);
     bool is_overload = rule->kind == OUTCOME_KIND_OVERLOAD || call->outcome.code == OUTCOME_TIMEOUT;
     call->permit.ending = is_overload && !call->was_cut ? BULKHEAD_OVERLOADED : BULKHEAD_RAN;
-    release(call, &call->permit);
+    guard_release(call, &call->permit);
     enum outcome_endpoint evidence = outcome_evidence(rule, &call->facts);
     if (evidence > OUTCOME_EP_ALIVE && !call->was_cut)
-        push(call, GUARD_ACT_TELL)->evidence = evidence;
+        guard_push(call, GUARD_ACT_TELL)->evidence = evidence;
 }
 
 /* What the attempt's end is taken for: our own limit, if that is why it was stopped. */
@@ -466,16 +136,16 @@ static void settle(struct guard_call *call, const struct guard_event *event)
     const struct outcome_rule *rule = outcome_rule(call->outcome);
     put_back(call, rule);
     if (call->outcome.code == OUTCOME_SUCCESS) {
-        because(call, GUARD_WHY_SUCCEEDED);
-        finish(call, GUARD_SERVED, GUARD_OVER);
+        guard_because(call, GUARD_WHY_SUCCEEDED);
+        guard_finish(call, GUARD_SERVED, GUARD_OVER);
         return;
     }
-    call->tried |= BIT(call->endpoint);
+    call->tried |= GUARD_BIT(call->endpoint);
     enum outcome_may may = outcome_repeat(rule, &call->facts);
     if (may == OUTCOME_MAY_RESOLVE)
         resolve(call);
     else if (call->wants_cancel)
-        give_up(call, GUARD_WHY_CANCELLED);
+        guard_give_up(call, GUARD_WHY_CANCELLED);
     else
         try_again(call, event, may, rule->kind);
 }
@@ -508,21 +178,21 @@ static void in_idle(struct guard_call *call, const struct guard_event *event)
     call->has_hold = false;
     call->wants_cancel = false;
     ++call->lane->stats.calls;
-    place(call, event);
+    guard_place(call, event);
 }
 
 static void in_holding(struct guard_call *call, const struct guard_event *event)
 {
     switch (event->kind) {
     case GUARD_EV_VIEW:
-        place(call, event);
+        guard_place(call, event);
         return;
     case GUARD_EV_TICK:
         if (call->now_ns >= call->wait_until_ns)
-            place(call, event);
+            guard_place(call, event);
         return;
     case GUARD_EV_CANCEL:
-        refuse(call, GUARD_WHY_CANCELLED, OUTCOME_CANCELLED);
+        guard_refuse(call, GUARD_WHY_CANCELLED, OUTCOME_CANCELLED);
         return;
     case GUARD_EV_START:
     case GUARD_EV_ENTERED:
@@ -539,7 +209,7 @@ static void in_holding(struct guard_call *call, const struct guard_event *event)
 static void leave_queue(struct guard_call *call)
 {
     call->state = GUARD_LEAVING;
-    push(call, GUARD_ACT_WITHDRAW);
+    guard_push(call, GUARD_ACT_WITHDRAW);
 }
 
 static void in_entering(struct guard_call *call, const struct guard_event *event)
@@ -554,12 +224,12 @@ static void in_entering(struct guard_call *call, const struct guard_event *event
     }
     switch (event->answer) {
     case BULKHEAD_GRANTED:
-        use_grant(call, event);
+        guard_use_grant(call, event);
         return;
     case BULKHEAD_QUEUED:
         ++call->lane->stats.queued;
         call->state = GUARD_QUEUED;
-        because(call, GUARD_WHY_QUEUED)->until_ns = call->wait_until_ns;
+        guard_because(call, GUARD_WHY_QUEUED)->until_ns = call->wait_until_ns;
         if (call->wants_cancel)
             leave_queue(call);
         return;
@@ -567,7 +237,7 @@ static void in_entering(struct guard_call *call, const struct guard_event *event
     case BULKHEAD_REFUSED_HOPELESS:
     case BULKHEAD_REFUSED_LIMIT:
         call->reason.answer = event->answer;
-        refuse(call, GUARD_WHY_BULKHEAD_FULL, OUTCOME_BULKHEAD_FULL);
+        guard_refuse(call, GUARD_WHY_BULKHEAD_FULL, OUTCOME_BULKHEAD_FULL);
         return;
     case BULKHEAD_ANSWERS:
         ignore(call);
@@ -578,14 +248,14 @@ static void in_queued(struct guard_call *call, const struct guard_event *event)
 {
     switch (event->kind) {
     case GUARD_EV_GRANTED:
-        use_grant(call, event);
+        guard_use_grant(call, event);
         return;
     case GUARD_EV_TICK:
         if (call->now_ns >= call->wait_until_ns)
             leave_queue(call);
         return;
     case GUARD_EV_VIEW:
-        if (!still_fits(call, event->view))
+        if (!guard_still_fits(call, event->view))
             leave_queue(call);
         return;
     case GUARD_EV_CANCEL:
@@ -608,13 +278,13 @@ static void in_queued(struct guard_call *call, const struct guard_event *event)
 static void left_queue(struct guard_call *call, const struct guard_event *event)
 {
     if (call->wants_cancel)
-        refuse(call, GUARD_WHY_CANCELLED, OUTCOME_CANCELLED);
+        guard_refuse(call, GUARD_WHY_CANCELLED, OUTCOME_CANCELLED);
     else if (call->now_ns >= call->deadline_ns)
-        refuse(call, GUARD_WHY_DEADLINE, OUTCOME_DEADLINE);
+        guard_refuse(call, GUARD_WHY_DEADLINE, OUTCOME_DEADLINE);
     else if (call->now_ns >= call->wait_until_ns)
-        refuse(call, GUARD_WHY_QUEUE_TIMEOUT, OUTCOME_QUEUE_TIMEOUT);
+        guard_refuse(call, GUARD_WHY_QUEUE_TIMEOUT, OUTCOME_QUEUE_TIMEOUT);
     else
-        place(call, event);
+        guard_place(call, event);
 }
 
 static void in_leaving(struct guard_call *call, const struct guard_event *event)
@@ -622,11 +292,11 @@ static void in_leaving(struct guard_call *call, const struct guard_event *event)
     if (event->kind == GUARD_EV_WITHDRAWN && event->was_waiting) {
         left_queue(call, event);
     } else if (event->kind == GUARD_EV_GRANTED) {
-        use_grant(call, event); /* the grant overtook the withdrawal */
+        guard_use_grant(call, event); /* the grant overtook the withdrawal */
     } else if (event->kind == GUARD_EV_TICK && call->now_ns >= call->deadline_ns) {
         call->outcome = (struct outcome){.code = OUTCOME_DEADLINE};
-        because(call, GUARD_WHY_DEADLINE);
-        finish(call, call->attempts == 0 ? GUARD_REFUSED : GUARD_FAILED, GUARD_ENDING);
+        guard_because(call, GUARD_WHY_DEADLINE);
+        guard_finish(call, call->attempts == 0 ? GUARD_REFUSED : GUARD_FAILED, GUARD_ENDING);
     } else if (event->kind == GUARD_EV_CANCEL) {
         call->wants_cancel = true;
     } else if (event->kind != GUARD_EV_WITHDRAWN) {
@@ -638,7 +308,7 @@ static void stop(struct guard_call *call)
 {
     ++call->lane->stats.stopped;
     call->state = GUARD_STOPPING;
-    push(call, GUARD_ACT_STOP);
+    guard_push(call, GUARD_ACT_STOP);
 }
 
 /* The deadline passes while the attempt is out: the caller is answered now, the permits follow with
@@ -653,8 +323,8 @@ static void answer_at_deadline(struct guard_call *call)
     }
     bool is_unknown = call->facts.commit_sent && call->facts.may_write;
     call->outcome = (struct outcome){.code = OUTCOME_TIMEOUT};
-    because(call, GUARD_WHY_DEADLINE);
-    finish(call, is_unknown ? GUARD_UNKNOWN : GUARD_FAILED, GUARD_ENDING);
+    guard_because(call, GUARD_WHY_DEADLINE);
+    guard_finish(call, is_unknown ? GUARD_UNKNOWN : GUARD_FAILED, GUARD_ENDING);
 }
 
 static void in_running(struct guard_call *call, const struct guard_event *event)
@@ -671,7 +341,7 @@ static void in_running(struct guard_call *call, const struct guard_event *event)
             answer_at_deadline(call);
         } else if (call->state == GUARD_RUNNING && call->now_ns >= call->attempt_deadline_ns) {
             call->was_limit = true;
-            because(call, GUARD_WHY_ATTEMPT_LIMIT);
+            guard_because(call, GUARD_WHY_ATTEMPT_LIMIT);
             stop(call);
         }
         return;
@@ -700,16 +370,16 @@ static void in_ending(struct guard_call *call, const struct guard_event *event)
     switch (event->kind) {
     case GUARD_EV_ENDED:
         put_back(call, outcome_rule(ending_of(call, event)));
-        end(call);
+        guard_end(call);
         return;
     case GUARD_EV_GRANTED:
         call->permit = call->waiter.permit;
-        release(call, &call->permit);
-        end(call);
+        guard_release(call, &call->permit);
+        guard_end(call);
         return;
     case GUARD_EV_RESOLVED:
     case GUARD_EV_CACHED:
-        end(call);
+        guard_end(call);
         return;
     case GUARD_EV_TICK:
     case GUARD_EV_VIEW:
@@ -727,10 +397,10 @@ static void in_backoff(struct guard_call *call, const struct guard_event *event)
 {
     if (event->kind == GUARD_EV_TICK) {
         if (call->now_ns >= call->wait_until_ns)
-            place(call, event);
+            guard_place(call, event);
     } else if (event->kind == GUARD_EV_CANCEL) {
         call->wants_cancel = true;
-        give_up(call, GUARD_WHY_CANCELLED);
+        guard_give_up(call, GUARD_WHY_CANCELLED);
     } else if (event->kind != GUARD_EV_VIEW) {
         ignore(call);
     }
@@ -741,8 +411,8 @@ static void resolved(struct guard_call *call, const struct guard_event *event)
     ++call->lane->stats.resolved;
     switch (event->resolution) {
     case GUARD_COMMITTED:
-        because(call, GUARD_WHY_COMMIT_PROVED);
-        finish(call, GUARD_SERVED, GUARD_OVER);
+        guard_because(call, GUARD_WHY_COMMIT_PROVED);
+        guard_finish(call, GUARD_SERVED, GUARD_OVER);
         return;
     case GUARD_ABORTED: {
         /* Proved not to have happened, so it may run again: a statement by us, a transaction by
@@ -752,16 +422,16 @@ static void resolved(struct guard_call *call, const struct guard_event *event)
             may = OUTCOME_MAY_NOTHING;
         else if (call->facts.in_transaction)
             may = call->facts.can_replay ? OUTCOME_MAY_TRANSACTION : OUTCOME_MAY_NOTHING;
-        because(call, GUARD_WHY_ABORT_PROVED);
+        guard_because(call, GUARD_WHY_ABORT_PROVED);
         if (call->wants_cancel || may == OUTCOME_MAY_NOTHING)
-            finish(call, GUARD_FAILED, GUARD_OVER);
+            guard_finish(call, GUARD_FAILED, GUARD_OVER);
         else
             try_again(call, event, may, OUTCOME_KIND_TRANSIENT);
         return;
     }
     case GUARD_UNRESOLVED:
-        because(call, GUARD_WHY_UNRESOLVED);
-        finish(call, GUARD_UNKNOWN, GUARD_OVER);
+        guard_because(call, GUARD_WHY_UNRESOLVED);
+        guard_finish(call, GUARD_UNKNOWN, GUARD_OVER);
     }
 }
 
@@ -773,8 +443,8 @@ static void in_resolving(struct guard_call *call, const struct guard_event *even
         return;
     case GUARD_EV_TICK:
         if (call->now_ns >= call->wait_until_ns) {
-            because(call, GUARD_WHY_UNRESOLVED);
-            finish(call, GUARD_UNKNOWN, GUARD_ENDING);
+            guard_because(call, GUARD_WHY_UNRESOLVED);
+            guard_finish(call, GUARD_UNKNOWN, GUARD_ENDING);
         }
         return;
     case GUARD_EV_CANCEL:
@@ -798,14 +468,14 @@ static void in_caching(struct guard_call *call, const struct guard_event *event)
     enum guard_result without = call->attempts == 0 ? GUARD_REFUSED : GUARD_FAILED;
     if (event->kind == GUARD_EV_CACHED) {
         if (event->was_hit) {
-            because(call, GUARD_WHY_FROM_CACHE);
-            finish(call, GUARD_SERVED_CACHED, GUARD_OVER);
+            guard_because(call, GUARD_WHY_FROM_CACHE);
+            guard_finish(call, GUARD_SERVED_CACHED, GUARD_OVER);
         } else {
-            finish(call, without, GUARD_OVER);
+            guard_finish(call, without, GUARD_OVER);
         }
     } else if (event->kind == GUARD_EV_TICK) {
         if (call->now_ns >= call->deadline_ns)
-            finish(call, without, GUARD_ENDING);
+            guard_finish(call, without, GUARD_ENDING);
     } else if (event->kind != GUARD_EV_VIEW && event->kind != GUARD_EV_CANCEL) {
         ignore(call);
     }

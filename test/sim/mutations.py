@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """A test of the test: breaks each invariant on purpose and demands that the simulator says so.
 
-    test/sim/mutations.py [--only NAME] [--jobs N]
+    test/sim/mutations.py [--only TEXT] [--jobs N]
 
 Each mutation below is a small mistake in a copy of the sources: a text that must stand in a file
 exactly once, and what replaces it. The simulator is built with it and run over fixed seeds; it must
@@ -29,69 +29,160 @@ CFLAGS = ["-std=c11", "-D_GNU_SOURCE", "-O1", "-g0", "-w"]
 # name: (invariants of which one must break, [(file, what stands there, what comes instead)])
 MUTATIONS = {
     "a permit is not given back": (
-        "PERMITS_CONSERVED", [("core/guard.c", "    release(call, &call->permit);\n    enum outcome_endpoint",
-                               "    enum outcome_endpoint")]),
+        "PERMITS_CONSERVED", [
+            ("core/guard.c",
+             "    guard_release(call, &call->permit);\n"
+             "    enum outcome_endpoint",
+             "    enum outcome_endpoint"),
+        ]),
     "one permit more than the limit": (
-        "LIMIT_HELD", [("core/bulkhead.h", "    if (in_use >= bulkhead_word_limit(word))\n        return false;\n    *next = word + 1;",
-                        "    if (in_use > bulkhead_word_limit(word))\n        return false;\n    *next = word + 1;")]),
+        "LIMIT_HELD", [
+            ("core/bulkhead.h",
+             "    if (in_use >= bulkhead_word_limit(word))\n"
+             "        return false;\n"
+             "    *next = word + 1;",
+             "    if (in_use > bulkhead_word_limit(word))\n"
+             "        return false;\n"
+             "    *next = word + 1;"),
+        ]),
     "half-open grants every lease there is": (
-        "PROBES_BOUNDED", [("core/breaker.c", "((UINT32_C(1) << rules->half_open_calls) - 1)",
-                            "((UINT32_C(1) << BREAKER_LEASES) - 1)")]),
+        "PROBES_BOUNDED", [
+            ("core/breaker.c",
+             "((UINT32_C(1) << rules->half_open_calls) - 1)",
+             "((UINT32_C(1) << BREAKER_LEASES) - 1)"),
+        ]),
     "an expired lease is not noticed": (
-        "HALF_OPEN_ENDS", [("core/breaker.c", "return (breaker_word_leases(word) & event->expired) != 0;",
-                            "return false;")]),
+        "HALF_OPEN_ENDS", [
+            ("core/breaker.c",
+             "return (breaker_word_leases(word) & event->expired) != 0;",
+             "return false;"),
+        ]),
     "a breaker's refusal is not listened to": (
-        "OPEN_HOLDS", [("core/guard.c", "    if (breaker == NULL || breaker_admit(breaker, call->now_ns, &call->lease)) {",
-                        "    if (breaker == NULL || (breaker_admit(breaker, call->now_ns, &call->lease), true)) {"),
-                       ("core/guard.c", "!breaker_would_admit(use->breaker, call->now_ns)", "false")]),
+        "OPEN_HOLDS", [
+            ("core/guard_place.c",
+             "    if (breaker == NULL || breaker_admit(breaker, call->now_ns, &call->lease)) {",
+             "    if (breaker == NULL || (breaker_admit(breaker, call->now_ns, &call->lease), "
+             "true)) {"),
+            ("core/guard_place.c",
+             "!breaker_would_admit(use->breaker, call->now_ns)",
+             "false"),
+        ]),
     "a late result counts for the state it meets": (
-        "STALE_INERT", [("core/breaker.c", "    if (event->generation != breaker_word_generation(word))\n        return stale;\n",
-                         "    if (state == BREAKER_CLOSED)\n        return normal_result(word, rules, event);\n"
-                         "    if (state == BREAKER_HALF_OPEN)\n        return probe_result(word, rules, event);\n")]),
+        "STALE_INERT", [
+            ("core/breaker.c",
+             "    if (event->generation != breaker_word_generation(word))\n"
+             "        return stale;\n",
+             "    if (state == BREAKER_CLOSED)\n"
+             "        return normal_result(word, rules, event);\n"
+             "    if (state == BREAKER_HALF_OPEN)\n"
+             "        return probe_result(word, rules, event);\n"),
+        ]),
     "retries are not paid for": (
-        "BUDGET_HELD", [("core/guard.c", "if (!budget_try_withdraw(call->guard->budget, call->now_ns)) {",
-                         "if (budget_try_withdraw(call->guard->budget, call->now_ns), false) {"),
-                        ("core/guard.c", "        budget_refund(call->guard->budget);\n", "")]),
+        "BUDGET_HELD", [
+            ("core/guard.c",
+             "if (!budget_try_withdraw(call->guard->budget, call->now_ns)) {",
+             "if (budget_try_withdraw(call->guard->budget, call->now_ns), false) {"),
+            ("core/guard_answer.c",
+             "        budget_refund(call->guard->budget);\n",
+             ""),
+        ]),
     "a grant is used without another look at the roles": (
-        "WRITE_TO_PRIMARY", [("core/guard.c", "    return is_allowed(call, view) && route_allows(view, &call->request.route, call->endpoint);",
-                              "    return is_allowed(call, view);")]),
+        "WRITE_TO_PRIMARY", [
+            ("core/guard_place.c",
+             "    return is_allowed(call, view) && route_allows(view, &call->request.route, "
+             "call->endpoint);",
+             "    return is_allowed(call, view);"),
+        ]),
     "a grant is used without another look at the level": (
-        "LEVEL_OBEYED", [("core/guard.c", "    return is_allowed(call, view) && route_allows(view, &call->request.route, call->endpoint);",
-                          "    return route_allows(view, &call->request.route, call->endpoint);")]),
+        "LEVEL_OBEYED", [
+            ("core/guard_place.c",
+             "    return is_allowed(call, view) && route_allows(view, &call->request.route, "
+             "call->endpoint);",
+             "    return route_allows(view, &call->request.route, call->endpoint);"),
+        ]),
     "everything may be repeated": (
-        "NO_FORBIDDEN_REPEAT APPLIED_ONCE", [("core/guard.c", "    enum outcome_may may = outcome_repeat(rule, &call->facts);",
-                                 "    enum outcome_may may = OUTCOME_MAY_ATTEMPT;")]),
+        "NO_FORBIDDEN_REPEAT APPLIED_ONCE", [
+            ("core/guard.c",
+             "    enum outcome_may may = outcome_repeat(rule, &call->facts);",
+             "    enum outcome_may may = OUTCOME_MAY_ATTEMPT;"),
+        ]),
     "a lost commit is sent again": (
-        "APPLIED_ONCE NO_FORBIDDEN_REPEAT", [("core/guard.c", "    if (may == OUTCOME_MAY_RESOLVE)\n        resolve(call);\n    else if",
-                                     "    if (may == OUTCOME_MAY_RESOLVE)\n        try_again(call, event, OUTCOME_MAY_ATTEMPT, rule->kind);\n    else if")]),
+        "APPLIED_ONCE NO_FORBIDDEN_REPEAT", [
+            ("core/guard.c",
+             "    if (may == OUTCOME_MAY_RESOLVE)\n"
+             "        resolve(call);\n"
+             "    else if",
+             "    if (may == OUTCOME_MAY_RESOLVE)\n"
+             "        try_again(call, event, OUTCOME_MAY_ATTEMPT, rule->kind);\n"
+             "    else if"),
+        ]),
     "an unknown commit is called failed": (
-        "TRUE_ANSWER", [("core/guard.c", "    bool is_unknown = call->facts.commit_sent && call->facts.may_write;",
-                         "    bool is_unknown = false;")]),
+        "TRUE_ANSWER", [
+            ("core/guard.c",
+             "    bool is_unknown = call->facts.commit_sent && call->facts.may_write;",
+             "    bool is_unknown = false;"),
+        ]),
     "a session's promise is not looked at": (
-        "PROMISE_KEPT", [("core/route.c", "        demand.position_min = promised_position(view, &request->promise);",
-                          "        demand.position_min = 0;")]),
+        "PROMISE_KEPT", [
+            ("core/route.c",
+             "        demand.position_min = promised_position(view, &request->promise);",
+             "        demand.position_min = 0;"),
+        ]),
     "what ends after the answer is answered again": (
-        "ANSWERED_ONCE", [("core/guard.c", "    push(call, GUARD_ACT_FREE)->last = true;",
-                           "    push(call, GUARD_ACT_DONE)->last = true;")]),
+        "ANSWERED_ONCE", [
+            ("core/guard_answer.c",
+             "    guard_push(call, GUARD_ACT_FREE)->last = true;",
+             "    guard_push(call, GUARD_ACT_DONE)->last = true;"),
+        ]),
     "an attempt may outlive the call": (
-        "ANSWERED_IN_TIME", [("core/guard.c", "        ns_min(call->deadline_ns,\n               ns_min(ns_add(call->now_ns",
-                              "        ns_min(call->deadline_ns + HF_MS(5),\n               ns_min(ns_add(call->now_ns")]),
+        "ANSWERED_IN_TIME", [
+            ("core/guard_place.c",
+             "        ns_min(call->deadline_ns,\n"
+             "               ns_min(ns_add(call->now_ns",
+             "        ns_min(call->deadline_ns + HF_MS(5),\n"
+             "               ns_min(ns_add(call->now_ns"),
+        ]),
     "the level is not asked": (
-        "LEVEL_OBEYED", [("core/guard.c", "    return ladder == NULL ||", "    return ladder != NULL ||")]),
+        "LEVEL_OBEYED", [
+            ("core/guard_place.c",
+             "    return ladder == NULL ||",
+             "    return ladder != NULL ||"),
+        ]),
     "a held call asks all the time": (
-        "PROGRESS", [("core/guard.c", "ns_max(ask_again_ns, call->now_ns + ASK_AGAIN_NS_MIN)", "call->now_ns + HF_US(10)")]),
+        "PROGRESS", [
+            ("core/guard_place.c",
+             "ns_max(ask_again_ns, call->now_ns + ASK_AGAIN_NS_MIN)",
+             "call->now_ns + HF_US(10)"),
+        ]),
     "a place in the hold is not given back": (
-        "ALL_ENDED", [("core/guard.c", "    bool freed = bulkhead_release(call->guard->hold, &call->hold_permit, call->now_ns);\n",
-                       "    bool freed = true;\n")]),
+        "ALL_ENDED", [
+            ("core/guard_answer.c",
+             "    bool freed = bulkhead_release(call->guard->hold, &call->hold_permit, "
+             "call->now_ns);\n",
+             "    bool freed = true;\n"),
+        ]),
     "half-open never closes": (
-        "BREAKERS_CLOSE", [("core/breaker.c", "    if (successes + 1 >= rules->success_threshold)\n",
-                            "    if (false)\n")]),
+        "BREAKERS_CLOSE", [
+            ("core/breaker.c",
+             "    if (successes + 1 >= rules->success_threshold)\n",
+             "    if (false)\n"),
+        ]),
     "the ladder only goes down": (
-        "LADDER_RETURNS", [("core/degrade.c", "        if (rise_ns(d, better) <= d->now_ns)\n            return better;",
-                            "        ;")]),
+        "LADDER_RETURNS", [
+            ("core/degrade.c",
+             "        if (rise_ns(d, better) <= d->now_ns)\n"
+             "            return better;",
+             "        ;"),
+        ]),
     "an endpoint that failed a client once is never used again": (
-        "SERVED_AGAIN", [("core/guard.c", "    call->tried = 0;\n", ""),
-                         ("core/guard.c", "    request->exclude = 0;\n", "    request->exclude = call->tried;\n")]),
+        "SERVED_AGAIN", [
+            ("core/guard.c",
+             "    call->tried = 0;\n",
+             ""),
+            ("core/guard_place.c",
+             "    request->exclude = 0;\n",
+             "    request->exclude = call->tried;\n"),
+        ]),
 }
 
 
@@ -131,7 +222,7 @@ def plant(tree, edits):
         path = tree / "src" / name
         text = path.read_text(encoding="ascii")
         if text.count(old) != 1:
-            raise RuntimeError(f"src/{name}: this text stands there {text.count(old)} times:\n{old}")
+            raise RuntimeError(f"src/{name} has this text {text.count(old)} times:\n{old}")
         path.write_text(text.replace(old, new), encoding="ascii")
         changed.add(path.name)
     return None if any(name.endswith(".h") for name in changed) else changed
@@ -165,7 +256,7 @@ def run(name, base):
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", metavar="NAME", help="mutations whose name or invariant holds this")
+    parser.add_argument("--only", metavar="TEXT", help="those whose name or invariant has it")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
     names = [name for name, (expected, _) in MUTATIONS.items()

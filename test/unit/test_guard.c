@@ -516,26 +516,6 @@ static void guard__time_that_runs_backwards_is_clamped_and_counted(void **state)
     assert_true(guard_reason(&bench->call)->at_ns == bench->now + HF_SEC(50));
 }
 
-static void guard__each_reason_is_told_in_words_with_a_sqlstate(void **state)
-{
-    struct bench *bench = *state;
-    for (int why = GUARD_WHY_NONE; why < GUARD_WHYS; why++) {
-        struct guard_reason reason = {
-            .why = (enum guard_why)why,
-            .endpoint = 0,
-            .outcome = sqlstate("57P01"),
-            .until_ns = HF_NEVER,
-        };
-        struct hf_err err;
-        guard_reason_error(&reason, &bench->view, &err);
-        assert_int_equal(strlen(err.sqlstate), 5);
-        assert_true(strlen(err.message) > 5);
-        assert_true(err.message[strlen(err.message) - 1] != '.');
-        assert_null(strchr(err.message, '%'));
-        assert_true(strlen(err.detail) > 5);
-    }
-}
-
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -561,7 +541,6 @@ int main(void)
         CASE(guard__a_level_that_forbids_writes_refuses_them_and_serves_reads),
         CASE(guard__every_event_in_every_state_is_survived),
         CASE(guard__time_that_runs_backwards_is_clamped_and_counted),
-        CASE(guard__each_reason_is_told_in_words_with_a_sqlstate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

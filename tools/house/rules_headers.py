@@ -8,10 +8,16 @@ OPTIONS = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-on
            "-Iinclude", "-x", "c", "-"]
 
 
+def _libraries():
+    """Where the headers of libpq lie, which is no standard place."""
+    found = subprocess.run(["pkg-config", "--cflags", "libpq"], capture_output=True, text=True)
+    return found.stdout.split()
+
+
 def _compile(tree, compiler, path):
     name = path.split("/", 1)[1]
     layer = tree.layers.get(path.split("/")[1]) if path.startswith("src/") else None
-    extensions = [] if layer and layer.is_pure else ["-D_GNU_SOURCE"]
+    extensions = [] if layer and layer.is_pure else ["-D_GNU_SOURCE", *_libraries()]
     # Twice, so that a header without a guard is noticed too. The typedef keeps the unit from being
     # empty, which -Wpedantic would call a fault.
     unit = f'#include "{name}"\n#include "{name}"\ntypedef int unit_is_not_empty;\n'
