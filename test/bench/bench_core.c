@@ -258,6 +258,118 @@ static void bench_route(const struct bench *bench)
     free(state);
 }
 
+/* ---- bulkhead, budget, retry, outcome, degrade ---- */
+
+struct parts {
+    struct bulkhead *bulkhead;
+    struct budget budget;
+    struct degrade ladder;
+    struct retry_config retry;
+    struct clock clocks[BENCH_THREADS_MAX];
+};
+
+static void run_bulkhead(void *object, uint64_t times, unsigned thread)
+{
+    struct parts *state = object;
+    int64_t now_ns = state->clocks[thread].now_ns;
+    struct bulkhead_permit permit;
+    for (uint64_t i = 0; i < times; i++) {
+        now_ns += STEP_NS;
+        if (bulkhead_try(state->bulkhead, now_ns, &permit)) {
+            permit.ending = BULKHEAD_RAN;
+            bulkhead_release(state->bulkhead, &permit, now_ns + STEP_NS / 2);
+        }
+    }
+    state->clocks[thread].now_ns = now_ns;
+}
+
+static void run_deposit(void *object, uint64_t times, unsigned thread)
+{
+    struct parts *state = object;
+    (void)thread;
+    for (uint64_t i = 0; i < times; i++) {
+        budget_deposit(&state->budget, HF_SEC(1));
+        bench_keep(&state->budget);
+    }
+}
+
+static void run_withdraw(void *object, uint64_t times, unsigned thread)
+{
+    struct parts *state = object;
+    (void)thread;
+    for (uint64_t i = 0; i < times; i++) {
+        budget_try_withdraw(&state->budget, HF_SEC(1));
+        budget_deposit(&state->budget, HF_SEC(1));
+    }
+}
+
+static void run_retry(void *object, uint64_t times, unsigned thread)
+{
+    struct parts *state = object;
+    (void)thread;
+    struct retry_ask ask = {
+        .deadline_ns = HF_NEVER, .kind = OUTCOME_KIND_TRANSIENT, .may = OUTCOME_MAY_ATTEMPT};
+    int64_t at_ns;
+    for (uint64_t i = 0; i < times; i++) {
+        struct retry retry = {0};
+        ask.random += UINT64_C(0x9e3779b97f4a7c15);
+        retry_next(&state->retry, &retry, &ask, &at_ns);
+        bench_keep(&at_ns);
+    }
+}
+
+static void run_outcome(void *object, uint64_t times, unsigned thread)
+{
+    static const char *const codes[] = {"40001", "23505", "57P01", "42P01"};
+    struct outcome outcomes[4];
+    (void)thread;
+    for (unsigned i = 0; i < 4; i++)
+        outcomes[i] =
+            (struct outcome){.code = OUTCOME_SQLSTATE, .sqlstate = sqlstate_pack(codes[i])};
+    for (uint64_t i = 0; i < times; i++) {
+        const struct outcome_rule *rule = outcome_rule(outcomes[i % 4]);
+        __asm__ volatile("" : : "r"(rule));
+    }
+    bench_keep(object);
+}
+
+static void run_degrade(void *object, uint64_t times, unsigned thread)
+{
+    struct parts *state = object;
+    (void)thread;
+    struct degrade_event event = {
+        .kind = DEGRADE_EV_HEALTH, .primary_usable = true, .readers_usable = true};
+    for (uint64_t i = 0; i < times; i++) {
+        event.now_ns += STEP_NS;
+        degrade_feed(&state->ladder, &event);
+    }
+}
+
+static void bench_parts(const struct bench *bench)
+{
+    struct parts *state = memory_for(sizeof *state);
+    *state = (struct parts){.retry = retry_config_default()};
+    struct bulkhead_config bulkhead = bulkhead_config_default();
+    void *memory = memory_for(bulkhead_size(&bulkhead));
+    state->bulkhead = bulkhead_init(memory, &bulkhead, 0);
+    struct budget_config budget = budget_config_default();
+    budget_init(&state->budget, &budget, 0);
+    struct degrade_config ladder = degrade_config_default();
+    degrade_init(&state->ladder, &ladder, 0);
+    const struct bench_case cases[] = {
+        {"bulkhead try+release", sizeof(struct bulkhead), state, run_bulkhead, 2},
+        {"budget deposit, full", sizeof state->budget, state, run_deposit, 2},
+        {"retry decision", sizeof(struct retry), state, run_retry, 1},
+        {"outcome lookup", 0, state, run_outcome, 1},
+        {"degrade event", sizeof state->ladder, state, run_degrade, 1},
+        {"budget withdraw+deposit", sizeof state->budget, state, run_withdraw, 2},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        bench_run(bench, &cases[i]);
+    free(memory);
+    free(state);
+}
+
 /* ---- guard: a whole call, from START to DONE, with everything on ---- */
 
 struct guards {
@@ -365,6 +477,7 @@ int main(int argc, char **argv)
               &(struct bench_case){.name = "empty call", .run = run_nothing, .threads_max = 2});
     bench_window(&bench);
     bench_breaker(&bench);
+    bench_parts(&bench);
     bench_route(&bench);
     bench_guard(&bench);
     return 0;
