@@ -283,6 +283,59 @@ static void run_bulkhead(void *object, uint64_t times, unsigned thread)
     state->clocks[thread].now_ns = now_ns;
 }
 
+/* The queue's way round: the one permit goes from call to call, and who has it lines up again. */
+static void run_hand_over(void *object, uint64_t times, unsigned thread)
+{
+    struct parts *state = object;
+    int64_t now_ns = state->clocks[thread].now_ns;
+    struct bulkhead_waiter waiters[8] = {0};
+    struct bulkhead_permit permit = {0};
+    if (!bulkhead_try(state->bulkhead, now_ns, &permit))
+        return;
+    for (unsigned i = 0; i < 8; i++)
+        bulkhead_enter(state->bulkhead, &waiters[i], now_ns, 0, HF_NEVER);
+    for (uint64_t i = 0; i < times; i++) {
+        now_ns += STEP_NS;
+        permit.ending = BULKHEAD_RAN;
+        struct bulkhead_waiter *next = bulkhead_hand_over(state->bulkhead, &permit, now_ns);
+        permit = next->permit;
+        bulkhead_enter(state->bulkhead, next, now_ns, 0, HF_NEVER);
+    }
+    for (unsigned i = 0; i < 8; i++)
+        bulkhead_withdraw(state->bulkhead, &waiters[i], now_ns);
+    bulkhead_release(state->bulkhead, &permit, now_ns);
+    state->clocks[thread].now_ns = now_ns;
+}
+
+static void bench_bulkhead(const struct bench *bench)
+{
+    const struct {
+        const char *name;
+        bool has_histograms, is_adaptive;
+        uint32_t limit;
+        void (*run)(void *object, uint64_t times, unsigned thread);
+        unsigned threads_max;
+    } kinds[] = {
+        {"bulkhead try+release, no histograms", false, false, 100, run_bulkhead, 2},
+        {"bulkhead try+release, adaptive", true, true, 100, run_bulkhead, 2},
+        {"bulkhead enter+hand over, 8 wait", true, false, 1, run_hand_over, 1},
+    };
+    struct parts *state = memory_for(sizeof *state);
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        struct bulkhead_config config = bulkhead_config_default();
+        config.has_histograms = kinds[i].has_histograms;
+        config.is_adaptive = kinds[i].is_adaptive;
+        config.limit = kinds[i].limit;
+        size_t bytes = bulkhead_size(&config);
+        void *memory = memory_for(bytes);
+        *state = (struct parts){.bulkhead = bulkhead_init(memory, &config, 0)};
+        bench_run(bench, &(struct bench_case){kinds[i].name, bytes, state, kinds[i].run,
+                                              kinds[i].threads_max});
+        free(memory);
+    }
+    free(state);
+}
+
 static void run_deposit(void *object, uint64_t times, unsigned thread)
 {
     struct parts *state = object;
@@ -477,6 +530,7 @@ int main(int argc, char **argv)
               &(struct bench_case){.name = "empty call", .run = run_nothing, .threads_max = 2});
     bench_window(&bench);
     bench_breaker(&bench);
+    bench_bulkhead(&bench);
     bench_parts(&bench);
     bench_route(&bench);
     bench_guard(&bench);
