@@ -101,9 +101,11 @@ static void degrade__a_configuration_that_cannot_work_is_refused(void **state)
         assert_int_equal(degrade_config_check(&bad[i], &err), HF_RC_INVALID);
         assert_non_null(strstr(err.message, says[i]));
     }
-    struct degrade_config at_once = degrade_config_default();
-    at_once.hold_down_ns = at_once.stable_ns = 0;
-    assert_int_equal(degrade_config_check(&at_once, &err), HF_OK);
+    struct degrade_config extreme = degrade_config_default();
+    extreme.hold_down_ns = extreme.stable_ns = 0;
+    assert_int_equal(degrade_config_check(&extreme, &err), HF_OK);
+    extreme.hold_down_ns = extreme.stable_ns = HF_SEC(3600);
+    assert_int_equal(degrade_config_check(&extreme, &err), HF_OK);
 }
 
 /* ---- feeding ---- */
@@ -338,6 +340,8 @@ static void degrade__time_that_runs_backwards_stands_still_and_is_counted(void *
     (void)state;
     begin();
     health(HF_SEC(10), false, true);
+    tick(HF_SEC(10));
+    assert_int_equal(ladder.time_backwards, 0);
     tick(HF_SEC(5));
     assert_int_equal(ladder.time_backwards, 1);
     health(HF_SEC(5), true, true);

@@ -66,6 +66,22 @@ static void retry__the_ready_policies_pass_the_check(void **state)
     }
 }
 
+static void retry__the_smallest_and_the_largest_values_are_accepted(void **state)
+{
+    (void)state;
+    struct retry_config config = retry_config_default();
+    config.attempts_max = 1;
+    config.cap_ns = config.initial_ns = 1;
+    config.factor_ppm = 1000000;
+    config.rules[OUTCOME_KIND_OVERLOAD].initial_ns = 1;
+    assert_int_equal(retry_config_check(&config, &err), HF_OK);
+    config.attempts_max = RETRY_ATTEMPTS_MAX;
+    config.cap_ns = config.initial_ns = HF_SEC(86400);
+    config.factor_ppm = 100000000;
+    config.rules[OUTCOME_KIND_OVERLOAD].initial_ns = HF_SEC(86400);
+    assert_int_equal(retry_config_check(&config, &err), HF_OK);
+}
+
 static void retry__a_configuration_out_of_range_is_refused(void **state)
 {
     (void)state;
@@ -257,6 +273,19 @@ static void retry__the_ceiling_doubles_up_to_the_cap(void **state)
         assert_int_equal(retry_next(&config, &retry, &ask, &at_ns), RETRY_AGAIN);
         assert_int_equal(at_ns - ask.now_ns, HF_MS(ms[i]));
     }
+}
+
+static void retry__the_ceiling_grows_by_any_factor_to_the_nanosecond(void **state)
+{
+    (void)state;
+    struct retry_config config = patient(RETRY_JITTER_NONE);
+    config.initial_ns = 1234568;
+    config.factor_ppm = 1500000;
+    struct retry retry = {.waits = 2};
+    struct retry_ask ask = ask_of(OUTCOME_KIND_TRANSIENT);
+    int64_t at_ns;
+    retry_next(&config, &retry, &ask, &at_ns);
+    assert_int_equal(at_ns - ask.now_ns, 1234568 / 2 * 3 / 2 * 3);
 }
 
 static void retry__nothing_overflows_at_the_edges(void **state)
@@ -536,6 +565,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(retry__the_ready_policies_pass_the_check),
+        cmocka_unit_test(retry__the_smallest_and_the_largest_values_are_accepted),
         cmocka_unit_test(retry__a_configuration_out_of_range_is_refused),
         cmocka_unit_test(retry__the_first_reason_in_order_is_the_verdict),
         cmocka_unit_test(retry__a_call_makes_no_more_attempts_than_its_policy_says),
@@ -545,6 +575,7 @@ int main(void)
         cmocka_unit_test(retry__the_server_is_never_asked_before_it_said),
         cmocka_unit_test(retry__overload_begins_with_a_longer_wait),
         cmocka_unit_test(retry__the_ceiling_doubles_up_to_the_cap),
+        cmocka_unit_test(retry__the_ceiling_grows_by_any_factor_to_the_nanosecond),
         cmocka_unit_test(retry__nothing_overflows_at_the_edges),
         cmocka_unit_test(retry__each_jitter_is_spread_as_its_formula_says),
         cmocka_unit_test(retry__equal_chances_give_equal_waits),
