@@ -1,5 +1,6 @@
 #include "cli/guarded.h"
 
+#include <libpq-fe.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -97,8 +98,10 @@ static void look_at(struct guarded *guarded, size_t index, int64_t asked_ns)
         return;
     }
     enum endpoint_role role = is_replica ? ENDPOINT_REPLICA : ENDPOINT_PRIMARY;
-    if (endpoint->role != role)
+    if (endpoint->role != role) {
         endpoint->role_generation = ++guarded->roles_taken;
+        conn_close(&server->work); /* made under another role */
+    }
     endpoint->role = role;
     endpoint->health = ENDPOINT_UP;
     server->misses = 0;
@@ -174,6 +177,15 @@ static enum hf_rc run_statement(struct guarded *guarded, struct guarded_call *ca
     return rc;
 }
 
+/* The view, always a little old, calls it the primary; the server itself says that it is in
+ * recovery. */
+static bool is_former_primary(const struct guarded *guarded, uint32_t endpoint)
+{
+    const char *standby = PQparameterStatus(guarded->servers[endpoint].work.pg, "in_hot_standby");
+    return guarded->view.endpoints[endpoint].role == ENDPOINT_PRIMARY && standby != NULL &&
+           strcmp(standby, "on") == 0;
+}
+
 static void attempt(struct guarded *guarded, struct guarded_call *call,
                     const struct guard_action *run, struct guard_event *ended)
 {
@@ -185,12 +197,17 @@ static void attempt(struct guarded *guarded, struct guarded_call *call,
         rc = demo_server_connect(&guarded->place, &server->server, DEMO_DATABASE, connect_ns,
                                  &server->work, &err);
     bool was_open = rc == HF_OK;
+    ended->kind = GUARD_EV_ENDED;
+    if (was_open && is_former_primary(guarded, run->endpoint)) {
+        conn_close(&server->work);
+        ended->outcome = (struct outcome){.code = OUTCOME_WRONG_ROLE};
+        return;
+    }
     if (was_open) {
         ended->facts = (struct outcome_facts){
             .sent = true, .may_write = call->is_write, .commit_sent = call->is_write};
         rc = run_statement(guarded, call, &server->work, run->deadline_ns, &err);
     }
-    ended->kind = GUARD_EV_ENDED;
     ended->outcome = (struct outcome){.code = OUTCOME_SUCCESS};
     if (rc != HF_OK)
         ended->outcome = outcome_of(&err, was_open, conn_is_open(&server->work));

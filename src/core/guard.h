@@ -36,6 +36,14 @@
  *  5. A write is never run on an endpoint that the view does not call the primary.
  *  6. At most GUARD_ACTIONS_MAX actions wait in a call; the driver drains them after each event.
  *
+ * What a driver owes, besides feeding and carrying out
+ *  - Where the view calls an endpoint the primary, a new connection to it must prove to be one
+ * (in_hot_standby, or pg_is_in_recovery) before anything runs there; if it is none, the attempt has
+ * ENDED with OUTCOME_WRONG_ROLE. A view is always a little old: the simulator found a session that
+ * read a former primary and missed its own write.
+ *  - A connection from before a change of role (snapshot_endpoint.role_generation) is not used
+ * again.
+ *
  * Threads: a call and its lane belong to one thread at a time. A guard is shared; its breakers,
  * bulkheads and budget are the *_mt kind. What needs a lock (a bulkhead's queue) is left to the
  * driver as an action: see guard_apply_locked().

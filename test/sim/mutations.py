@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-SEEDS = "1-400"
+SEEDS = "1-3000"
 SECONDS_MAX = 120
 CFLAGS = ["-std=c11", "-D_GNU_SOURCE", "-O1", "-g0", "-w"]
 

@@ -37,6 +37,7 @@
 #define SIM_MEMORY_BYTES   (1 << 20)    /* breakers and bulkheads */
 #define SIM_TICK_NS_MAX    HF_MS(200)   /* breakers are ticked at least so often */
 #define SIM_HEALING_NS_MAX HF_SEC(120)  /* after which everything must be well */
+#define SIM_CLOSING_NS_MAX HF_SEC(30)   /* the longest call, and whatever a driver still owes */
 #define SIM_WRITES_MAX     4096 /* write calls in a run; clients only read after that many */
 
 /* The invariants. The names are what a broken run prints and what mutations.py expects. */
@@ -92,6 +93,7 @@ enum sim_stage {
 /* One running attempt, at the server's side of things. */
 struct sim_attempt {
     bool is_running, is_stalled, was_stopped, has_executed;
+    bool wants_primary; /* the view called the server that */
     enum sim_stage stage;
     uint32_t server, incarnation;
     struct outcome pending; /* what the answer will say */
@@ -142,7 +144,7 @@ struct sim {
     struct rng rng;
     struct sim_plan plan;
     int64_t now_ns;
-    int64_t healed_at_ns;
+    int64_t healed_at_ns, closing_at_ns;
     enum sim_phase phase;
     bool is_over;
     struct timerq timers;

@@ -274,15 +274,17 @@ bool check_is_well(struct sim *sim)
     return sim->view.level == DEGRADE_FULL && sim->served_since_heal > 50;
 }
 
-/* A breaker that nobody has asked since must close as soon as calls come and succeed. */
+/* A breaker that nobody has asked since, or that the last calls of the faulty time have opened
+ * late, must close as soon as its open time is over and calls come and succeed. */
 static void check_closes(struct sim *sim, uint32_t at)
 {
     struct breaker *breaker = sim->breakers[at];
     uint32_t calls = sim->plan.breaker.success_threshold;
+    int64_t at_ns = sim->now_ns + 2 * sim->plan.breaker.open_ns_max; /* jitter is below that */
     for (uint32_t i = 0; i < calls && breaker_state(breaker) != BREAKER_CLOSED; i++) {
         struct breaker_permit permit;
-        if (breaker_admit(breaker, sim->now_ns, &permit))
-            breaker_record(breaker, &permit, OUTCOME_VERDICT_SUCCESS, sim->now_ns);
+        if (breaker_admit(breaker, at_ns, &permit))
+            breaker_record(breaker, &permit, OUTCOME_VERDICT_SUCCESS, at_ns);
     }
     if (breaker_state(breaker) != BREAKER_CLOSED)
         sim_break(sim, SIM_BREAKERS_CLOSE, "endpoint %u: breaker still %s", at,

@@ -69,6 +69,7 @@ void world_attempt_begin(struct sim_client *client, uint32_t server)
         .stage = SIM_CONNECTING,
         .server = server,
         .incarnation = sim->servers[server].incarnation,
+        .wants_primary = sim->view.endpoints[server].role == ENDPOINT_PRIMARY,
     };
     timerq_add(&sim->timers, &client->step,
                sim->now_ns + rng_range_ns(&sim->rng, HF_US(20), HF_MS(1)));
@@ -83,6 +84,10 @@ static void connected(struct sim_client *client, const struct sim_server *server
         return;
     }
     attempt->incarnation = server->incarnation;
+    if (attempt->wants_primary && !server->is_primary) {
+        fail(client, OUTCOME_WRONG_ROLE); /* as in_hot_standby tells at once */
+        return;
+    }
     if (rng_below(&sim->rng, 1000) < server->reset_permille / 4) {
         fail(client, OUTCOME_SEND_FAILED);
         return;
