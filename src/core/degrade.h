@@ -25,7 +25,7 @@
  *  3. One change at most for each event; each stands in the history.
  *  4. Health checks are allowed on every level, or nothing could ever come back
  *     (degrade_config_check() sees to it).
- *  5. Feeding the same facts again changes nothing.
+ *  5. Feeding the same facts again neither shortens nor prolongs any wait.
  *
  * Threads: one owner, who publishes the level in its snapshots. degrade_config_allows() and
  * degrade_config_fallback() read only the configuration, which is constant.

@@ -27,7 +27,7 @@
  *     retried here.
  *  5. Inside a transaction block a single statement is never run again: its transaction is gone.
  *  6. A driver that is unsure says true to sent, commit_sent, may_write, commits_inside,
- * rows_shown, is_fatal and is_read_only: none of these ever makes repeatable what was not.
+ *     rows_shown, is_fatal and is_read_only: none of these makes repeatable what was not.
  */
 #ifndef HF_CORE_OUTCOME_H
 #define HF_CORE_OUTCOME_H
@@ -137,14 +137,14 @@ struct outcome_facts {
     bool commit_sent;    /* COMMIT, or outside a block any write, was sent */
     bool in_transaction; /* BEGIN was sent; stays true while COMMIT is under way */
     bool may_write;      /* the work so far may have changed something */
-    bool
-        commits_inside; /* the work may commit parts of itself: CALL, DO, VACUUM, a string of
-                         * several statements. An error then does not prove that nothing was done */
-    bool rows_shown;    /* somebody who will not be asked again has seen part of the answer. Rows
-                         * that only went to the logic of a transaction which can_replay are no
-                         * such case: the logic runs again and sees new ones */
-    bool idempotent;    /* the caller vouches that running it twice is harmless */
-    bool can_replay;    /* the caller can run the whole transaction again, logic included */
+    bool commits_inside; /* the work may commit parts of itself: CALL, DO, VACUUM, a string of
+                          * statements with COMMIT among them. Then an error does not prove that
+                          * nothing was done */
+    bool rows_shown; /* somebody who will not be asked again has seen part of the answer. Rows that
+                      * only went to the logic of a transaction which can_replay are no such case:
+                      * the logic runs again and sees new ones */
+    bool idempotent; /* the caller vouches that running it twice is harmless */
+    bool can_replay; /* the caller can run the whole transaction again, logic included */
 
     /* About an error that the server sent. */
     bool is_fatal;           /* it ended the session: severity FATAL or PANIC */
