@@ -133,9 +133,10 @@ static enum hf_rc take_operand(struct args *args, const char *operand, const cha
     return HF_OK;
 }
 
-enum hf_rc args_parse(struct args *args, const struct opt_table *options, void *config,
-                      const char *operand, int argc, char **argv, struct hf_err *err)
+enum hf_rc args_parse(struct args *args, const struct subcommand *subcommand, void *config,
+                      int argc, char **argv, struct hf_err *err)
 {
+    const struct opt_table *options = &subcommand->options;
     bool is_all_operands = false;
     *args = (struct args){.operand = NULL};
     opt_defaults(options, config);
@@ -143,7 +144,7 @@ enum hf_rc args_parse(struct args *args, const struct opt_table *options, void *
         const char *argument = argv[i];
         enum hf_rc rc = HF_OK;
         if (is_all_operands || argument[0] != '-') {
-            rc = take_operand(args, operand, argument, err);
+            rc = take_operand(args, subcommand->operand, argument, err);
         } else if (strcmp(argument, "--") == 0) {
             is_all_operands = true;
         } else if (argument[1] != '-') {

@@ -14,6 +14,7 @@
 
 #include "base/err.h"
 #include "base/opt.h"
+#include "cli/subcommand.h"
 
 #define ARGS_OPTION_SIZE 40 /* "--" and a key and a NUL */
 
@@ -21,10 +22,9 @@ struct args {
     const char *operand; /* borrowed from argv; NULL if there was none */
 };
 
-/* Sets `config` to the options' defaults and then to what the command line says. `operand` is the
- * word for the one operand that is allowed ("URL"), NULL for none. */
-enum hf_rc HF_MUST_USE args_parse(struct args *args, const struct opt_table *options, void *config,
-                                  const char *operand, int argc, char **argv, struct hf_err *err);
+/* Sets `config` to the options' defaults and then to what the command line says. */
+enum hf_rc HF_MUST_USE args_parse(struct args *args, const struct subcommand *subcommand,
+                                  void *config, int argc, char **argv, struct hf_err *err);
 
 /* "--port-base" for "port_base". Returns out. */
 char *args_option(const char *key, char out[ARGS_OPTION_SIZE]);

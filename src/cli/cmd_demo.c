@@ -271,7 +271,7 @@ static int run(const struct subcommand *self, int argc, char **argv)
     static struct demo demo; /* only main's thread uses it; too large for comfort on a stack */
     struct args args;
     struct hf_err err;
-    if (args_parse(&args, &self->options, &demo.config, self->operand, argc, argv, &err) != HF_OK)
+    if (args_parse(&args, self, &demo.config, argc, argv, &err) != HF_OK)
         return report_usage(&err);
     if (args.operand != NULL)
         return run_url(&demo.config, args.operand, argc, argv);

@@ -28,7 +28,7 @@ static int run(const struct subcommand *self, int argc, char **argv)
     struct help_config config;
     struct args args;
     struct hf_err err;
-    if (args_parse(&args, &self->options, &config, self->operand, argc, argv, &err) != HF_OK)
+    if (args_parse(&args, self, &config, argc, argv, &err) != HF_OK)
         return report_usage(&err);
     if (config.man) {
         help_manual();

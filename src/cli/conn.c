@@ -1,5 +1,6 @@
 #include "cli/conn.h"
 
+#include <libpq-fe.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>

@@ -18,15 +18,18 @@
 #ifndef HF_CLI_CONN_H
 #define HF_CLI_CONN_H
 
-#include <libpq-fe.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
 
+/* libpq's PGconn and PGresult, by the names that need no header of libpq. */
+struct pg_conn;
+struct pg_result;
+
 struct conn {
-    PGconn *pg; /* NULL when closed */
+    struct pg_conn *pg; /* NULL when closed */
     int interrupt_fd;
 };
 
@@ -47,7 +50,7 @@ enum hf_rc HF_MUST_USE conn_open(struct conn *conn, const struct conn_param *par
 /* One statement, `values` for $1 ... ends with NULL (or is NULL). `*rows` is the caller's to
  * PQclear(); it is NULL after a failure. */
 enum hf_rc HF_MUST_USE conn_query(struct conn *conn, const char *sql, const char *const *values,
-                                  int64_t deadline_ns, PGresult **rows, struct hf_err *err);
+                                  int64_t deadline_ns, struct pg_result **rows, struct hf_err *err);
 
 /* The same for a statement whose rows do not matter. */
 enum hf_rc HF_MUST_USE conn_run(struct conn *conn, const char *sql, const char *const *values,

@@ -1,5 +1,6 @@
 #include "cli/demo_cluster.h"
 
+#include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

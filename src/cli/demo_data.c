@@ -1,5 +1,6 @@
 #include "cli/demo_data.h"
 
+#include <libpq-fe.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -107,7 +108,8 @@ enum hf_rc demo_data_init(const struct demo_place *place, const struct demo_serv
     const char *const argv[] = {programs_path(place->programs, "initdb", program),
                                 "--pgdata",
                                 path,
-                                "--username=" DEMO_SUPERUSER,
+                                "--username",
+                                DEMO_SUPERUSER,
                                 "--auth=trust",
                                 "--encoding=UTF8",
                                 "--locale=C",

@@ -71,7 +71,7 @@ static bool is_quotable(const char *path)
 
 static enum hf_rc set_path(struct demo_folder *folder, const char *given, struct hf_err *err)
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX] = "";
     if (given[0] == '/') {
         snprintf(path, sizeof path, "%s", given);
     } else if (given[0] != '\0') {

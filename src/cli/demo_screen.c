@@ -37,10 +37,12 @@ void screen_event(const char *format, ...)
     char time[CLOCK_TEXT_SIZE];
     va_list args;
     va_start(args, format);
+    flockfile(stdout); /* the guarded application tells its story from a thread of its own */
     printf("%s  ", clock_wall_short(clock_wall_now(), time));
     vprintf(format, args);
     printf("\n");
     fflush(stdout);
+    funlockfile(stdout);
     va_end(args);
 }
 
@@ -48,10 +50,12 @@ void screen_more(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
+    flockfile(stdout);
     printf("          ");
     vprintf(format, args);
     printf("\n");
     fflush(stdout);
+    funlockfile(stdout);
     va_end(args);
 }
 

@@ -21,7 +21,7 @@
 #define START_NS_MAX      HF_SEC(60) /* crash recovery included */
 #define FAST_STOP_NS      HF_SEC(20)
 #define IMMEDIATE_STOP_NS HF_SEC(5)
-#define LOG_SIZE_MAX      (16 * 1024 * 1024) /* before a log is put aside */
+#define LOG_SIZE_MAX      (INT64_C(16) * 1024 * 1024) /* before a log is put aside */
 
 char *demo_server_data(const struct demo_place *place, const struct demo_server *server,
                        char out[PATH_MAX])
@@ -145,7 +145,7 @@ static enum hf_rc stopped_while_starting(const struct demo_server *server, struc
 static enum hf_rc explain_end(const struct demo_server *server, struct hf_err *err)
 {
     char how[CHILD_TEXT_SIZE];
-    return err_set(err, HF_RC_PEER, "57P01", "could not start %s: PostgreSQL ended with %s",
+    return err_set(err, HF_RC_PEER, "57P01", "could not start %s: PostgreSQL ended, %s",
                    server->name, child_describe(&server->child, how));
 }
 

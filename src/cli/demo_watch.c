@@ -46,7 +46,7 @@ static void on_end(struct watch *watch, size_t index)
     const struct demo_server *server = &watch->cluster->servers[index];
     struct outage *outage = &watch->outages[index];
     char how[CHILD_TEXT_SIZE];
-    screen_event("%s is down: process %d ended with %s", server->name, (int)server->child.pid,
+    screen_event("%s is down: process %d, %s", server->name, (int)server->child.pid,
                  child_describe(&server->child, how));
     screen_log(&watch->cluster->place, server, 3);
     if (index == 0 && demo_cluster_is_up(watch->cluster))

@@ -52,7 +52,7 @@ static bool read_version(struct programs *programs, const char *text)
 static enum hf_rc ask_version(struct programs *programs, struct hf_err *err)
 {
     char path[PATH_MAX];
-    char said[512];
+    char said[512] = "";
     const char *const argv[] = {programs_path(programs, "postgres", path), "--version", NULL};
     struct child_run run = {
         .spec = {.argv = argv},
@@ -123,6 +123,7 @@ enum hf_rc programs_find(struct programs *programs, const char *folder, int want
     *programs = (struct programs){.major = 0};
     for (size_t i = 0; i < sizeof patterns / sizeof patterns[0]; i++) {
         glob_t found;
+        /* NOLINTNEXTLINE(concurrency-mt-unsafe): one thread */
         if (glob(patterns[i], GLOB_NOSORT, NULL, &found) != 0)
             continue;
         for (size_t k = 0; k < found.gl_pathc; k++)

@@ -1,5 +1,6 @@
 #include "cli/server_facts.h"
 
+#include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,6 @@
 #include "cli/watch_url.h"
 
+#include <libpq-fe.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>

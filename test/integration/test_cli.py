@@ -1,4 +1,4 @@
-"""holdfast itself: help, versions, mistakes, and the manual page that is made from the same rows."""
+"""holdfast itself: help, versions, mistakes, and the manual page made from the same rows."""
 
 import re
 import shutil

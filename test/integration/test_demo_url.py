@@ -61,7 +61,8 @@ def refused(url, **environment):
 
 
 def url_of(servers, name="primary"):
-    return f"postgresql://demo@127.0.0.1:{servers.port(name)}/demo?passfile={servers.folder}/passfile"
+    return (f"postgresql://demo@127.0.0.1:{servers.port(name)}/demo"
+            f"?passfile={servers.folder}/passfile")
 
 
 def test_it_says_what_a_primary_is(servers):
