@@ -145,18 +145,22 @@ void help_overview(void)
            "which Holdfast this is. The manual page holdfast(1) holds all of it.\n");
 }
 
+#define TEXT_OF(x)      #x
+#define TEXT(x)         TEXT_OF(x)
+#define TRIPLE(a, b, c) TEXT(a) "." TEXT(b) "." TEXT(c)
+#ifdef __clang__
+static const char compiler[] =
+    "clang " TRIPLE(__clang_major__, __clang_minor__, __clang_patchlevel__);
+#else
+static const char compiler[] = "gcc " TRIPLE(__GNUC__, __GNUC_MINOR__, __GNUC_PATCHLEVEL__);
+#endif
+
 void help_version(void)
 {
     const char *commit = version_commit();
     const int libpq = PQlibVersion();
-    printf("holdfast %s (%s%s%s %d.%d.%d, libpq %d.%d)\n", version_number(), commit,
-           commit[0] != '\0' ? ", " : "",
-#ifdef __clang__
-           "clang", __clang_major__, __clang_minor__, __clang_patchlevel__,
-#else
-           "gcc", __GNUC__, __GNUC_MINOR__, __GNUC_PATCHLEVEL__,
-#endif
-           libpq / 10000, libpq % 10000);
+    printf("holdfast %s (%s%s%s, libpq %d.%d)\n", version_number(), commit,
+           commit[0] != '\0' ? ", " : "", compiler, libpq / 10000, libpq % 10000);
 }
 
 /* ---- The man page ---- */

@@ -418,7 +418,7 @@ static void resolved(struct guard_call *call, const struct guard_event *event)
         /* Proved not to have happened, so it may run again: a statement by us, a transaction by
          * whoever can. */
         enum outcome_may may = OUTCOME_MAY_ATTEMPT;
-        if (call->facts.rows_shown)
+        if (call->facts.rows_shown || call->facts.commits_inside)
             may = OUTCOME_MAY_NOTHING;
         else if (call->facts.in_transaction)
             may = call->facts.can_replay ? OUTCOME_MAY_TRANSACTION : OUTCOME_MAY_NOTHING;
