@@ -215,7 +215,8 @@ struct breaker_step {
 static inline bool breaker_word_is_due(uint64_t word, int64_t now_ns)
 {
     uint32_t left = breaker_word_aux(word) - (uint32_t)(now_ns >> BREAKER_TIME_UNIT_BITS);
-    return left == 0 || (left & BREAKER_AUX_MASK) > BREAKER_AUX_MASK / 2;
+    left &= BREAKER_AUX_MASK;
+    return left == 0 || left > BREAKER_AUX_MASK / 2;
 }
 
 /* The answer to ADMIT where it needs no rules and leaves the word as it is: everywhere but in

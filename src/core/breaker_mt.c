@@ -294,11 +294,8 @@ bool breaker_changes_next(struct breaker *b, uint32_t *cursor, struct breaker_ch
             *cursor = generation;
             return true;
         }
-        /* Not there: it is being written just now, and then nothing later may be given out before
-         * it; unless later ones are there, for then its thread was stopped, and it is missed. */
-        struct breaker_change later;
-        if (back < 2 || !recall(b, (generation + 1) & BREAKER_GENERATION_MASK, &later))
-            return false;
+        /* Not there: it is being written just now, and comes next time. If a later one is there,
+         * its thread was stopped, and it is missed: nothing is told out of order. */
     }
     return false;
 }
@@ -337,6 +334,7 @@ static bool is_state_old(const struct breaker *b, int64_t now_ns)
 /* What the step cannot see in the word. */
 static void add_times(const struct breaker *b, uint64_t word, struct breaker_event *event)
 {
+    event->now_ns = ns_max(event->now_ns, get64(&b->changed_at_ns));
     event->is_state_old = is_state_old(b, event->now_ns);
     event->expired = 0;
     uint32_t leases = breaker_word_state(word) == BREAKER_HALF_OPEN ? breaker_word_leases(word) : 0;
@@ -428,7 +426,7 @@ void breaker_judge_window(struct breaker *b, int64_t now_ns)
     apply(b, (struct breaker_event){.kind = BREAKER_EV_TRIP,
                                     .cause = cause,
                                     .generation = breaker_word_generation(word),
-                                    .now_ns = no_earlier(b, now_ns, get64(&b->changed_at_ns))});
+                                    .now_ns = now_ns});
 }
 
 /* ---- calls ---- */
@@ -469,10 +467,7 @@ bool breaker_would_admit_rest(const struct breaker *b, int64_t now_ns)
 {
     const struct breaker_rules rules = rules_of(b);
     uint64_t word = atomic_load_explicit(&b->word, memory_order_acquire);
-    struct breaker_event event = {
-        .kind = BREAKER_EV_ADMIT,
-        .now_ns = ns_max(now_ns, get64(&b->changed_at_ns)),
-    };
+    struct breaker_event event = {.kind = BREAKER_EV_ADMIT, .now_ns = now_ns};
     add_times(b, word, &event);
     return breaker_step(word, &rules, &event).role != BREAKER_ROLE_NONE;
 }
@@ -517,7 +512,7 @@ static struct breaker_step apply_result(struct breaker *b, const struct ending *
 /* Admitted while CLOSED, and it is the same life still. */
 static void record_normal(struct breaker *b, const struct ending *ending)
 {
-    bool was_counted = inflight_end(&b->in_flight, ending->permit->stamp, ending->is_slow);
+    bool was_counted = inflight_end(&b->in_flight, ending->permit->stamp);
     if (ending->result == BREAKER_NEUTRAL)
         return;
     if (was_counted && !is_failed(ending)) {
@@ -542,7 +537,7 @@ void breaker_record_rest(struct breaker *b, const struct breaker_permit *permit,
         .permit = permit,
         .duration_ns = now_ns - permit->start_ns,
         .is_slow = now_ns - permit->start_ns >= get64(&b->slow_ns),
-        .now_ns = ns_max(now_ns, get64(&b->changed_at_ns)),
+        .now_ns = now_ns,
     };
     if (verdict == OUTCOME_VERDICT_FAILURE) {
         ending.result = BREAKER_FAILED;

@@ -282,7 +282,7 @@ static inline void breaker_record(struct breaker *b, const struct breaker_permit
     if (verdict != OUTCOME_VERDICT_SUCCESS || permit->role != BREAKER_ROLE_NORMAL ||
         permit->generation != breaker_word_generation(word) || breaker_word_aux(word) != 0 ||
         (uint64_t)duration_ns >= (uint64_t)slow_ns ||
-        inflight_end(&b->in_flight, permit->stamp, false)) {
+        inflight_end(&b->in_flight, permit->stamp)) {
         breaker_record_rest(b, permit, verdict, now_ns);
         return;
     }

@@ -1,9 +1,8 @@
 /*
  * What core/inflight_mt.h leaves out: sweeping, and the cases in which a slot changes hands.
  *
- * A slot is taken by a compare-and-swap of the whole word, so of an end, a sweep and a newcomer one
- * has the calls in it. Slices in stamps have 20 bits; they are only ever compared with slices near
- * to them, because a sweep frees every slot that is overdue.
+ * A slot that was never used is 0. Slices in stamps have 19 bits and generations 8; they are only
+ * ever compared with near ones, because a sweep closes every slot that is overdue.
  */
 #include "core/inflight_mt.h"
 
@@ -11,10 +10,10 @@
 #include "base/bug.h"
 #include "base/ns.h"
 
-#define SLICE_MASK UINT32_C(0xfffff)
-#define SLICE_HALF UINT32_C(0x80000)
-/* Generation, shape and VALID: what must be equal for two calls to belong together. */
-#define KIND_MASK ((UINT32_C(1) << INFLIGHT_STAMP_SLICE_AT) - 1)
+#define SLICE_MASK UINT32_C(0x7ffff)
+#define SLICE_HALF UINT32_C(0x40000)
+/* Generation, shape and USED: what must be equal for two calls to belong together. */
+#define KIND_MASK (((UINT32_C(1) << INFLIGHT_STAMP_SLICE_AT) - 1) & ~INFLIGHT_OPEN)
 
 static uint64_t load_turn(struct inflight *f)
 {
@@ -37,17 +36,21 @@ static bool is_kind(uint32_t a, uint32_t b)
     return ((a ^ b) & KIND_MASK) == 0;
 }
 
-/* Modulo 2^20: is a slice before another, or the same? */
+/* Modulo 2^19: is a slice before another, or the same? */
 static bool is_until(uint32_t slice, uint32_t other)
 {
     return ((other - slice) & SLICE_MASK) < SLICE_HALF;
 }
 
-/* Not what is added to or taken from a free slot by threads that came too late. */
+/* Modulo 2^8: does a stamp's generation come after another's? */
+static bool is_newer(uint32_t stamp, uint32_t other)
+{
+    return (int8_t)((stamp >> INFLIGHT_STAMP_GEN_AT) - (other >> INFLIGHT_STAMP_GEN_AT)) > 0;
+}
+
 static uint32_t calls_in(uint64_t slot)
 {
-    int32_t calls = (int32_t)(slot >> 32);
-    return (slot & INFLIGHT_STAMP_VALID) != 0 && calls > 0 ? (uint32_t)calls : 0;
+    return (uint32_t)(slot >> 32);
 }
 
 static uint64_t turn_for(int64_t slow_ns, uint64_t shape, int64_t now_ns)
@@ -84,19 +87,21 @@ void inflight_configure(struct inflight *f, int64_t slow_ns, int64_t now_ns)
 
 /* ---- sweeping ---- */
 
-/* Takes all calls out of a slot if its slice lies before `end`, and returns how many of this kind
- * it held. */
+/* Closes a slot whose slice lies before `end`, and returns how many calls of this kind it held.
+ * Calls of a newer generation are left: this thread has slept through a change of state, and the
+ * next sweep will be one of theirs. */
 static uint32_t take_overdue(_Atomic uint64_t *slot, uint32_t kind, uint32_t end, bool is_all)
 {
     uint64_t was = atomic_load_explicit(slot, memory_order_relaxed);
+    uint32_t stamp;
     do {
-        uint32_t stamp = (uint32_t)was;
-        if ((stamp & INFLIGHT_STAMP_VALID) == 0)
+        stamp = (uint32_t)was;
+        if ((stamp & INFLIGHT_OPEN) == 0 || is_newer(stamp, kind))
             return 0;
         if (!is_all && !is_until(stamp_slice(stamp), end - 1))
             return 0;
-    } while (!swap(slot, &was, 0));
-    return is_kind((uint32_t)was, kind) ? calls_in(was) : 0;
+    } while (!swap(slot, &was, stamp & ~INFLIGHT_OPEN));
+    return is_kind(stamp, kind) ? calls_in(was) : 0;
 }
 
 uint32_t inflight_sweep(struct inflight *f, uint32_t generation, int64_t now_ns)
@@ -112,7 +117,7 @@ uint32_t inflight_sweep(struct inflight *f, uint32_t generation, int64_t now_ns)
     uint64_t next = turn + ((uint64_t)(end - was) << INFLIGHT_SLICE_AT);
     if (!swap(&f->turn, &turn, next))
         return 0; /* somebody else sweeps */
-    /* After so long that slices come round in 20 bits, nothing there is young. */
+    /* After so long that slices come round in 19 bits, nothing there is young. */
     bool is_all = end - was >= (int64_t)SLICE_HALF;
     uint32_t calls = 0, kind = inflight_stamp(turn, generation, 0);
     for (int i = 0; i < INFLIGHT_SLOTS; i++)
@@ -136,41 +141,17 @@ uint32_t inflight_begin_slot(struct inflight *f, uint32_t stamp, uint32_t *overd
     uint64_t was = atomic_load_explicit(slot, memory_order_relaxed), next;
     do {
         uint32_t there = (uint32_t)was;
-        bool is_taken = (there & INFLIGHT_STAMP_VALID) != 0;
         next = INFLIGHT_ONE | stamp;
         if (there == stamp)
             next = was + INFLIGHT_ONE;
-        else if (is_taken && is_kind(there, stamp) &&
-                 is_until(stamp_slice(stamp), stamp_slice(there)))
-            return 0; /* the others' clocks are a whole ring ahead of this thread's */
-        else if (is_taken &&
-                 (int8_t)((there >> INFLIGHT_STAMP_GEN_AT) - (stamp >> INFLIGHT_STAMP_GEN_AT)) > 0)
+        else if (is_kind(there, stamp) && is_until(stamp_slice(stamp), stamp_slice(there)))
+            return 0; /* swept meanwhile, or the others' clocks are a whole ring ahead */
+        else if (there != 0 && is_newer(there, stamp))
             return 0; /* this thread has slept through a change of state */
     } while (!swap(slot, &was, next));
     if ((uint32_t)was != stamp && is_kind((uint32_t)was, stamp))
         *overdue += calls_in(was);
     return stamp;
-}
-
-uint32_t inflight_begin_moved(struct inflight *f, uint32_t stamp, uint32_t now)
-{
-    if ((now & INFLIGHT_STAMP_VALID) == 0)
-        return 0; /* free: what was added to it means nothing */
-    if (is_kind(now, stamp))
-        return now; /* a later slice, which is as good */
-    atomic_fetch_sub_explicit(inflight_slot(f, stamp), INFLIGHT_ONE, memory_order_relaxed);
-    return 0;
-}
-
-bool inflight_end_late(struct inflight *f, uint32_t stamp)
-{
-    _Atomic uint64_t *slot = inflight_slot(f, stamp);
-    uint64_t was = atomic_load_explicit(slot, memory_order_relaxed);
-    do {
-        if ((uint32_t)was != stamp)
-            return inflight_end_lost(f, stamp);
-    } while (!swap(slot, &was, was - INFLIGHT_ONE));
-    return false;
 }
 
 /* The call is not where it was counted: a sweep took it, or a newcomer, who says so as a sweep

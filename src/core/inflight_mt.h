@@ -15,9 +15,11 @@
  * nanoseconds and at most slow_ns / 4, so a hanging call is noticed at 1 to 1.25 times slow_ns,
  * never too early.
  *
- * One slot is one word: 32 bits of calls over a stamp of 32 bits. The stamp names the slice, the
- * breaker's generation and the shape of the ring. The count lies above the stamp, so no addition to
- * it can touch the stamp.
+ * One slot is one word: 32 bits of calls over a stamp of 32 bits, which names the slice, the
+ * breaker's generation and the shape of the ring. A sweep closes the slot and leaves the stamp: a
+ * call that is late in being counted must not open the same slice again, or the end of one that was
+ * swept would take it for its own. The word only changes by compare-and-swap of the whole:
+ * an addition would be half a nanosecond cheaper, and could hit a slot that has changed hands.
  *
  * Invariants
  *  1. Each call that was counted at its begin is taken out exactly once: by its own end, or by a
@@ -25,10 +27,6 @@
  *  2. Calls of another generation or shape are never evidence, and never subtract.
  *  3. A call that could not be counted (detection off, its thread's clock far behind the others')
  *     has stamp 0, is never evidence, and is judged by its duration when it ends.
- *
- * The price of not locking: a thread that stops for longer than slow_ns between reading the clock
- * and the two instructions that take its call out may find its slot used again, and for these two
- * instructions another call is missing from it.
  */
 #ifndef HF_CORE_INFLIGHT_MT_H
 #define HF_CORE_INFLIGHT_MT_H
@@ -53,11 +51,12 @@ struct inflight {
 #define INFLIGHT_SLICE_AT 9
 #define INFLIGHT_ONE      (UINT64_C(1) << 32) /* call, in a slot */
 
-/* Stamp: 1 bit VALID | 3 shape | 8 generation | 20 slice. */
-#define INFLIGHT_STAMP_VALID    UINT32_C(1)
-#define INFLIGHT_STAMP_SHAPE_AT 1
-#define INFLIGHT_STAMP_GEN_AT   4
-#define INFLIGHT_STAMP_SLICE_AT 12
+/* Stamp: 1 bit OPEN | 1 USED, always set | 3 shape | 8 generation | 19 slice. */
+#define INFLIGHT_OPEN           UINT32_C(1)
+#define INFLIGHT_USED           UINT32_C(2)
+#define INFLIGHT_STAMP_SHAPE_AT 2
+#define INFLIGHT_STAMP_GEN_AT   5
+#define INFLIGHT_STAMP_SLICE_AT 13
 
 static inline unsigned inflight_turn_shift(uint64_t turn)
 {
@@ -73,8 +72,8 @@ static inline uint32_t inflight_stamp(uint64_t turn, uint32_t generation, int64_
 {
     return (uint32_t)slice << INFLIGHT_STAMP_SLICE_AT |
            (generation & 255) << INFLIGHT_STAMP_GEN_AT |
-           (uint32_t)(turn >> INFLIGHT_SHAPE_AT & 7) << INFLIGHT_STAMP_SHAPE_AT |
-           INFLIGHT_STAMP_VALID;
+           (uint32_t)(turn >> INFLIGHT_SHAPE_AT & 7) << INFLIGHT_STAMP_SHAPE_AT | INFLIGHT_USED |
+           INFLIGHT_OPEN;
 }
 
 /* slow_ns >= INFLIGHT_SLOW_NS_MIN, or HF_NEVER for off. */
@@ -99,10 +98,8 @@ static inline _Atomic uint64_t *inflight_slot(struct inflight *f, uint32_t stamp
     return &f->slots[(stamp >> INFLIGHT_STAMP_SLICE_AT) % INFLIGHT_SLOTS];
 }
 
-/* Of inflight_begin(): for a slot that must be taken over, and for one that went to the stamp `now`
- * between the look and the addition. */
+/* Of inflight_begin(), for a slot that is not, or not easily, this stamp's. */
 uint32_t inflight_begin_slot(struct inflight *f, uint32_t stamp, uint32_t *overdue);
-uint32_t inflight_begin_moved(struct inflight *f, uint32_t stamp, uint32_t now);
 
 /* Counts a call that begins, returns its stamp. `*overdue` is increased by the calls that had to be
  * taken out of its slot: evidence, as from a sweep. */
@@ -116,33 +113,31 @@ static inline uint32_t inflight_begin(struct inflight *f, uint32_t generation, i
         return 0;
     uint32_t stamp = inflight_stamp(turn, generation, slice);
     _Atomic uint64_t *slot = inflight_slot(f, stamp);
-    if ((uint32_t)atomic_load_explicit(slot, memory_order_relaxed) != stamp)
-        return inflight_begin_slot(f, stamp, overdue);
-    uint64_t was = atomic_fetch_add_explicit(slot, INFLIGHT_ONE, memory_order_relaxed);
-    return (uint32_t)was == stamp ? stamp : inflight_begin_moved(f, stamp, (uint32_t)was);
+    uint64_t was = atomic_load_explicit(slot, memory_order_relaxed);
+    if ((uint32_t)was == stamp &&
+        atomic_compare_exchange_weak_explicit(slot, &was, was + INFLIGHT_ONE, memory_order_relaxed,
+                                              memory_order_relaxed))
+        return stamp;
+    return inflight_begin_slot(f, stamp, overdue);
 }
 
-/* Of inflight_end(), for the rest. */
-bool inflight_end_late(struct inflight *f, uint32_t stamp);
+/* Of inflight_end(), for a call that is not where it was counted. */
 bool inflight_end_lost(struct inflight *f, uint32_t stamp);
 
-/* Takes out a call that ends; `is_slow` by its own duration. True: it was swept, and counted as
- * slow already. */
-static inline bool inflight_end(struct inflight *f, uint32_t stamp, bool is_slow)
+/* Takes out a call that ends. True: it was swept, and counted as slow already. */
+static inline bool inflight_end(struct inflight *f, uint32_t stamp)
 {
     if (stamp == 0)
         return false;
-    /* One that is slow may be in a race with a sweep. */
-    if (is_slow)
-        return inflight_end_late(f, stamp);
+    /* Not a subtraction, which would take from whoever had the slot by then. */
     _Atomic uint64_t *slot = inflight_slot(f, stamp);
-    if ((uint32_t)atomic_load_explicit(slot, memory_order_relaxed) == stamp) {
-        uint64_t was = atomic_fetch_sub_explicit(slot, INFLIGHT_ONE, memory_order_relaxed);
-        if ((uint32_t)was == stamp)
-            return false;
-        atomic_fetch_add_explicit(slot, INFLIGHT_ONE, memory_order_relaxed);
-    }
-    return inflight_end_lost(f, stamp);
+    uint64_t was = atomic_load_explicit(slot, memory_order_relaxed);
+    do {
+        if ((uint32_t)was != stamp)
+            return inflight_end_lost(f, stamp);
+    } while (!atomic_compare_exchange_weak_explicit(slot, &was, was - INFLIGHT_ONE,
+                                                    memory_order_relaxed, memory_order_relaxed));
+    return false;
 }
 
 /* Calls of this generation that are counted now. */

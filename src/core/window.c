@@ -2,8 +2,10 @@
  * What core/window_mt.h leaves out: the shape of a window, the turning of slices, changes of cells,
  * sums.
  *
- * Orders. A call is added to `calls` before it is added to `failures` or `slow`, with release; sums
- * and marks read them the other way round, with acquire. So whoever sees a failure sees its call.
+ * Orders. A call is added to `calls` before it is added to `failures` or `slow`; sums and marks
+ * read them the other way round. So whoever sees a failure sees its call. Of two threads that
+ * record and then judge, one must see both results: additions, and the looks that follow them, are
+ * sequentially consistent, which on x86 costs nothing here.
  *
  * Marks are read without a lock. Who turns moves `turn` forward by one slice at a time, and writes
  * only the mark behind it, which no window of that slice can begin with: the ring has two marks
@@ -83,17 +85,16 @@ enum hf_rc window_config_check(const struct window_config *config, struct hf_err
     if (config->kind == WINDOW_COUNT) {
         if (config->calls >= 1 && config->calls <= WINDOW_CALLS_MAX)
             return HF_OK;
-        err_set(err, HF_RC_INVALID, "22023", "invalid number of calls in a window");
-        return err_detail(err, "It is %u; it must lie between 1 and %d.", config->calls,
-                          WINDOW_CALLS_MAX);
+        err_set(err, HF_RC_INVALID, "22023", "the number of calls in a window is out of range");
+        return err_detail(err, "It is %u; 1 to %d are possible.", config->calls, WINDOW_CALLS_MAX);
     }
     if (config->span_ns < WINDOW_SPAN_NS_MIN || config->span_ns > WINDOW_SPAN_NS_MAX) {
-        err_set(err, HF_RC_INVALID, "22023", "invalid length of a window");
-        return err_detail(err, "It must lie between 10 ms and 1 day.");
+        err_set(err, HF_RC_INVALID, "22023", "the length of a window is out of range");
+        return err_detail(err, "10ms to 1d are possible.");
     }
     if (config->slices < WINDOW_SLICES_MIN || config->slices > WINDOW_SLICES_MAX) {
-        err_set(err, HF_RC_INVALID, "22023", "invalid number of slices in a window");
-        return err_detail(err, "It is %u; it must lie between %d and %d.", config->slices,
+        err_set(err, HF_RC_INVALID, "22023", "the number of slices in a window is out of range");
+        return err_detail(err, "It is %u; %d to %d are possible.", config->slices,
                           WINDOW_SLICES_MIN, WINDOW_SLICES_MAX);
     }
     return HF_OK;
@@ -125,10 +126,10 @@ static uint64_t relaxed(_Atomic uint64_t *counter)
 static struct window_sum read_mark(struct window_mark *mark)
 {
     struct window_sum sum;
-    sum.failures = atomic_load_explicit(&mark->failures, memory_order_acquire);
-    sum.slow = atomic_load_explicit(&mark->slow, memory_order_acquire);
-    sum.duration_ns = atomic_load_explicit(&mark->duration_ns, memory_order_acquire);
-    sum.calls = atomic_load_explicit(&mark->calls, memory_order_acquire);
+    sum.failures = atomic_load(&mark->failures);
+    sum.slow = atomic_load(&mark->slow);
+    sum.duration_ns = atomic_load(&mark->duration_ns);
+    sum.calls = atomic_load(&mark->calls);
     return sum;
 }
 
@@ -145,12 +146,10 @@ static struct window_mark *mark_of(struct window *w, int64_t slice)
     return (struct window_mark *)(w + 1) + ((uint64_t)slice & (w->room - 1));
 }
 
-/* Growth since the later of two times. Not negative: what another thread has just raised may be
- * past what was read a moment ago. */
-static uint64_t grown_since(uint64_t now, uint64_t mark, uint64_t floor)
+/* Growth since the later of two times. What was grown is read after both, so it is no less. */
+static uint64_t grown_since(uint64_t mark, uint64_t floor, uint64_t now)
 {
-    uint64_t from = mark > floor ? mark : floor;
-    return now > from ? now - from : 0;
+    return now - (mark > floor ? mark : floor);
 }
 
 /* ---- slices ---- */
@@ -191,19 +190,19 @@ void window_turn(struct window *w, int64_t now_ns)
 void window_note_bad(struct window *w, bool is_failed, bool is_slow, int64_t now_ns)
 {
     if (is_failed)
-        atomic_fetch_add_explicit(&w->grown.failures, 1, memory_order_release);
+        atomic_fetch_add(&w->grown.failures, 1);
     if (is_slow)
-        atomic_fetch_add_explicit(&w->grown.slow, 1, memory_order_release);
+        atomic_fetch_add(&w->grown.slow, 1);
     if (!w->is_time)
         return;
     /* It was added to the slice of the turn, or to an earlier one: the turn is read after that. */
     uint64_t turn = atomic_load_explicit(&w->turn, memory_order_acquire);
     int64_t slice = ns_max(now_ns >> window_turn_shift(turn), window_turn_slice(turn));
     int64_t until_ns = (slice + turn_slices(turn) + 1) << window_turn_shift(turn);
-    int64_t was_ns = atomic_load_explicit(&w->bad_until_ns, memory_order_relaxed);
+    int64_t was_ns = atomic_load(&w->bad_until_ns);
     while (was_ns < until_ns &&
            !atomic_compare_exchange_weak_explicit(&w->bad_until_ns, &was_ns, until_ns,
-                                                  memory_order_relaxed, memory_order_relaxed)) {
+                                                  memory_order_seq_cst, memory_order_seq_cst)) {
     }
 }
 
@@ -221,9 +220,9 @@ static void put_cell(struct window *w, uint64_t i, uint8_t cell, uint64_t durati
     int32_t failures = (cell & CELL_FAILED) - (was & CELL_FAILED);
     int32_t slow = (cell & CELL_SLOW) / CELL_SLOW - (was & CELL_SLOW) / CELL_SLOW;
     if (failures != 0)
-        atomic_fetch_add_explicit(&w->failures_held, failures, memory_order_relaxed);
+        atomic_fetch_add(&w->failures_held, failures);
     if (slow != 0)
-        atomic_fetch_add_explicit(&w->slow_held, slow, memory_order_relaxed);
+        atomic_fetch_add(&w->slow_held, slow);
     if (w->has_durations) {
         uint64_t before = atomic_exchange(&duration_cells(w)[i], duration_ns);
         atomic_fetch_add_explicit(&w->duration_ns_held, (int64_t)(duration_ns - before),
@@ -247,33 +246,25 @@ void window_put(struct window *w, uint64_t nth, bool is_failed, bool is_slow, in
 
 void window_evidence(struct window *w, uint32_t slow, int64_t now_ns)
 {
-    atomic_fetch_add_explicit(&w->evidence_begun, slow, memory_order_release);
-    /* Of more than a COUNT window holds, only the last are to be seen in it. */
-    uint32_t skipped = 0;
-    if (!w->is_time) {
-        uint32_t calls_max = atomic_load_explicit(&w->calls_max, memory_order_relaxed);
-        skipped = slow > calls_max ? slow - calls_max : 0;
-        atomic_fetch_add_explicit(&w->grown.calls, skipped, memory_order_relaxed);
-        atomic_fetch_add_explicit(&w->grown.slow, skipped, memory_order_release);
-    }
-    for (uint32_t i = skipped; i < slow; i++) {
+    /* First, so that what is read as total is too low meanwhile and never too high. */
+    atomic_fetch_add(&w->evidence, slow);
+    for (uint32_t i = 0; i < slow; i++) {
         if (w->is_time && window_is_turned(w, now_ns))
             window_turn(w, now_ns);
-        uint64_t nth = atomic_fetch_add_explicit(&w->grown.calls, 1, memory_order_relaxed);
+        uint64_t nth = atomic_fetch_add(&w->grown.calls, 1);
         if (!w->is_time)
             window_put(w, nth, false, true, 0);
         window_note_bad(w, false, true, now_ns);
     }
-    atomic_fetch_add_explicit(&w->evidence_done, slow, memory_order_release);
 }
 
 void window_aside(struct window *w, const struct window_sum *counts)
 {
-    atomic_fetch_add_explicit(&w->aside.calls, counts->calls, memory_order_relaxed);
+    atomic_fetch_add(&w->aside.calls, counts->calls);
     if (counts->failures != 0)
-        atomic_fetch_add_explicit(&w->aside.failures, counts->failures, memory_order_release);
+        atomic_fetch_add(&w->aside.failures, counts->failures);
     if (counts->slow != 0)
-        atomic_fetch_add_explicit(&w->aside.slow, counts->slow, memory_order_release);
+        atomic_fetch_add(&w->aside.slow, counts->slow);
     if (w->has_durations)
         atomic_fetch_add_explicit(&w->aside.duration_ns, counts->duration_ns, memory_order_relaxed);
 }
@@ -294,6 +285,9 @@ static void sum_time(struct window *w, int64_t now_ns, struct window_sum *out)
         uint64_t turn = atomic_load_explicit(&w->turn, memory_order_acquire);
         int64_t last = window_turn_slice(turn);
         int64_t first = ns_max(now_ns >> window_turn_shift(turn), last) - turn_slices(turn);
+        /* While somebody turns, the others record into the slice before. */
+        if ((turn & WINDOW_TURN_BUSY) != 0)
+            first = ns_min(first, last);
         struct window_sum from = {0};
         if (first <= last)
             from = read_mark(mark_of(w, first));
@@ -304,17 +298,17 @@ static void sum_time(struct window *w, int64_t now_ns, struct window_sum *out)
             continue;
         if (first > last)
             from = now; /* nothing was recorded since the window began */
-        out->failures = grown_since(now.failures, from.failures, floor.failures);
-        out->slow = grown_since(now.slow, from.slow, floor.slow);
-        out->duration_ns = grown_since(now.duration_ns, from.duration_ns, floor.duration_ns);
-        out->calls = grown_since(now.calls, from.calls, floor.calls);
+        out->failures = grown_since(from.failures, floor.failures, now.failures);
+        out->slow = grown_since(from.slow, floor.slow, now.slow);
+        out->duration_ns = grown_since(from.duration_ns, floor.duration_ns, now.duration_ns);
+        out->calls = grown_since(from.calls, floor.calls, now.calls);
         return;
     }
 }
 
 static uint64_t held(_Atomic int32_t *counter)
 {
-    int32_t n = atomic_load_explicit(counter, memory_order_relaxed);
+    int32_t n = atomic_load(counter);
     return n > 0 ? (uint64_t)n : 0;
 }
 
@@ -325,7 +319,8 @@ static void sum_count(struct window *w, struct window_sum *out)
     out->failures = held(&w->failures_held);
     out->slow = held(&w->slow_held);
     out->duration_ns = duration_ns > 0 ? (uint64_t)duration_ns : 0;
-    out->calls = grown_since(relaxed(&w->grown.calls), 0, relaxed(&w->floor.calls));
+    uint64_t floor = atomic_load(&w->floor.calls);
+    out->calls = grown_since(0, floor, atomic_load(&w->grown.calls));
     if (out->calls > calls_max)
         out->calls = calls_max;
 }
@@ -339,24 +334,35 @@ void window_sum(struct window *w, int64_t now_ns, struct window_sum *out)
     clamp_to_calls(out);
 }
 
+/* The highest that was ever shown, this number included. */
+static uint64_t show(_Atomic uint64_t *shown, uint64_t value)
+{
+    uint64_t was = relaxed(shown);
+    while (was < value && !atomic_compare_exchange_weak_explicit(
+                              shown, &was, value, memory_order_relaxed, memory_order_relaxed)) {
+    }
+    return was < value ? value : was;
+}
+
+static uint64_t less(uint64_t sum, uint64_t evidence)
+{
+    return sum > evidence ? sum - evidence : 0;
+}
+
 void window_total(struct window *w, struct window_sum *out)
 {
-    /* If as much evidence was begun as was done before, exactly that much is in what was read
-     * between. Somebody adds some now and then; nobody does so for a thousand readings, unless it
-     * was stopped in the middle: then a total may be too low for as long. */
-    struct window_sum sum, aside = read_mark(&w->aside);
-    uint64_t evidence = 0, done;
-    for (int tries = 0; tries < 1000; tries++) {
-        done = atomic_load_explicit(&w->evidence_done, memory_order_acquire);
-        sum = read_mark(&w->grown);
-        evidence = relaxed(&w->evidence_begun);
-        if (evidence == done)
-            break;
-    }
-    out->calls = sum.calls - evidence + aside.calls;
+    struct window_sum aside = read_mark(&w->aside);
+    struct window_sum sum = read_mark(&w->grown);
+    /* After the sums, while it is raised before them: they hold no more evidence than this, but
+     * perhaps less, and then they seem to be lower than what was shown before. */
+    uint64_t evidence = atomic_load(&w->evidence);
     out->failures = sum.failures + aside.failures;
-    out->slow = sum.slow - evidence + aside.slow;
     out->duration_ns = sum.duration_ns + aside.duration_ns;
+    out->slow = show(&w->slow_shown, less(sum.slow, evidence) + aside.slow);
+    out->calls = less(sum.calls, evidence) + aside.calls;
+    if (out->calls < out->failures)
+        out->calls = out->failures;
+    out->calls = show(&w->calls_shown, out->calls);
 }
 
 /* ---- reset, reshape ---- */

@@ -35,8 +35,9 @@
  *     more slow calls, than calls.
  *  5. Time that runs backwards is counted as standing still; more than a slice of it is counted.
  *
- * A thread that stops between finding its slice and adding one adds it to a later slice; the thread
- * that turns the slice is alone in doing so and others go on recording into the slice before.
+ * A thread that stops between finding its slice and adding one adds it to a later slice. The thread
+ * that turns the slice is alone in doing so; the others go on recording into the slice before, and
+ * if it is stopped in the middle, their outcomes leave the window earlier by as much.
  *
  * EVIDENCE AND ASIDES. A breaker counts calls that hang as slow before they end
  * (core/inflight_mt.h): window_evidence() puts them into the window but not into the totals, into
@@ -110,8 +111,9 @@ struct window {
     _Atomic int64_t duration_ns_held;
     /* Seldom used. */
     alignas(WINDOW_ALIGN) struct window_mark aside;
-    _Atomic uint64_t evidence_begun; /* equal when nobody is adding evidence */
-    _Atomic uint64_t evidence_done;
+    _Atomic uint64_t evidence;    /* calls in `grown` that are none of the totals */
+    _Atomic uint64_t calls_shown; /* the highest totals that window_total() has given out */
+    _Atomic uint64_t slow_shown;
     _Atomic uint64_t time_backwards;
 };
 
@@ -178,7 +180,7 @@ static inline void window_record(struct window *w, bool is_failed, bool is_slow,
 {
     if (w->is_time && window_is_turned(w, now_ns))
         window_turn(w, now_ns);
-    uint64_t nth = atomic_fetch_add_explicit(&w->grown.calls, 1, memory_order_relaxed);
+    uint64_t nth = atomic_fetch_add(&w->grown.calls, 1);
     if (!w->is_time) {
         uint32_t calls_max = atomic_load_explicit(&w->calls_max, memory_order_relaxed);
         uint8_t held =
@@ -193,13 +195,13 @@ static inline void window_record(struct window *w, bool is_failed, bool is_slow,
         window_note_bad(w, is_failed, is_slow, now_ns);
 }
 
-/* False: the window holds neither failures nor slow calls for certain. */
+/* False: the window holds neither failures nor slow calls for certain; of those that are being
+ * recorded now, their threads will find what the asking one has recorded. */
 static inline bool window_may_hold_bad(struct window *w, int64_t now_ns)
 {
     if (w->is_time)
-        return now_ns < atomic_load_explicit(&w->bad_until_ns, memory_order_relaxed);
-    return atomic_load_explicit(&w->failures_held, memory_order_relaxed) != 0 ||
-           atomic_load_explicit(&w->slow_held, memory_order_relaxed) != 0;
+        return now_ns < atomic_load(&w->bad_until_ns);
+    return atomic_load(&w->failures_held) != 0 || atomic_load(&w->slow_held) != 0;
 }
 
 /* `slow` calls that have not ended: in the window, not in the totals. */
@@ -209,8 +211,7 @@ void window_aside(struct window *w, const struct window_sum *counts);
 
 /* What the window holds. */
 void window_sum(struct window *w, int64_t now_ns, struct window_sum *out);
-/* What was recorded and put aside since the window was made. Numbers never fall, unless a thread
- * stands still in the middle of window_evidence(). */
+/* What was recorded and put aside since the window was made. No number ever falls. */
 void window_total(struct window *w, struct window_sum *out);
 
 /* Empties it; the totals stay. What is being recorded meanwhile may go with it. */
