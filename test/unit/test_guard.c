@@ -516,6 +516,40 @@ static void guard__time_that_runs_backwards_is_clamped_and_counted(void **state)
     assert_true(guard_reason(&bench->call)->at_ns == bench->now + HF_SEC(50));
 }
 
+static void guard__a_configuration_that_cannot_work_is_named(void **state)
+{
+    (void)state;
+    struct hf_err err;
+    struct guard_config config = guard_config_default();
+    assert_int_equal(guard_config_check(&config, &err), HF_OK);
+    config.call_ns = 0;
+    assert_int_equal(guard_config_check(&config, &err), HF_RC_INVALID);
+    config = guard_config_default();
+    config.hold_ns_max = -1;
+    assert_int_equal(guard_config_check(&config, &err), HF_RC_INVALID);
+    config = guard_config_default();
+    config.retry.attempts_max = 0;
+    assert_int_equal(guard_config_check(&config, &err), HF_RC_INVALID);
+    assert_non_null(strstr(err.message, "in the guard's retry policy"));
+}
+
+/* VACUUM and its like commit parts of themselves: a proof that "it" was aborted proves nothing. */
+static void guard__what_commits_inside_is_not_run_again(void **state)
+{
+    struct bench *bench = *state;
+    start(bench, &bench->call, write_request());
+    expect(&bench->call, GUARD_ACT_RUN);
+    struct outcome_facts facts = commit_sent;
+    facts.commits_inside = true;
+    ended(bench, &bench->call, lost, facts);
+    expect(&bench->call, GUARD_ACT_TELL);
+    expect(&bench->call, GUARD_ACT_RESOLVE);
+    struct guard_event found = event(bench, GUARD_EV_RESOLVED);
+    found.resolution = GUARD_ABORTED;
+    guard_feed(&bench->call, &found);
+    assert_true(expect(&bench->call, GUARD_ACT_DONE).result == GUARD_FAILED);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -540,6 +574,8 @@ int main(void)
         CASE(guard__a_cancelled_backoff_gives_its_token_back),
         CASE(guard__a_level_that_forbids_writes_refuses_them_and_serves_reads),
         CASE(guard__every_event_in_every_state_is_survived),
+        CASE(guard__a_configuration_that_cannot_work_is_named),
+        CASE(guard__what_commits_inside_is_not_run_again),
         CASE(guard__time_that_runs_backwards_is_clamped_and_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
