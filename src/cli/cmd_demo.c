@@ -299,6 +299,7 @@ const struct subcommand *cmd_demo(void)
             "Give the password by PGPASSWORD or ~/.pgpass rather than in the URL, which other "
             "users can see for a moment.",
         .options = OPT_TABLE(rows),
+        .config_size = sizeof(struct demo_config),
         .examples =
             {
                 {"holdfast demo", "Starts the servers, or goes on with those of last time."},

@@ -59,6 +59,7 @@ const struct subcommand *cmd_help(void)
                        "manual page and completion are made from the same rows as the command "
                        "line is read by, so they cannot say different things.",
         .options = OPT_TABLE(rows),
+        .config_size = sizeof(struct help_config),
         .examples = {{"holdfast help --man | man -l -", "Reads the manual without installing it."}},
         .run = run,
     };

@@ -24,6 +24,7 @@ struct subcommand {
     const char *operand_sentence; /* what it means; NULL without operand */
     const char *description;      /* paragraphs, separated by an empty line */
     struct opt_table options;     /* key port_base is the option --port-base */
+    size_t config_size;           /* of the struct that they fill */
     struct subcommand_example examples[4]; /* up to the first without a line */
 
     /* Does it; gets the arguments behind the name and returns the exit status. --help never gets
