@@ -110,6 +110,7 @@ static void print_superuser(const struct demo_cluster *cluster)
 
 static void print_things_to_try(const struct demo_cluster *cluster, int64_t restart_ns)
 {
+    const struct demo_server *first = &cluster->servers[0];
     const struct demo_server *last = &cluster->servers[cluster->count - 1];
     char wait[UNITS_TEXT_MAX];
     printf("\nTry\n");
@@ -119,12 +120,13 @@ static void print_things_to_try(const struct demo_cluster *cluster, int64_t rest
                "            on the primary, and read it on %s\n"
                "  lag       SELECT application_name, state, replay_lag FROM pg_stat_replication;\n",
                last->name);
-    printf("  break it  kill -9 %d\n", (int)last->child.pid);
+    printf("  break it  kill -9 %d\n", (int)first->child.pid);
+    printf("            An application writes and reads all the time, each call under the guard:\n"
+           "            see here what it sees. ");
     if (restart_ns == HF_NEVER)
-        printf("            and start %s again with kill -USR1 %d\n", last->name, (int)getpid());
+        printf("Start %s again with kill -USR1 %d\n", first->name, (int)getpid());
     else
-        printf("            %s starts again after %s; all of this can be repeated\n", last->name,
-               units_print_duration(restart_ns, wait));
+        printf("%s starts again after %s.\n", first->name, units_print_duration(restart_ns, wait));
 }
 
 void screen_ready(const struct demo_cluster *cluster, int64_t restart_ns, int64_t took_ns)
