@@ -156,6 +156,7 @@ static void bulkhead__steps_change_the_word_only_where_they_may(void **state)
     assert_true(next == word_of(6, 9, 7, false));
     assert_true(bulkhead_step_wait(word_of(9, 9, 9, false), &next));
     assert_true(next == word_of(9, 9, 9, true));
+    assert_true(bulkhead_step_low(word_of(3, 9, 7, true)) == word_of(3, 9, 3, true));
 }
 
 static void bulkhead__the_limit_is_not_raised_past_waiters_without_the_lock(void **state)

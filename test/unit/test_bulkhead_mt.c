@@ -307,14 +307,13 @@ static void bulkhead_mt__an_adaptive_limit_moves_under_threads(void **state)
     assert_true(atomic_load(&inside_max) <= 5);
 }
 
-/* Nothing but the fast path, with a window that ends at every operation: several threads close it
- * at once, and others order another limit meanwhile. The clock is a counter. */
+/* Nobody waits, and nothing is done between coming and going. The clock is a counter. */
 static _Atomic int64_t ticks;
 
 static void *run_often(void *argument)
 {
-    (void)argument;
-    for (int i = 0; i < 20000; i++) {
+    const uint32_t *times = argument;
+    for (uint32_t i = 0; i < *times; i++) {
         struct bulkhead_permit permit;
         if (!bulkhead_try(bulkhead, atomic_fetch_add(&ticks, 10), &permit))
             continue;
@@ -325,6 +324,25 @@ static void *run_often(void *argument)
     return NULL;
 }
 
+static void bulkhead_mt__hand_overs_meet_the_fast_path(void **state)
+{
+    (void)state;
+    uint32_t times = 1000000;
+    struct bulkhead_config config = patient_config(10);
+    bulkhead = bulkhead_init(memory, &config, 0);
+    pthread_t thread;
+    pthread_create(&thread, NULL, run_often, &times);
+    for (uint32_t i = 0; i < times; i++) {
+        struct bulkhead_permit permit; /* without the lock: nobody else makes such calls */
+        assert_true(bulkhead_try(bulkhead, 0, &permit));
+        assert_null(bulkhead_hand_over(bulkhead, &permit, 0));
+    }
+    pthread_join(thread, NULL);
+    assert_int_equal(bulkhead_in_use(bulkhead), 0);
+}
+
+/* A window that ends at every operation: threads close it at once, and limits are ordered
+ * meanwhile. */
 static void bulkhead_mt__a_window_is_closed_by_one_thread_at_a_time(void **state)
 {
     (void)state;
@@ -335,8 +353,9 @@ static void bulkhead_mt__a_window_is_closed_by_one_thread_at_a_time(void **state
     config.adapt.window_ns = 1;
     bulkhead = bulkhead_init(memory, &config, 0);
     pthread_t threads[3];
+    uint32_t times = 20000;
     for (size_t i = 0; i < 3; i++)
-        pthread_create(&threads[i], NULL, run_often, NULL);
+        pthread_create(&threads[i], NULL, run_often, &times);
     for (uint32_t i = 0; i < 5000; i++)
         bulkhead_resize(bulkhead, 8 + i % 8, atomic_load(&ticks));
     for (size_t i = 0; i < 3; i++)
@@ -355,6 +374,7 @@ int main(void)
         cmocka_unit_test(bulkhead_mt__impatient_callers_get_a_permit_or_an_answer),
         cmocka_unit_test(bulkhead_mt__the_limit_may_change_at_any_time),
         cmocka_unit_test(bulkhead_mt__an_adaptive_limit_moves_under_threads),
+        cmocka_unit_test(bulkhead_mt__hand_overs_meet_the_fast_path),
         cmocka_unit_test(bulkhead_mt__a_window_is_closed_by_one_thread_at_a_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
