@@ -48,7 +48,7 @@ static const struct sys_row *find_row(int error_number)
     return NULL;
 }
 
-const char *sys_text(int error_number)
+static const char *text_of(int error_number)
 {
     const struct sys_row *row = find_row(error_number);
     if (row != NULL)
@@ -70,7 +70,7 @@ enum hf_rc sys_fail_at(struct hf_err *err, int error_number, const char *file, i
     const struct sys_row *row = find_row(error_number);
     enum hf_rc rc =
         err_set_at(err, row != NULL ? row->rc : HF_RC_IO, row != NULL ? row->sqlstate : "58030",
-                   file, line, "%s: %s", what, sys_text(error_number));
+                   file, line, "%s: %s", what, text_of(error_number));
     if (row != NULL && row->hint != NULL)
         err_hint(err, "%s", row->hint);
     return rc;

@@ -14,10 +14,6 @@
 
 #include "base/err.h"
 
-/* "permission denied": the C library's words, beginning in lower case as our messages want them.
- * Static text; any thread. */
-const char *sys_text(int error_number);
-
 /* Fills err from an errno and a message without the reason; returns its code, never HF_OK. */
 #define sys_fail(err, error_number, ...)                                                           \
     sys_fail_at(err, error_number, __FILE__, __LINE__, __VA_ARGS__)
