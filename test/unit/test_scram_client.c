@@ -208,7 +208,7 @@ static void scram_client__what_a_client_proved_opens_the_next_server(void **stat
     struct buffer out;
     struct scram_verifier verifier = case_verifier();
     struct scram_binding none = {0};
-    struct scram_keys keys = case_keys(), passed, behind;
+    struct scram_keys keys = case_keys(), passed = {0}, behind = {0};
     for (int turn = 0; turn < 2; turn++) {
         struct scram_server server;
         struct scram_client client = asked('n');
