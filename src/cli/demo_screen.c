@@ -13,6 +13,9 @@
 #include "os/clock.h"
 #include "os/file.h"
 
+/* Of a log line: enough to recognise what happened; the file has the rest. */
+#define LOG_COLUMNS 110
+
 struct screen_step screen_step_begin(const char *who, const char *what)
 {
     printf("  %-9s %s ...", who, what);
@@ -69,8 +72,11 @@ void screen_log(const struct demo_place *place, const struct demo_server *server
         return;
     struct sv rest = sv_from_cstr(text);
     screen_more("the end of its log:");
-    while (sv_split(&rest, '\n', &line))
-        screen_more("  %.*s", (int)line.size, line.data);
+    while (sv_split(&rest, '\n', &line)) {
+        const bool is_long = line.size > LOG_COLUMNS;
+        screen_more("  %.*s%s", (int)(is_long ? LOG_COLUMNS : line.size), line.data,
+                    is_long ? "..." : "");
+    }
 }
 
 static void print_server(const struct demo_cluster *cluster, const struct demo_server *server)

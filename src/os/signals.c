@@ -21,12 +21,13 @@ enum hf_rc signals_open(struct signals *signals, const int *numbers, size_t coun
     sigset_t wanted;
     sigemptyset(&wanted);
     for (size_t i = 0; i < count; i++) {
-        /* The default of SIGCHLD is to be dropped, which counts as ignoring for nobody but the
-         * kernel: an inherited SIG_IGN there would reap our children behind our back. */
-        if (numbers[i] == SIGCHLD)
-            signal(SIGCHLD, SIG_DFL);
-        if (!is_ignored(numbers[i]))
-            sigaddset(&wanted, numbers[i]);
+        if (numbers[i] == SIGHUP && is_ignored(SIGHUP))
+            continue;
+        /* A signal that is ignored would not even queue up. For SIGCHLD, ignoring also means that
+         * the kernel reaps our children behind our back. */
+        if (is_ignored(numbers[i]))
+            signal(numbers[i], SIG_DFL);
+        sigaddset(&wanted, numbers[i]);
     }
     /* Closed on exec and never waiting in signals_take(). */
     int fd = signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -2,10 +2,11 @@
  * Signals as something to wait for: a file descriptor that becomes readable, not a handler that
  * runs between any two instructions.
  *
- * signals_open() blocks the signals it was given and from then on they queue up on `fd`. A signal
- * that was ignored when the program started (nohup ignores SIGHUP, a background job of a plain
- * shell SIGINT) stays ignored: whoever started us wanted it so. SIGPIPE is ignored too: writing to
- * a closed pipe is an error code, not death.
+ * signals_open() blocks the signals it was given and from then on they queue up on `fd`. SIGHUP
+ * stays ignored if it was ignored when the program started: that is nohup, and meant. Others are
+ * taken even then: a script that starts us with "&" makes us ignore SIGINT without meaning it, and
+ * would find that `kill -INT` does nothing. SIGPIPE is ignored: writing to a closed pipe is an
+ * error code, not death.
  *
  * Threads started afterwards inherit the blocked signals, so that only the reader of `fd` sees
  * them: open before starting threads. Children started with os/child.h get everything back to

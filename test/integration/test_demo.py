@@ -99,6 +99,15 @@ def test_other_polite_signals_stop_it_too(place, number):
         assert not processes_in(demo.folder)
 
 
+def test_it_can_be_interrupted_as_a_job_of_a_script(place):
+    """A shell starts its background jobs with SIGINT ignored."""
+    folder = place.new_folder()
+    with Demo(folder, place.port_base, "--replicas", "0",
+              command=["/bin/sh", "-c", f'trap "" INT; exec {find_binary()} demo "$@"', "sh"]) as demo:
+        demo.wait_ready()
+        assert demo.stop(signal.SIGINT) == 0
+
+
 def test_a_second_start_goes_on_with_the_data_and_is_fast(place):
     folder, base = place.new_folder(), place.port_base
     with Demo(folder, base) as demo:

@@ -28,12 +28,12 @@ static void signals__they_arrive_on_the_file_once_each(void **state)
     signals_close(&signals);
 }
 
-static void signals__what_was_ignored_stays_ignored(void **state)
+static void signals__a_hangup_that_nohup_ignores_stays_ignored(void **state)
 {
     (void)state;
     struct signals signals;
     struct hf_err err;
-    signal(SIGHUP, SIG_IGN); /* as nohup does */
+    signal(SIGHUP, SIG_IGN);
     assert_int_equal(signals_open(&signals, wanted, 3, &err), HF_OK);
     kill(getpid(), SIGHUP);
     assert_int_equal(signals_take(&signals), 0);
@@ -41,16 +41,20 @@ static void signals__what_was_ignored_stays_ignored(void **state)
     signal(SIGHUP, SIG_DFL);
 }
 
-static void signals__children_are_reported_even_if_they_were_ignored(void **state)
+/* Shells start background jobs with SIGINT ignored, some container starters leave SIGCHLD so. */
+static void signals__others_are_taken_even_if_they_were_ignored(void **state)
 {
     (void)state;
-    struct signals signals;
-    struct hf_err err;
-    signal(SIGCHLD, SIG_IGN); /* some shells and container starters leave it so */
-    assert_int_equal(signals_open(&signals, wanted, 3, &err), HF_OK);
-    kill(getpid(), SIGCHLD);
-    assert_int_equal(signals_take(&signals), SIGCHLD);
-    signals_close(&signals);
+    const int numbers[] = {SIGCHLD, SIGINT};
+    for (size_t i = 0; i < 2; i++) {
+        struct signals signals;
+        struct hf_err err;
+        signal(numbers[i], SIG_IGN);
+        assert_int_equal(signals_open(&signals, numbers, 2, &err), HF_OK);
+        kill(getpid(), numbers[i]);
+        assert_int_equal(signals_take(&signals), numbers[i]);
+        signals_close(&signals);
+    }
 }
 
 static void signals__closing_unblocks_and_drops_what_is_left(void **state)
@@ -112,8 +116,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(signals__they_arrive_on_the_file_once_each),
-        cmocka_unit_test(signals__what_was_ignored_stays_ignored),
-        cmocka_unit_test(signals__children_are_reported_even_if_they_were_ignored),
+        cmocka_unit_test(signals__a_hangup_that_nohup_ignores_stays_ignored),
+        cmocka_unit_test(signals__others_are_taken_even_if_they_were_ignored),
         cmocka_unit_test(signals__closing_unblocks_and_drops_what_is_left),
         cmocka_unit_test(signals__a_closed_pipe_is_an_error_not_a_death),
         cmocka_unit_test(signals__opening_fails_without_side_effects),
