@@ -180,7 +180,7 @@ struct adapt {
     uint64_t unloaded;     /* mean logarithm of the duration while not crowded */
     uint64_t recent;       /* of the last window */
     uint32_t crowd;        /* the estimate behind the last verdict */
-    uint64_t windows;      /* closed so far */
+    uint64_t windows;      /* closed since adapt_init() */
 };
 
 /* Starts anew from `limit`, put between the bounds. */

@@ -58,8 +58,8 @@
  * gets the n-th release from now; with `limit` operations of `mean` duration releases come every
  * mean/limit, so its wait is n * mean/limit on average. If they come at random, its deviation is
  * sqrt(n) * mean/limit. A newcomer is refused when its wait limit is shorter even than the average
- * minus two deviations: fewer than one in a hundred of those refused would have been served, and of
- * the first four in line nobody is refused. The mean follows every operation that ends (1/16 of the
+ * minus two deviations: fewer than one in forty of those refused would have been served, and of
+ * the first five in line nobody is refused. The mean follows every operation that ends (1/16 of the
  * difference), and a refusal happens only while operations run, so an estimate that was too high
  * corrects itself within a few dozen of them. Nothing is refused before the first one has ended.
  *

@@ -279,7 +279,7 @@ static struct adapt_config adapt_config_of(struct bulkhead *b)
     };
 }
 
-/* How many ran at once at most in the window, of whoever claimed it; begins to count anew. */
+/* With the window claimed: how many ran at once in it at most. Counting begins anew. */
 static uint32_t take_peak(struct bulkhead *b)
 {
     uint64_t word = load(b);
@@ -297,13 +297,13 @@ static void next_window(struct bulkhead *b, uint64_t word, int64_t now_ns)
     const struct adapt_config config = adapt_config_of(b);
     bool is_adaptive = atomic_load_explicit(&b->is_adaptive, memory_order_relaxed);
     uint64_t order = atomic_exchange(&b->order, 0);
-    uint32_t limit = (uint32_t)order;
+    uint32_t limit = (uint32_t)order, peak = take_peak(b);
     if (order != 0)
         adapt_init(&b->adapt, &config, limit);
     else if (is_adaptive)
-        limit = adapt_close(&b->adapt, &config, word, take_peak(b));
+        limit = adapt_close(&b->adapt, &config, word, peak);
     else
-        return;
+        return; /* it was adaptive when the sample was taken */
     struct adapt_window window = adapt_window_open(&config, limit, now_ns);
     atomic_store_explicit(&b->window_begun_ns, window.begun_ns, memory_order_relaxed);
     atomic_store_explicit(&b->window_due_ns, window.due_ns, memory_order_relaxed);
@@ -313,25 +313,34 @@ static void next_window(struct bulkhead *b, uint64_t word, int64_t now_ns)
     set_limit(b, limit, false);
 }
 
+/* Whether a limit was ordered, or the window is over. */
+static bool has_cause(struct bulkhead *b, uint64_t word, int64_t now_ns)
+{
+    struct adapt_window window = {
+        .begun_ns = atomic_load_explicit(&b->window_begun_ns, memory_order_relaxed),
+        .due_ns = atomic_load_explicit(&b->window_due_ns, memory_order_relaxed),
+        .samples = atomic_load_explicit(&b->window_samples, memory_order_relaxed),
+    };
+    return atomic_load(&b->order) != 0 || adapt_window_is_due(&window, word, now_ns);
+}
+
 void bulkhead_adapt(struct bulkhead *b, int64_t now_ns)
 {
     for (;;) {
         uint64_t word = atomic_load(&b->samples);
-        struct adapt_window window = {
-            .begun_ns = atomic_load_explicit(&b->window_begun_ns, memory_order_relaxed),
-            .due_ns = atomic_load_explicit(&b->window_due_ns, memory_order_relaxed),
-            .samples = atomic_load_explicit(&b->window_samples, memory_order_relaxed),
-        };
         /* Whoever has claimed it looks for orders after opening the next window, as the loop does
          * here, so an order that was stored before this load is not overlooked. */
-        if ((word & ADAPT_CLAIMED) != 0)
+        if ((word & ADAPT_CLAIMED) != 0 || !has_cause(b, word, now_ns))
             return;
-        if (atomic_load(&b->order) == 0 && !adapt_window_is_due(&window, word, now_ns))
-            return;
-        if (!atomic_compare_exchange_strong(&b->samples, &word, word | ADAPT_CLAIMED))
+        if (!atomic_compare_exchange_strong_explicit(&b->samples, &word, word | ADAPT_CLAIMED,
+                                                     memory_order_seq_cst, memory_order_relaxed))
             continue;
-        next_window(b, word, now_ns);
-        atomic_store(&b->samples, 0);
+        /* Another thread may have done it and come to an equal word before this one claimed it:
+         * now that nobody else can, the question has an answer. */
+        bool is_cause_left = has_cause(b, word, now_ns);
+        if (is_cause_left)
+            next_window(b, word, now_ns);
+        atomic_store(&b->samples, is_cause_left ? 0 : word);
     }
 }
 

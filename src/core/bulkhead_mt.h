@@ -2,7 +2,7 @@
  * Bulkhead for many threads: what drivers use. core/bulkhead.h says what it is and why it is right;
  * here are the compare-and-swap loops around its steps, and the calls under the caller's lock.
  *
- *     if (bulkhead_try(b, now_ns, &permit)) {                     no lock, two digits of ns
+ *     if (bulkhead_try(b, now_ns, &permit)) {                     no lock
  *         run();
  *         permit.ending = BULKHEAD_RAN;
  *         if (!bulkhead_release(b, &permit, now_ns)) {            somebody waits
@@ -20,8 +20,8 @@
  *     }
  *
  * Which calls need the lock is said once, by the two halves of this file. Two rules for drivers:
- *  1. After hand_over, resize and configure, call pop_granted until NULL before unlocking: the
- * limit may have been raised (with a fixed limit, hand_over leaves nothing to pop).
+ *  1. After hand_over, resize and configure, call pop_granted until NULL before unlocking: an
+ *     adaptive limit may have been waiting to grow. (With a fixed one hand_over leaves nothing.)
  *  2. At bulkhead_deadline(), call pop_expired until NULL, or let each operation withdraw its own
  *     waiter when its wait is over. Both may be mixed.
  *
