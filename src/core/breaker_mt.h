@@ -39,8 +39,9 @@
  *    two threads want the same lease, the later time stays: they differ by what their clocks do.
  *  - What the window holds may change between being judged and the compare-and-swap. A trip
  *    carries the generation it judged and is void in another one.
- *  - Results that are being recorded while the breaker closes may or may not survive the emptying
- *    of the window.
+ *  - A result whose thread was stopped between looking at the generation and adding to the window
+ *    is added to the window of a later life. One that is added while the window is emptied may go
+ *    with it. Of two threads that record at the same time, the later judges by both results.
  *
  * CONFIGURATION may change while threads run: breaker_configure(). Fields are read one by one, so
  * for an instant a decision may see some old and some new. State, leases, counters and history
@@ -281,8 +282,7 @@ static inline void breaker_record(struct breaker *b, const struct breaker_permit
      * of those in flight stands last. */
     if (verdict != OUTCOME_VERDICT_SUCCESS || permit->role != BREAKER_ROLE_NORMAL ||
         permit->generation != breaker_word_generation(word) || breaker_word_aux(word) != 0 ||
-        (uint64_t)duration_ns >= (uint64_t)slow_ns ||
-        inflight_end(&b->in_flight, permit->stamp)) {
+        (uint64_t)duration_ns >= (uint64_t)slow_ns || inflight_end(&b->in_flight, permit->stamp)) {
         breaker_record_rest(b, permit, verdict, now_ns);
         return;
     }

@@ -33,6 +33,7 @@ enum {
 /* The smallest power of two of nanoseconds that is at least span / slices, as its exponent. */
 static unsigned shift_for(const struct window_config *config)
 {
+    hf_assert(config->slices >= WINDOW_SLICES_MIN);
     int64_t width_ns = (config->span_ns + config->slices - 1) / config->slices;
     return bits_log2((uint64_t)width_ns - 1) + 1;
 }

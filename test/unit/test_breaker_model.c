@@ -144,7 +144,9 @@ static bool sweep(int64_t now_ns)
 {
     if (m.config.slow_rate_ppm == 0 || m.state != BREAKER_CLOSED)
         return false;
-    int64_t width = width_of(m.config.slow_ns + 1, 4) / 2; /* at most a quarter */
+    int64_t width = 1; /* the largest power of two that is at most a quarter */
+    while (width * 2 <= m.config.slow_ns / 4)
+        width *= 2;
     int64_t until_ns = (now_ns - m.config.slow_ns) / width * width;
     if (now_ns < m.config.slow_ns || until_ns <= m.swept_until_ns)
         return false;
