@@ -335,8 +335,6 @@ enum replies_sent replies_send(struct replies *replies, struct replies_request r
         end(replies, AMBIGUOUS, request.type);
         return REPLIES_REFUSED;
     }
-    if (kind == REPLIES_COPY_END)
-        request.tag = 0; /* all the same, whoever sent them */
     if (!push(replies, kind, request))
         return REPLIES_FULL;
     replies->is_skipping = false;
@@ -403,15 +401,10 @@ static void fail_copy_in(struct replies *replies)
 static void skip(struct replies *replies)
 {
     uint32_t place = 0;
-    bool drops_any = false;
     leave_request(replies);
-    for (; place < replies->used; place++) {
-        uint8_t kind = run_at(replies, place)->kind;
-        if (kind == REPLIES_SYNC)
-            break;
-        drops_any = drops_any || (kind != REPLIES_COPY_END && kind != REPLIES_PAST);
-    }
-    if (replies->doubt > 0 && drops_any) {
+    while (place < replies->used && run_at(replies, place)->kind != REPLIES_SYNC)
+        place++;
+    if (replies->doubt > 0 && place > 0) {
         end(replies, AMBIGUOUS, 'E');
         return;
     }
@@ -494,9 +487,9 @@ static struct replies_verdict answer(struct replies *replies, char type, enum re
         return refuse(replies, type);
     if (state == EXECUTE_COPY_IN && reply == R_COMPLETE)
         open_again(replies);
-    /* Whatever answers a request that was sent later ends the doubt; but a ReadyForQuery, or an
-     * error before one, may be what was in doubt. */
-    if (reply != R_READY && state != SYNC && state != SYNC_FAILED && state != QUERY_FAILED)
+    /* Whatever answers a request that was sent later ends the doubt. But what answers a Sync may be
+     * what was in doubt, and a Query that has failed as a copy was sent before. */
+    if (state != SYNC && state != SYNC_FAILED && state != QUERY_FAILED)
         replies->doubt = 0;
     if (is_copy_in && reply == R_ERROR)
         fail_copy_in(replies);
@@ -533,7 +526,7 @@ struct replies_verdict replies_receive(struct replies *replies, char type, char 
         return answer(replies, type, reply, next);
     if (reply == R_READY)
         return settle_doubt(replies);
-    if (reply == R_ERROR && replies->state == EMPTY)
+    if (reply == R_ERROR)
         return take_error_alone(replies);
     return refuse(replies, type);
 }
@@ -574,7 +567,6 @@ bool replies_attach(struct replies *replies)
 
 void replies_detach(struct replies *replies)
 {
-    forget_dropped(replies);
     for (uint32_t place = 0; place < replies->used; place++) {
         struct replies_run *run = run_at(replies, place);
         if (run->whose == REPLIES_LOCAL)
@@ -582,7 +574,7 @@ void replies_detach(struct replies *replies)
         run->whose = REPLIES_OURS;
     }
     replies->is_attached = false;
-    if (replies->state == LOCAL)
+    if (replies->state == LOCAL && replies->dropped == 0)
         settle(replies);
 }
 

@@ -244,6 +244,7 @@ static void replies__extended_messages(void **state)
         ">S >S <Z =b <Z =i",
         ">B >E >Q <2 <C <T <C <Z =i", /* a Query ends what was open */
         ">E >S <H <d <c <C <Z =i",
+        ">B >F <2 <V <Z =i",
         ">F <V <Z =i",
         ">F <E <Z =i",
         ">F <V <E <Z =i",
@@ -372,6 +373,7 @@ static void replies__copies_into_the_server(void **state)
         ">Q <G !d",
         ">Q <G >Q .c !C",
         ">Q >Q <G .c !C",
+        ">Q >P .c <G !C",
     };
     RUN_ALL(texts);
 }
@@ -383,7 +385,7 @@ static void replies__a_sync_in_a_copy_owes_nothing(void **state)
         /* what libpq does: a Sync behind each Execute, another one behind the end of the copy */
         ">P >B >DP >E >S <1 <2 <n <G =c .d .c >S <C <Z =i", ">E >S >S <G >S .c >S <C <Z =i",
         /* without the second one, the server still waits for it */
-        ">E >S <G .c =b <C =o >S <Z =i", ">E >S .c ~P <G <C lP =o >S <Z =i",
+        ">E >S <G .c =b <C =o >S <Z =i", ">E >S .c ~S <G <C lS =o >S <Z =i",
         ">E >S .c >P <G <C =o <1 =o >S <Z =i", ">E >S .c >Q <G <C =b <C <Z =i",
         ">Q >S <G .c <C <Z =i", ">Q >S <G .c >S <C <Z =b <Z =i",
         ">Q >S .c >S .c <G <C <G <C <Z =i", /* both between two copies of one Query */
@@ -592,6 +594,65 @@ static void replies__a_full_queue_takes_what_is_the_same(void **state)
     assert_true(replies_is_clean(&replies));
 }
 
+static void replies__what_is_skipped_is_not_due(void **state)
+{
+    (void)state;
+    struct replies replies;
+    struct replies_run memory[8];
+    struct replies_request local = {.type = 'P', .whose = REPLIES_LOCAL, .tag = 3};
+    struct replies_dropped dropped;
+    replies_init(&replies, memory, 8, 'I');
+    assert_true(replies_attach(&replies));
+    replies_send(&replies, (struct replies_request){.type = 'B'});
+    replies_send(&replies, local);
+    replies_send(&replies, (struct replies_request){.type = 'E', .whose = REPLIES_STANDIN});
+    replies_receive(&replies, 'E', 0);
+    assert_false(replies_next_local(&replies, &local));
+    /* What is dropped is told even if the client has gone meanwhile. */
+    replies_detach(&replies);
+    assert_true(replies_next_dropped(&replies, &dropped));
+    assert_int_equal(dropped.kind, REPLIES_EXECUTE);
+    assert_false(replies_next_dropped(&replies, &dropped));
+}
+
+static void replies__a_client_that_leaves_waits_for_nothing(void **state)
+{
+    (void)state;
+    struct replies replies;
+    struct replies_run memory[8];
+    replies_init(&replies, memory, 8, 'I');
+    assert_true(replies_attach(&replies));
+    assert_int_equal(
+        replies_send(&replies, (struct replies_request){.type = 'P', .whose = REPLIES_LOCAL}),
+        REPLIES_OWED);
+    replies_detach(&replies);
+    assert_int_equal(replies_rest(&replies), REPLIES_IDLE);
+    assert_true(replies_attach(&replies));
+    replies_send(&replies, (struct replies_request){.type = 'Q'});
+    replies_receive(&replies, 'T', 0);
+    replies_detach(&replies);
+    struct replies_verdict verdict = replies_receive(&replies, 'D', 0);
+    assert_int_equal(verdict.action, REPLIES_SWALLOW);
+    assert_int_equal(verdict.whose, REPLIES_OURS);
+    verdict = replies_receive(&replies, 'E', REPLIES_FATAL);
+    assert_true(verdict.is_last && verdict.kind == REPLIES_QUERY);
+}
+
+static void replies__doubts_are_counted_up_to_a_limit(void **state)
+{
+    (void)state;
+    struct replies replies;
+    struct replies_run memory[8];
+    replies_init(&replies, memory, 8, 'I');
+    assert_true(replies_attach(&replies));
+    replies_send(&replies, (struct replies_request){.type = 'E'});
+    for (int i = 0; i < 70000; i++)
+        replies_send(&replies, (struct replies_request){.type = 'S'});
+    replies_receive(&replies, 'G', 0);
+    replies_receive(&replies, 'E', 0);
+    assert_int_equal(replies.doubt, UINT16_MAX);
+}
+
 /* Every place of the ring is the first one once. */
 static void replies__the_ring_goes_round(void **state)
 {
@@ -633,6 +694,9 @@ int main(void)
         cmocka_unit_test(replies__verdicts_name_the_request),
         cmocka_unit_test(replies__requests_count_even_if_ignored_or_dropped),
         cmocka_unit_test(replies__a_full_queue_takes_what_is_the_same),
+        cmocka_unit_test(replies__what_is_skipped_is_not_due),
+        cmocka_unit_test(replies__a_client_that_leaves_waits_for_nothing),
+        cmocka_unit_test(replies__doubts_are_counted_up_to_a_limit),
         cmocka_unit_test(replies__the_ring_goes_round),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
