@@ -24,11 +24,19 @@ enum password_kind password_kind(struct sv secret)
     return sv_starts_with(secret, SV("SCRAM-SHA-256$")) ? PASSWORD_SCRAM : PASSWORD_PLAIN;
 }
 
+/* "md5" and the hash of the pieces. */
+static void write_md5(const struct sv *pieces, char out[PASSWORD_MD5_SIZE])
+{
+    out[0] = 'm';
+    out[1] = 'd';
+    out[2] = '5';
+    md5_hex(pieces, 2, out + 3);
+}
+
 void password_md5_store(struct sv password, struct sv user, char out[PASSWORD_MD5_SIZE])
 {
     const struct sv pieces[] = {password, user};
-    memcpy(out, "md5", 3);
-    md5_hex(pieces, 2, out + 3);
+    write_md5(pieces, out);
 }
 
 void password_md5_answer(const char stored[PASSWORD_MD5_SIZE], const char salt[PASSWORD_SALT_SIZE],
@@ -36,8 +44,7 @@ void password_md5_answer(const char stored[PASSWORD_MD5_SIZE], const char salt[P
 {
     const struct sv pieces[] = {sv_from(stored + 3, MD5_HEX_SIZE),
                                 sv_from(salt, PASSWORD_SALT_SIZE)};
-    memcpy(out, "md5", 3);
-    md5_hex(pieces, 2, out + 3);
+    write_md5(pieces, out);
 }
 
 /* Texts of any size, compared by digests, so that no time tells where they differ. */

@@ -132,6 +132,7 @@ enum hf_rc scram_server_first(struct scram_server *server, struct sv data,
         rc = read_first(bare, &nonce, err);
     if (rc != HF_OK)
         return rc;
+    hf_assert(nonce.data != NULL); /* read_first() found one */
     memcpy(server->nonce, nonce.data, nonce.size);
     base64_encode(sv_from(random, SCRAM_NONCE_BYTES), server->nonce + nonce.size);
     server->nonce_size = (uint8_t)(nonce.size + SCRAM_NONCE_SIZE);
