@@ -179,7 +179,7 @@ static void run_all(const char *const *texts, size_t count)
         run_text(texts[i]);
 }
 
-#define RUN_ALL(texts) run_all(texts, sizeof texts / sizeof texts[0])
+#define RUN_ALL(texts) run_all((texts), sizeof(texts) / sizeof((texts)[0]))
 
 static void replies__queries(void **state)
 {
