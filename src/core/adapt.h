@@ -53,9 +53,12 @@
  *      |  +----- overload: limit * 0.9 --------------------------------------+
  *      +-- otherwise: grow, keep or shrink
  *
- * Measured in virtual time (test_adapt.c prints it; capacity 4 to 1000, operations of 5 to 500 ms,
- * even, exponential and mixed): the limit stays between 1.0 and 2 times the capacity, throughput
- * above 0.95; a capacity that falls to a quarter is followed within 20 windows.
+ * Measured in virtual time (test_adapt.c prints it; capacity 4 to 200, operations of 5 to 200 ms,
+ * even, exponential and mixed, more calls than the server can do): the limit is on average 1.1 to
+ * 1.5 times the capacity (2.2 times at 4, where the two of beta weigh), the throughput 0.95 to 1.0
+ * of what the server can do. A capacity that falls to a quarter or comes back is followed within
+ * 10 s, a server 20 times slower keeps its limit, a limit on its own side (53300) is found.
+ * Slow work is followed slowly: 50 operations a second fill a window in some seconds.
  *
  * Invariants
  *  1. limit_min <= limit <= limit_max, in a dip too.

@@ -448,6 +448,19 @@ static void bulkhead__the_last_waiter_to_leave_opens_the_fast_path(void **state)
     assert_true(bulkhead_try(b, 2, &permit[0]));
 }
 
+static void bulkhead__an_empty_queue_has_nobody_to_serve(void **state)
+{
+    (void)state;
+    struct bulkhead_queue queue;
+    bulkhead_queue_init(&queue);
+    assert_null(bulkhead_queue_pop(&queue));
+    assert_null(bulkhead_queue_pop_expired(&queue));
+    assert_int_equal(bulkhead_queue_ahead(&queue, BULKHEAD_PRIORITIES - 1), 0);
+    struct bulkhead *b = make_of(1, 1);
+    assert_null(bulkhead_pop_granted(b, 0));
+    assert_null(bulkhead_pop_expired(b, 0));
+}
+
 /* ---- refusals ---- */
 
 static void bulkhead__a_full_queue_refuses(void **state)
@@ -673,6 +686,8 @@ static void bulkhead__waits_and_executions_are_recorded(void **state)
 {
     (void)state;
     struct bulkhead *b = make_of(1, 4);
+    bulkhead_waits(b, &hist);
+    assert_int_equal(hist.count, 0);
     take(b, 1, 0);
     enter(b, 0, 20, 0);
     enter(b, 1, 30, 0);
@@ -740,6 +755,7 @@ int main(void)
         cmocka_unit_test(bulkhead__no_wait_is_longer_than_configured),
         cmocka_unit_test(bulkhead__withdrawing_is_defined_in_every_state),
         cmocka_unit_test(bulkhead__the_last_waiter_to_leave_opens_the_fast_path),
+        cmocka_unit_test(bulkhead__an_empty_queue_has_nobody_to_serve),
         cmocka_unit_test(bulkhead__a_full_queue_refuses),
         cmocka_unit_test(bulkhead__expired_waiters_make_room_in_the_queue),
         cmocka_unit_test(bulkhead__who_has_no_time_left_is_refused_at_once),
