@@ -511,12 +511,9 @@ struct replies_verdict replies_receive(struct replies *replies, char type, char 
         forget_dropped(replies);
     if (replies->end != NOT_OVER)
         return refuse(replies, type);
-    if (reply == R_ASYNC) {
-        struct replies_verdict verdict = judge(replies, reply);
-        if (type == 'A')
-            verdict.action = by_itself(replies).action;
-        return verdict;
-    }
+    /* A notice or a changed parameter comes of what the server does, a notification does not. */
+    if (reply == R_ASYNC)
+        return type == 'A' ? by_itself(replies) : judge(replies, reply);
     if (reply == R_ERROR && detail == REPLIES_FATAL)
         return close_down(replies);
     if (reply == R_READY)

@@ -526,6 +526,7 @@ static void replies__verdicts_name_the_request(void **state)
     } answers[] = {
         {'1', {REPLIES_FORWARD, REPLIES_PARSE, REPLIES_CLIENT, true, 7, 0}},
         {'N', {REPLIES_SWALLOW, REPLIES_NONE, REPLIES_STANDIN, false, 8, 1}},
+        {'A', {REPLIES_FORWARD, REPLIES_NONE, REPLIES_CLIENT, false, 0, 1}},
         {'1', {REPLIES_SWALLOW, REPLIES_PARSE, REPLIES_STANDIN, true, 8, 1}},
         {'3', {REPLIES_SWALLOW, REPLIES_CLOSE, REPLIES_OURS, true, 9, 1}},
         {'D', {REPLIES_FORWARD, REPLIES_EXECUTE, REPLIES_CLIENT, false, 0, 1}},
