@@ -268,7 +268,7 @@ struct breaker_step breaker_step(uint64_t word, const struct breaker_rules *rule
 enum breaker_cause breaker_judge(const struct breaker_rates *rates, uint64_t calls,
                                  uint64_t failures, uint64_t slow)
 {
-    if (calls < rates->min_calls || calls == 0)
+    if (calls < rates->min_calls)
         return BREAKER_CAUSE_NONE;
     if (rates->failure_rate_ppm != 0 && failures * BREAKER_PPM >= rates->failure_rate_ppm * calls)
         return BREAKER_CAUSE_FAILURE_RATE;

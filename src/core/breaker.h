@@ -50,9 +50,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/err.h"
 #include "base/ns.h"
-#include "core/outcome.h"
 
 enum breaker_state {
     BREAKER_CLOSED,
@@ -251,7 +249,7 @@ int64_t breaker_open_for(const struct breaker_rules *rules, uint32_t reopened, u
 struct breaker_rates {
     uint32_t failure_rate_ppm; /* 0: off */
     uint32_t slow_rate_ppm;    /* 0: off */
-    uint32_t min_calls;
+    uint32_t min_calls;        /* at least 1 */
 };
 
 /* The cause of a trip, or BREAKER_CAUSE_NONE. A rate is reached at its threshold, not above it. */

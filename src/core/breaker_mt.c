@@ -510,9 +510,11 @@ static struct breaker_step apply_result(struct breaker *b, const struct ending *
 }
 
 /* Admitted while CLOSED, and it is the same life still. */
-static void record_normal(struct breaker *b, const struct ending *ending)
+static void record_normal(struct breaker *b, struct ending *ending)
 {
+    /* Another thread's clock may have found it slow before this one's does. */
     bool was_counted = inflight_end(&b->in_flight, ending->permit->stamp);
+    ending->is_slow = ending->is_slow || was_counted;
     if (ending->result == BREAKER_NEUTRAL)
         return;
     if (was_counted && !is_failed(ending)) {
@@ -520,7 +522,7 @@ static void record_normal(struct breaker *b, const struct ending *ending)
     } else {
         window_record(&b->window, is_failed(ending), ending->is_slow && !was_counted,
                       ending->duration_ns, ending->now_ns);
-        if (was_counted && ending->is_slow)
+        if (was_counted)
             window_aside(&b->window, &(struct window_sum){.slow = 1});
     }
     apply_result(b, ending);

@@ -9,8 +9,9 @@
  *     breaker_record(b, &permit, verdict, now_ns);     exactly once for each admitted permit
  *
  * Nothing here locks, waits or allocates. Admitting and recording a success while CLOSED only reads
- * the word; what they write are counters: one addition when the call begins and two when it ends
- * (one in all without slow calls). Every other path may cost more.
+ * the word; what they write are counters: a compare-and-swap when the call begins and one when it
+ * ends, to know it in flight (none of them when slow calls are not watched), and one addition to
+ * the window. Every other path may cost more.
  *
  * WHAT OPENS IT, each rule by itself
  *   failures in a row    failure_threshold of them, with no success between
@@ -46,7 +47,8 @@
  * CONFIGURATION may change while threads run: breaker_configure(). Fields are read one by one, so
  * for an instant a decision may see some old and some new. State, leases, counters and history
  * stay; a window of another shape starts empty. Memory does not move, so what needs more than there
- * is (more calls in a COUNT window, another kind, durations, history) is refused.
+ * is (another kind of window, durations, history, slices or calls far beyond those at first) is
+ * refused.
  *
  * HISTORY is the event stream. breaker_changes_next() gives every change since a cursor to any
  * number of consumers, outside of any lock and long after the commit, and says how many they

@@ -5,10 +5,10 @@
  * calls do not end. So the calls that are under way are counted in a ring, by the slice of time in
  * which they began:
  *
- *                 now - slow_ns                                        now
- *        ...  |       :       |       |       |       |       |       | : .
- *        2    |       :  3    |   0   |   1   |   9   |  12   |  20   | 7       calls that began
- * then overdue,      :  not yet swept
+ *              now - slow_ns                         now
+ *                   :                                 :
+ *      |   2   |   3   |   0   |   1   |   9   |  12   |   7 |      calls that began then
+ *       overdue  not as a whole
  *
  * When a slice has passed the limit as a whole, its calls are taken out and are evidence of
  * slowness; a call that ends later is told that it was counted. A slice is a power of two of
@@ -18,8 +18,8 @@
  * One slot is one word: 32 bits of calls over a stamp of 32 bits, which names the slice, the
  * breaker's generation and the shape of the ring. A sweep closes the slot and leaves the stamp: a
  * call that is late in being counted must not open the same slice again, or the end of one that was
- * swept would take it for its own. The word only changes by compare-and-swap of the whole:
- * an addition would be half a nanosecond cheaper, and could hit a slot that has changed hands.
+ * swept would take it for its own. The word only changes by compare-and-swap of the whole: an
+ * addition would be half a nanosecond cheaper, and could hit a slot that has changed hands.
  *
  * Invariants
  *  1. Each call that was counted at its begin is taken out exactly once: by its own end, or by a
