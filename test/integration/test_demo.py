@@ -103,7 +103,8 @@ def test_it_can_be_interrupted_as_a_job_of_a_script(place):
     """A shell starts its background jobs with SIGINT ignored."""
     folder = place.new_folder()
     with Demo(folder, place.port_base, "--replicas", "0",
-              command=["/bin/sh", "-c", f'trap "" INT; exec {find_binary()} demo "$@"', "sh"]) as demo:
+              command=["/bin/sh", "-c", f'trap "" INT; exec {find_binary()} demo "$@"',
+                       "sh"]) as demo:
         demo.wait_ready()
         assert demo.stop(signal.SIGINT) == 0
 

@@ -220,10 +220,37 @@ static void build__errors_are_valid_utf8(void **state)
     }
 }
 
+/* Whoever needs a message that is not among those above puts it together from its parts. */
+static void build__any_message_is_put_together_from_parts(void **state)
+{
+    (void)state;
+    char block[64];
+    struct buffer out;
+    buffer_init(&out, block, sizeof block);
+    struct build message = build_begin(&out, 'x');
+    build_u8(&message, 1);
+    build_u16(&message, 0x0203);
+    build_u32(&message, 0x04050607);
+    build_bytes(&message, SV("ab"));
+    build_cstr(&message, SV("c"));
+    assert_int_equal(build_end(&message), HF_OK);
+    static const char expected[] = "x\0\0\0\017\1\2\3\4\5\6\7abc";
+    assert_int_equal(buffer_held(&out), sizeof expected);
+    assert_memory_equal(block, expected, sizeof expected);
+
+    buffer_init(&out, block, sizeof block);
+    message = build_begin_startup(&out);
+    build_u16(&message, 0x0809);
+    assert_int_equal(build_end(&message), HF_OK);
+    assert_int_equal(buffer_held(&out), 6);
+    assert_memory_equal(block, "\0\0\0\6\10\11", 6);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(build__messages_are_what_the_protocol_says),
+        cmocka_unit_test(build__any_message_is_put_together_from_parts),
         cmocka_unit_test(build__a_message_fits_whole_or_not_at_all),
         cmocka_unit_test(build__consumed_room_is_used),
         cmocka_unit_test(build__a_text_with_a_zero_byte_is_refused),
