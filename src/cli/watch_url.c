@@ -36,7 +36,7 @@ static enum hf_rc ensure_open(struct watch_target *target, struct hf_err *err)
                      err);
 }
 
-struct watch_outcome watch_probe(struct watch_target *target)
+static struct watch_outcome probe(struct watch_target *target)
 {
     struct watch_outcome outcome = {.state = WATCH_DOWN};
     PGresult *rows = NULL;
@@ -110,7 +110,7 @@ static void keep_watching(struct watch_target *target, struct watch *watch)
     int64_t next_ns = ns_add(clock_now(), INTERVAL_NS);
     while (!wait_until(target->stop_fd, next_ns)) {
         next_ns = ns_add(clock_now(), INTERVAL_NS);
-        const struct watch_outcome outcome = watch_probe(target);
+        const struct watch_outcome outcome = probe(target);
         if (wait_until(target->stop_fd, 0))
             return; /* an interrupted look says nothing of the server */
         if (watch_step(watch, &outcome, text))
@@ -124,7 +124,7 @@ static int watch_server(struct watch_target *target, const struct connstr *shown
     char text[WATCH_TEXT_SIZE];
     printf("Looking at %s ...\n", shown->endpoint);
     fflush(stdout);
-    struct watch_outcome outcome = watch_probe(target);
+    struct watch_outcome outcome = probe(target);
     if (wait_until(target->stop_fd, 0))
         return CLI_OK;
     if (outcome.state == WATCH_DOWN) {

@@ -2,7 +2,7 @@
  * holdfast demo URL: looks after a server that exists already. Asks what it is, shows it, and then
  * keeps asking and tells what changes. It only reads.
  *
- * The loop is made of three parts that know nothing of each other: watch_probe() asks once and
+ * The loop is made of three parts that know nothing of each other: probe() asks once and
  * returns what came of it, watch_step() is told and decides what is worth a line, and watch_url()
  * waits, calls both and prints.
  */
@@ -35,8 +35,6 @@ struct watch_target {
     struct conn conn;
     int stop_fd;
 };
-
-struct watch_outcome watch_probe(struct watch_target *target);
 
 /* What is known so far. */
 struct watch {
