@@ -1,4 +1,4 @@
-#include <pwd.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -152,6 +152,12 @@ static void greet(const struct demo *demo)
     fflush(stdout);
 }
 
+static bool is_asked_to_stop(const struct demo *demo)
+{
+    struct pollfd file = {.fd = demo->stop.fd, .events = POLLIN};
+    return poll(&file, 1, 0) > 0;
+}
+
 /* True if the user asked to stop; the asking is used up, so that asking again means "faster". */
 static bool was_asked_to_stop(struct demo *demo)
 {
@@ -185,8 +191,9 @@ static int run_cluster(struct demo *demo)
     }
     screen_ready(&demo->cluster, demo->config.restart_ns, clock_now() - demo->begun_ns);
     struct guarded *guarded;
-    if (guarded_start(&guarded, &demo->cluster, &err) != HF_OK)
-        report_failure(&err); /* the servers are what was asked for; they stay */
+    /* The servers are what was asked for: they stay, also without an application. */
+    if (guarded_start(&guarded, &demo->cluster, &err) != HF_OK && !is_asked_to_stop(demo))
+        report_failure(&err);
     const struct demo_watch_config config = {
         .restart_ns = demo->config.restart_ns, .stop_fd = demo->stop.fd, .nudge = &demo->nudge};
     demo_watch(&demo->cluster, &config);

@@ -35,6 +35,12 @@ void screen_step_fail(const struct screen_step *step)
     fflush(stdout);
 }
 
+void screen_step_force(const struct screen_step *step)
+{
+    printf(" by force after %.1f s\n", (double)(clock_now() - step->begun_ns) / 1e9);
+    fflush(stdout);
+}
+
 void screen_event(const char *format, ...)
 {
     char time[CLOCK_TEXT_SIZE];

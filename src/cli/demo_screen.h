@@ -16,6 +16,7 @@ struct screen_step {
 struct screen_step screen_step_begin(const char *who, const char *what);
 void screen_step_end(const struct screen_step *step);
 void screen_step_fail(const struct screen_step *step);
+void screen_step_force(const struct screen_step *step); /* done, but not the gentle way */
 
 /* "11:20:31  text": something happened just now. */
 void screen_event(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -99,6 +99,20 @@ def test_other_polite_signals_stop_it_too(place, number):
         assert not processes_in(demo.folder)
 
 
+def test_a_server_that_hangs_is_stopped_by_force_when_asked_twice(place):
+    with Demo(place.new_folder(), place.port_base, "--replicas", "1") as demo:
+        demo.wait_ready()
+        os.kill(demo.pid("replica1"), signal.SIGSTOP)
+        demo.process.send_signal(signal.SIGINT)
+        demo.wait_for("^Stopping; ", 20)
+        time.sleep(0.5)
+        assert demo.process.poll() is None
+        demo.process.send_signal(signal.SIGINT)
+        assert demo.end() == 0
+        assert "replica1  stopping ... by force after" in demo.output
+        wait_until(lambda: not processes_in(demo.folder), 20, "orphans have noticed")
+
+
 def test_it_can_be_interrupted_as_a_job_of_a_script(place):
     """A shell starts its background jobs with SIGINT ignored."""
     folder = place.new_folder()
