@@ -79,39 +79,55 @@ static void one_send(struct replies *replies, struct ledger *ledger, uint8_t typ
     ledger->asked += request.type == 'Q' || request.type == 'E';
 }
 
-static void run_nonsense(const uint8_t *data, size_t size)
+static void one_receive(struct replies *replies, struct ledger *ledger, uint8_t which, uint8_t how)
 {
     static const char types[] = "123ACDEGHINSTVWZcdnstR?";
-    struct replies_run runs[6];
-    struct replies replies;
+    bool was_over = replies_rest(replies) == REPLIES_OVER;
+    char type = types[which % (sizeof types - 1)], detail = 0;
+    if (type == 'Z')
+        detail = "ITE"[how % 3];
+    else if (how == 0)
+        detail = REPLIES_FATAL;
+    struct replies_verdict verdict = replies_receive(replies, type, detail);
+    FUZZ_CHECK(!was_over || verdict.action == REPLIES_VIOLATION);
+    check_verdict(replies, ledger, type, verdict);
+}
+
+static void one_attach(struct replies *replies, struct ledger *ledger)
+{
+    bool is_clean = replies_is_clean(replies) && !replies->is_attached;
+    FUZZ_CHECK(replies_attach(replies) == is_clean);
+    FUZZ_CHECK(!is_clean || (replies->used == 0 && replies->doubt == 0));
+    if (is_clean)
+        *ledger = (struct ledger){0};
+}
+
+static void take_all(struct replies *replies, bool takes_dropped, bool takes_local)
+{
     struct replies_request local;
     struct replies_dropped dropped;
+    while (takes_dropped && replies_next_dropped(replies, &dropped))
+        FUZZ_CHECK(dropped.count > 0);
+    while (takes_local && replies_next_local(replies, &local))
+        FUZZ_CHECK(replies->is_attached);
+}
+
+static void run_nonsense(const uint8_t *data, size_t size)
+{
+    struct replies_run runs[6];
+    struct replies replies;
     struct ledger ledger = {0};
-    bool is_over = false;
     replies_init(&replies, runs, 6, 'I');
     for (; size >= 3; data += 3, size -= 3) {
-        if (data[0] < 120) {
+        if (data[0] < 120)
             one_send(&replies, &ledger, data[1], data[2]);
-        } else if (data[0] < 240) {
-            char type = types[data[1] % (sizeof types - 1)];
-            char detail = type == 'Z' ? "ITE"[data[2] % 3] : data[2] == 0 ? REPLIES_FATAL : 0;
-            struct replies_verdict verdict = replies_receive(&replies, type, detail);
-            FUZZ_CHECK(!is_over || verdict.action == REPLIES_VIOLATION);
-            check_verdict(&replies, &ledger, type, verdict);
-            is_over = replies_rest(&replies) == REPLIES_OVER;
-        } else if (data[0] < 248) {
-            bool is_clean = replies_is_clean(&replies) && !replies.is_attached;
-            FUZZ_CHECK(replies_attach(&replies) == is_clean);
-            FUZZ_CHECK(!is_clean || (replies.used == 0 && replies.doubt == 0));
-            ledger = is_clean ? (struct ledger){0} : ledger;
-        } else {
+        else if (data[0] < 240)
+            one_receive(&replies, &ledger, data[1], data[2]);
+        else if (data[0] < 248)
+            one_attach(&replies, &ledger);
+        else
             replies_detach(&replies);
-        }
-        if (data[2] % 2 == 0)
-            while (replies_next_dropped(&replies, &dropped))
-                FUZZ_CHECK(dropped.count > 0);
-        while (data[0] % 2 == 0 && replies_next_local(&replies, &local))
-            FUZZ_CHECK(replies.is_attached);
+        take_all(&replies, data[2] % 2 == 0, data[0] % 2 == 0);
         FUZZ_CHECK(replies.used <= replies.capacity && replies.dropped <= replies.used);
     }
 }
