@@ -1,0 +1,102 @@
+"""When two transcripts are the same, and what may differ between PostgreSQL and a proxy.
+
+Every allowance is a row of ALLOWED with its reason. What no row names must be equal to the byte.
+"""
+
+import struct
+from typing import NamedTuple
+
+import pgwire
+
+MODES = ("statement", "transaction", "session")
+PLACE_FIELDS = "FLR"  # file, line and routine of an error in PostgreSQL's source
+
+
+class Allowance(NamedTuple):
+    modes: tuple
+    kinds: str     # of message
+    sqlstates: tuple  # empty: any, and messages that have none
+    fields: str    # that are not compared; empty: the message's pid is not
+    reason: str
+
+
+ALLOWED = [
+    Allowance(MODES, "A", (), "",
+              "a NotificationResponse has the pid of whoever notified, another one each time"),
+    Allowance(("statement", "transaction"), "E", ("26000", "42P05"), PLACE_FIELDS,
+              "names of prepared statements are the proxy's own affair in these modes, so it says "
+              "itself that there is none, or already one; it is not a line of PostgreSQL"),
+    Allowance(MODES, "E", ("08P01",), PLACE_FIELDS,
+              "a proxy must find a broken message before it can pass it on, so it says so itself"),
+]
+
+
+def _without_fields(body, names):
+    parts = [part for part in body.split(b"\0") if part and part[:1].decode() not in names]
+    return b"\0".join(parts) + b"\0\0"
+
+
+def _known_tables(body, known):
+    """A RowDescription without the identity of tables that the sequence made itself."""
+    count, = struct.unpack_from("!h", body)
+    data, offset = bytearray(body), 2
+    for _ in range(count):
+        offset = body.index(b"\0", offset) + 1
+        oid, = struct.unpack_from("!I", body, offset)
+        if oid >= 16384 and oid not in known:
+            struct.pack_into("!I", data, offset, 0)
+        offset += 18
+    return bytes(data)
+
+
+def normal(message, mode, known=frozenset()):
+    """A message without what may legally differ."""
+    body = message.body
+    if message.kind == "T":
+        body = _known_tables(body, known)
+    for row in ALLOWED:
+        if message.kind not in row.kinds or mode not in row.modes:
+            continue
+        if row.sqlstates and message.sqlstate not in row.sqlstates:
+            continue
+        body = _without_fields(body, row.fields) if row.fields else b"\0\0\0\0" + body[4:]
+    return pgwire.Message(message.kind, body)
+
+
+def _greeting(transcript):
+    """What a login tells, apart from keys: those are secrets of each connection."""
+    said = [message for message in transcript.login if message.kind in "SNE"]
+    return sorted((message.kind, message.body) for message in said)
+
+
+def difference(ours, theirs, mode, known=frozenset()):
+    """None, or a text that shows the first place where two transcripts part. `ours` is the proxy's,
+    `theirs` PostgreSQL's."""
+    if _greeting(ours) != _greeting(theirs):
+        missing = [each for each in _greeting(theirs) if each not in _greeting(ours)]
+        extra = [each for each in _greeting(ours) if each not in _greeting(theirs)]
+        return f"the greeting: missing {missing}, extra {extra}"
+    left, right = ours.items(), theirs.items()
+    for number in range(max(len(left), len(right))):
+        a = left[number] if number < len(left) else None
+        b = right[number] if number < len(right) else None
+        if isinstance(a, pgwire.Message) and isinstance(b, pgwire.Message):
+            if normal(a, mode, known) == normal(b, mode, known):
+                continue
+        elif a == b:
+            continue
+        before = "".join(f"    both       {each}\n" for each in right[max(0, number - 6):number])
+        return (f"message {number}:\n{before}    PostgreSQL {_show(b)}\n    here       {_show(a)}\n"
+                f"    all of PostgreSQL's: {_kinds(right)}\n"
+                f"    all of these:        {_kinds(left)}")
+    return None
+
+
+def _show(item):
+    if isinstance(item, pgwire.Message) and item.kind in "EN":
+        return f"{item.kind} {item.fields}"
+    return str(item)
+
+
+def _kinds(items):
+    return "".join(i.kind if isinstance(i, pgwire.Message) else f" ({i})" for i in items)[:300]
