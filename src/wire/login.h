@@ -140,6 +140,7 @@ struct login {
     uint8_t end;   /* enum login_kind READY or FAILED, or 0 */
     uint8_t again; /* enum login_again */
     bool is_encrypted;
+    bool is_negotiated;
     bool is_asked;    /* for a proof of who we are */
     bool is_accepted; /* AuthenticationOk was said */
     bool is_made;     /* `keys` were stretched here */
