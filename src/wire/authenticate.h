@@ -73,7 +73,7 @@ struct authenticate_config {
 
     /* Who comes, and from where: for the texts that PostgreSQL uses. */
     struct sv user;
-    struct sv database;  /* with the name `replication` only if is_replication is not set */
+    struct sv database;
     struct sv address;   /* empty for a unix socket */
     bool is_replication; /* physical: no database is named */
     bool is_local;       /* a unix socket */
@@ -88,6 +88,7 @@ struct authenticate_config {
 
     enum password_kind mock; /* what an unknown user is taken for */
     struct sv mock_seed;     /* a secret of this proxy that stays the same */
+    uint32_t iterations;     /* of mocks, and of verifiers that are made; not 0 */
 
     /* All three fresh for each client. */
     char random[SCRAM_NONCE_BYTES];
@@ -119,10 +120,10 @@ struct authenticate {
 
     /* private */
     uint8_t state;
-    uint8_t end; /* enum authenticate_kind, or 0 */
+    uint8_t end;  /* enum authenticate_kind, or 0 */
+    bool is_mock; /* whatever the client says is wrong */
     bool is_made;
     bool has_keys;
-    bool is_mock; /* the user is unknown */
     struct frame frame;
     struct scram_verifier verifier;
     struct scram_server scram;
