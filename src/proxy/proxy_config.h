@@ -52,6 +52,7 @@
 #define PROXY_WORKERS_MAX   64
 #define PROXY_DATABASES_MAX 1000
 #define PROXY_ROLES_MAX     10000
+#define PROXY_CONSOLE       "holdfast" /* the database that is the admin console */
 
 enum proxy_pool_mode {
     PROXY_POOL_SESSION,
@@ -265,6 +266,9 @@ void proxy_pool_of(const struct proxy_database *database, const struct proxy_rol
 
 /* Is the name in a comma-separated list such as admin_users? */
 bool proxy_list_has(const char *list, struct sv name);
+
+/* "scram-sha-256", as in a rule. */
+const char *proxy_auth_name(enum proxy_auth method);
 
 /* Only this machine can reach it: a unix socket, localhost, 127.0.0.0/8, ::1. */
 bool proxy_host_is_local(const struct proxy_host *host);
