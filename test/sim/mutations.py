@@ -174,6 +174,12 @@ MUTATIONS = {
              "            return better;",
              "        ;"),
         ]),
+    "the ladder climbs later than it should": (
+        "LADDER_RETURNS", [
+            ("core/degrade.c",
+             "    return ns_add(d->since_ns[level], d->config.stable_ns);",
+             "    return ns_add(d->since_ns[level], 3 * d->config.stable_ns);"),
+        ]),
     "an endpoint that failed a client once is never used again": (
         "SERVED_AGAIN", [
             ("core/guard.c",

@@ -61,7 +61,8 @@ enum sim_rule {
     SIM_PROGRESS,       /* time goes on: no endless loop at one instant, no deadline left behind */
     SIM_ALL_ENDED,      /* healed: every call ends and gives everything back */
     SIM_BREAKERS_CLOSE, /* healed: every breaker closes */
-    SIM_LADDER_RETURNS, /* healed: the ladder is at full */
+    SIM_LADDER_RETURNS, /* healed: the ladder is at full as soon as its configuration allows, and
+                           stays there */
     SIM_SERVED_AGAIN,   /* healed: calls are served, not refused */
     SIM_RULES
 };
