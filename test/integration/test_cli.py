@@ -1,5 +1,6 @@
 """holdfast itself: help, versions, mistakes, and the manual page made from the same rows."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -52,6 +53,22 @@ def test_version(holdfast):
     assert re.fullmatch(rf"holdfast {re.escape(version)} \((\w+(-dirty)?, )?(gcc|clang) [\d.]+, "
                         r"libpq [\d.]+\)\n", done.stdout)
     assert call(holdfast, "-V").stdout == done.stdout
+
+
+def test_a_tree_without_git_has_no_commit(tmp_path):
+    # An unpacked release, or a machine without git: `git describe` fails, as it does here.
+    env = {**os.environ, "GIT_DIR": str(tmp_path / "nowhere")}
+    probe = tmp_path / "probe.c"
+    probe.write_text('#include <stdio.h>\n#include "cli/version.h"\n'
+                     'int main(void) { printf("(%s)", version_commit()); }\n')
+    for command in (["meson", "setup", tmp_path / "build", ROOT],
+                    ["ninja", "-C", tmp_path / "build", "src/cli/version.c"],
+                    ["cc", "-DHF_VERSION=\"\"", f"-I{ROOT / 'src'}", probe,
+                     tmp_path / "build/src/cli/version.c", "-o", tmp_path / "probe"],
+                    [tmp_path / "probe"]):
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout == "()"
 
 
 @pytest.mark.parametrize(("arguments", "message", "advice"), [
