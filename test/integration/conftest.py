@@ -21,6 +21,9 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).parent))
 
 from demo_process import Demo, find_binary, processes_in  # noqa: E402
+from proxy_fixtures import (  # noqa: E402, F401
+    direct, pooled, postgres, proxy_place, session_proxy, start_proxy, statement_proxy,
+    transaction_proxy)
 
 # Below 32768, above which the kernel takes ports for outgoing connections; far from the demo's own
 # default, so that a demo beside the tests does not matter; and by process, so that two runs of the
@@ -49,6 +52,12 @@ class Place:
             os.kill(pid, signal.SIGKILL)
         shutil.rmtree(self.folder, ignore_errors=True)
         assert not left, f"processes were left behind: {left}"
+
+
+@pytest.fixture(scope="session")
+def new_place():
+    """Makes places for fixtures that live longer than one test."""
+    return Place
 
 
 @pytest.fixture

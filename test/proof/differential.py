@@ -135,8 +135,9 @@ def kept_cases(mode):
 class Campaign:
     """Many sequences, until the time or the count is up."""
 
-    def __init__(self, oracle, mode, first_seed):
+    def __init__(self, oracle, mode, first_seed, deliveries=generate.DELIVERIES):
         self.oracle = oracle
+        self.deliveries = deliveries
         self.mode = mode
         self.seed = first_seed
         self.count = 0
@@ -147,6 +148,8 @@ class Campaign:
         while time.monotonic() < deadline and (count is None or self.count < count):
             sequence = generate.generate(self.seed, self.mode, self.oracle.world.functions)
             self.seed += 1
+            if sequence["delivery"] not in self.deliveries:
+                continue
             self.count += 1
             if not self.one(f"seed {sequence['seed']}", sequence):
                 if len(self.failures) >= failures_max:
@@ -196,6 +199,7 @@ def main():
     parser.add_argument("--from", type=int, dest="first", default=random.randrange(1 << 30))
     parser.add_argument("--seed", type=int)
     parser.add_argument("--case", type=Path)
+    parser.add_argument("--deliveries", default=",".join(generate.DELIVERIES))
     parser.add_argument("--keep", help="a name for the first failure, to be stored as a case")
     parser.add_argument("--port", type=int, default=19400)
     options = parser.parse_args()
@@ -213,7 +217,7 @@ def campaign(options, folder, server):
     with proxy_rig.make_target(options.target, folder / "proxy", options.port + 1, server,
                                options.mode) as target:
         work = Campaign(Oracle(world, proxy_rig.Direct(server), target), options.mode,
-                        options.first)
+                        options.first, options.deliveries.split(","))
         print(f"first seed {options.first}")
         if options.case or options.seed is not None:
             sequence = (json.loads(options.case.read_text()) if options.case else

@@ -144,6 +144,8 @@ def run(target, sequence):
     cut    the same, the bytes cut at chance places into packets of their own
     burst  all chunks at once, Terminate when everything is answered
     all    all chunks at once, and Terminate with them
+
+    All but the last end with one more Sync, so that nothing is left in anybody's buffer.
     """
     transcript = Transcript()
     delivery = sequence.get("delivery", "steps")
@@ -157,11 +159,9 @@ def run(target, sequence):
         transcript.login = wire.login
         owed = Owed()
         try:
-            chunks = sequence["chunks"]
+            chunks = [*sequence["chunks"], [["X"] if delivery == "all" else ["S"]]]
             if delivery in ("burst", "all"):
                 chunks = [[item for chunk in chunks for item in chunk]]
-            if delivery == "all":
-                chunks[0].append(["X"])
             for chunk in chunks:
                 for item in chunk:
                     owed.sent(item[1] if item[0] == "raw" else item[0])

@@ -284,6 +284,7 @@ PHRASES = [
     (5, ANY_MODE, Maker.again),
     (3, ANY_MODE, Maker.suspended),
 ]
+DELIVERIES = {"steps": 5, "burst": 3, "all": 1, "cut": 2}  # see exchange.run()
 
 
 def generate(seed, mode, functions):
@@ -301,6 +302,6 @@ def generate(seed, mode, functions):
         parameters = rng.choice([{"application_name": "named"}, {"DateStyle": "SQL, DMY"},
                                  {"TimeZone": "Asia/Tokyo", "client_encoding": "LATIN1"},
                                  {"options": "-c IntervalStyle=iso_8601"}])
-    delivery = rng.choices(["steps", "burst", "all", "cut"], [5, 3, 1, 2])[0]
+    delivery = rng.choices(list(DELIVERIES), DELIVERIES.values())[0]
     return {"mode": mode, "seed": seed, "delivery": delivery, "parameters": parameters,
             "chunks": chunks}
