@@ -13,6 +13,7 @@ expects, and anything that is not a log line at all (a sanitizer's report, say),
 had the proxy last.
 """
 
+import json
 import os
 import re
 import shutil
@@ -410,9 +411,30 @@ class HoldfastProxy(Process):
         self.process.send_signal(signal.SIGHUP)
 
 
-def holdfast_config(proxy, **settings):
-    """The file of a proxy. The one place that knows how its keys are spelt."""
-    raise NotImplementedError(f"{proxy} {settings}")
+def holdfast_config(proxy, databases=None, roles=None, limits=None, client_tls=None,
+                    server_tls=None, listen=None, **pools):
+    """The file of a proxy. Keywords are settings of the pools; those of other sections come as
+    dicts."""
+    sections = {
+        "proxy": {"listen": "127.0.0.1", "port": proxy.address[1], "unix_socket_dir": proxy.folder,
+                  "auth_file": proxy.folder / "users.txt", "admin_users": "app", **(listen or {}),
+                  "client_tls": {"sslmode": "allow", "cert_file": proxy.folder / "proxy.crt",
+                                 "key_file": proxy.folder / "proxy.key", **(client_tls or {})},
+                  "server_tls": {"sslmode": "disable", **(server_tls or {})}},
+        "limits": {"server_connections_max": 40, **(limits or {})},
+        "pools": {"pool_mode": proxy.mode, **pools},
+        "databases": databases or {"*": {"hosts": f"{proxy.server.host}:{proxy.server.port}"}},
+        "roles": roles or {},
+    }
+    return "".join(_yaml(name, values, 0) for name, values in sections.items() if values)
+
+
+def _yaml(name, value, depth):
+    """Nested dicts as YAML; JSON's strings are YAML's too."""
+    head = "  " * depth + (name if name.replace("_", "").isalnum() else json.dumps(name)) + ":"
+    if isinstance(value, dict):
+        return head + "\n" + "".join(_yaml(k, v, depth + 1) for k, v in value.items())
+    return f"{head} {value if isinstance(value, int) else json.dumps(str(value))}\n"
 
 
 KINDS = {"direct": Direct, "pgbouncer": PgbouncerProxy, "holdfast": HoldfastProxy}
