@@ -65,6 +65,7 @@ struct settings_config {
 #define SETTINGS_ENTRIES_MIN 256
 
 struct settings_entry {
+    uint64_t hash;
     uint32_t at;   /* where its block is; of a free entry: the next free one */
     uint32_t refs; /* 0: free */
 };
