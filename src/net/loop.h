@@ -175,7 +175,7 @@ void stream_start(struct loop *loop, struct stream *stream, int fd, uint8_t kind
 void stream_connect(struct loop *loop, struct stream *stream, const struct address *address,
                     uint8_t kind);
 
-/* What was received and not consumed. Valid until the next consume, pause, or loop_wait. */
+/* What was received and not consumed. Valid until the next consume or loop_next(). */
 struct sv stream_view(const struct stream *stream);
 void stream_consume(struct loop *loop, struct stream *stream, size_t size);
 
@@ -185,6 +185,8 @@ void stream_consume(struct loop *loop, struct stream *stream, size_t size);
  */
 void stream_pause(struct loop *loop, struct stream *stream);
 void stream_resume(struct loop *loop, struct stream *stream);
+
+/* Nothing can be put into a stream that was told to close or to leave: there is no room, ever. */
 
 /* A buffer to put messages into, with `room` bytes free in a row; NULL if there is not so much room
  * now (LOOP_DRAINED follows). What is put is sent at the end of the turn. */

@@ -51,16 +51,17 @@ enum stream_flag {
     STREAM_NEWS = 1 << 1,    /* in the list of news */
     STREAM_STARVED = 1 << 2, /* in the starved list */
     STREAM_PAUSED = 1 << 3,
-    STREAM_SHORT = 1 << 4,    /* a put was short: LOOP_DRAINED is owed */
-    STREAM_FRESH = 1 << 5,    /* the view holds bytes that LOOP_RECEIVED has not told of */
-    STREAM_ENDED = 1 << 6,    /* nothing more will be received: LOOP_ENDED is owed, or was told */
-    STREAM_TOLD_END = 1 << 7, /* it was told */
-    STREAM_BROKEN = 1 << 8,   /* sending has failed: what is put is dropped */
-    STREAM_LINGERS = 1 << 9,  /* closing: what was put is sent first */
-    STREAM_NEW = 1 << 10,     /* LOOP_CONNECTED is owed */
-    STREAM_GONE = 1 << 11,    /* LOOP_GONE is owed */
-    STREAM_LEFT = 1 << 12,    /* LOOP_LEFT is owed */
-    STREAM_HUNGRY = 1 << 13,  /* bytes cannot be made part of the view for want of a block */
+    STREAM_SHORT = 1 << 4,      /* a put was short: LOOP_DRAINED is owed */
+    STREAM_FRESH = 1 << 5,      /* the view holds bytes that LOOP_RECEIVED has not told of */
+    STREAM_ENDED = 1 << 6,      /* nothing more will be received: LOOP_ENDED is owed, or was told */
+    STREAM_TOLD_END = 1 << 7,   /* it was told */
+    STREAM_BROKEN = 1 << 8,     /* sending has failed: what is put is dropped */
+    STREAM_LINGERS = 1 << 9,    /* closing: what was put is sent first */
+    STREAM_NEW = 1 << 10,       /* LOOP_CONNECTED is owed */
+    STREAM_GONE = 1 << 11,      /* LOOP_GONE is owed */
+    STREAM_LEFT = 1 << 12,      /* LOOP_LEFT is owed */
+    STREAM_FORGOTTEN = 1 << 13, /* leaving or closing: the backend was told to stop */
+    STREAM_STALLED = 1 << 14, /* receiving has to be looked at when the view or the pause changes */
 
     STREAM_RECEIVING = 1 << 16,  /* io_uring: a receive is under way in the kernel */
     STREAM_MULTISHOT = 1 << 17,  /* io_uring: ... into the kernel's own choice of buffers */
@@ -149,18 +150,22 @@ void loop_unmark_starved(struct loop *loop, struct stream *stream);
 
 /* ---- blocks ---- */
 
+bool loop_has_block(const struct loop *loop);
 /* An empty block of LOOP_BLOCK_SIZE, or NULL. */
 struct loop_block *loop_lend(struct loop *loop);
 /* Takes back a block of either sort. */
 void loop_return(struct loop *loop, struct loop_block *block);
 
-/* ---- wishes and posts, for the backends ---- */
+/* ---- posts and listeners, for the backends ---- */
 
 /* The wake descriptor is readable: what was posted will be told. */
 void loop_on_wake(struct loop *loop);
-/* A connection was accepted, or accepting failed with -errno. Returns true if `event` is filled;
- * otherwise the connection is closed, or accepting is held off for a while. */
-bool loop_on_accepted(struct loop *loop, uint32_t slot, int fd_or_error, struct loop_event *event);
+/* A connection was accepted. True: `event` is filled; false: the listener was removed meanwhile,
+ * and the connection is closed. */
+bool loop_on_accepted(struct loop *loop, uint32_t slot, int fd, struct loop_event *event);
+/* Accepting failed for want of something: the listener, which is not armed, is armed again later.
+ */
+void loop_hold_off(struct loop *loop, uint32_t slot);
 
 /* ---- streams, for loop.c ---- */
 

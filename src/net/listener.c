@@ -1,0 +1,90 @@
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "net/loop.h"
+#include "os/sys.h"
+
+/* Connections that the kernel completes while the loop is busy. The kernel cuts it down to
+ * net.core.somaxconn. */
+#define BACKLOG 4096
+
+/* What a listening socket is set to, its accepted sockets inherit: no system call for each. */
+static int set_options(int fd, int family, bool shares_port)
+{
+    int on = 1;
+    if (family == AF_UNIX)
+        return 0;
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0)
+        return -1;
+    if (shares_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0)
+        return -1;
+    /* "::" is IPv6's; whoever wants both families opens both, as PostgreSQL does. */
+    if (family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) != 0)
+        return -1;
+    return 0;
+}
+
+/* A unix socket's file outlives a process that was killed. It may go if nobody answers there. */
+static void remove_stale_socket(const struct address *address)
+{
+    const struct sockaddr_un *where = &address->sa.path;
+    struct stat status;
+    if (where->sun_path[0] != '/' || lstat(where->sun_path, &status) != 0 ||
+        !S_ISSOCK(status.st_mode))
+        return;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return;
+    if (connect(fd, address_sockaddr(address), address->size) != 0 && errno == ECONNREFUSED)
+        (void)unlink(where->sun_path);
+    close(fd);
+}
+
+/* Port 0 means any: which one the kernel took is what people connect to. */
+static void learn_address(struct listener *listener)
+{
+    struct sockaddr_storage name;
+    socklen_t size = sizeof name;
+    if (getsockname(listener->fd, (struct sockaddr *)&name, &size) == 0)
+        address_from_sockaddr(&listener->address, (struct sockaddr *)&name, size);
+}
+
+enum hf_rc listener_open(struct listener *listener, const struct address *address, bool shares_port,
+                         struct hf_err *err)
+{
+    int family = address_family(address);
+    listener->address = *address;
+    listener->fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (listener->fd < 0)
+        return sys_fail(err, errno, "could not make a socket");
+    if (family == AF_UNIX)
+        remove_stale_socket(address);
+    if (set_options(listener->fd, family, shares_port) != 0 ||
+        bind(listener->fd, address_sockaddr(address), address->size) != 0 ||
+        listen(listener->fd, BACKLOG) != 0) {
+        int error = errno;
+        char text[ADDRESS_TEXT_SIZE];
+        close(listener->fd);
+        listener->fd = -1;
+        return sys_fail(err, error, "could not listen on %s", address_text(address, text));
+    }
+    learn_address(listener);
+    return HF_OK;
+}
+
+void listener_close(struct listener *listener)
+{
+    if (listener->fd < 0)
+        return;
+    close(listener->fd);
+    listener->fd = -1;
+    if (address_is_unix(&listener->address) && listener->address.sa.path.sun_path[0] == '/')
+        (void)unlink(listener->address.sa.path.sun_path);
+}

@@ -1,0 +1,578 @@
+/*
+ * The loop over io_uring: one system call in each turn, however many streams moved in it.
+ *
+ * Receiving, as a rule, is one multishot receive for the whole life of a stream: the kernel picks a
+ * small buffer from a ring of provided ones when bytes come, so an idle stream has none, and
+ * nothing is ever armed again. What the kernel filled is the owner's view itself; when it was
+ * consumed, it goes back into the ring, which costs no system call either.
+ *
+ * A multishot receive cannot be told to stop at once: what a fast peer sends until then comes, a
+ * few tens of buffers, and is kept behind the view. An owner that falls so far behind is received
+ * for directly from then on (STREAM_DIRECT): one receive at a time into the room of the stream's
+ * own block. That is also the way when the ring has run dry. Once a direct receive brings less than
+ * there was room for and the owner has consumed all, multishot is used again.
+ *
+ *     not receiving --arm_multishot--> RECEIVING|MULTISHOT --no buffer--> not receiving, DIRECT
+ *                                         | too far behind: cancel
+ *     not receiving, DIRECT --arm_direct--> RECEIVING --bytes, or cancelled--> not receiving
+ *
+ * A stream's memory is the owner's again only when the kernel has reported the end of each
+ * operation that carries its address: stream->tokens counts them.
+ */
+#include <errno.h>
+#include <liburing.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/bug.h"
+#include "base/ns.h"
+#include "net/loop.h"
+#include "net/loop_int.h"
+#include "os/sys.h"
+
+#define SQ_ENTRIES 512  /* few, so that they stay in the cache; more just means another call */
+#define CQ_ENTRIES 8192 /* what may come in one turn without the kernel having to keep it aside */
+
+/* The ring of provided buffers. Queries and most answers fit one; a large result takes one for each
+ * 4 kB of it. The stride is no power of two, so that their first lines do not all fall into the
+ * same few sets of the cache. */
+#define PROVIDED_COUNT  256
+#define PROVIDED_SIZE   4096
+#define PROVIDED_STRIDE (PROVIDED_SIZE + 192)
+#define PROVIDED_GROUP  0
+#define PAGE            4096
+
+/* What an operation was, in the low bits of its user data; streams are aligned. */
+enum op {
+    OP_RECEIVE,
+    OP_SEND,
+    OP_CONNECT,
+    OP_ACCEPT, /* the slot in the bits above */
+    OP_WAKE,
+    OP_CANCEL,
+};
+
+#define OP_BITS 3
+#define OP_MASK ((UINT64_C(1) << OP_BITS) - 1)
+
+struct uring {
+    struct io_uring ring;
+    struct io_uring_buf_ring *provided;
+    void *provided_memory; /* of the ring and of the buffers */
+    char *provided_bytes;
+    uint32_t recycled; /* put into the ring, and not yet shown to the kernel */
+    uint32_t batch;    /* completions to look at in this turn */
+    bool is_set_up;
+    bool is_enabled;
+    bool is_wake_armed;
+    struct loop_block blocks[PROVIDED_COUNT];
+};
+
+static struct uring *uring_of(struct loop *loop)
+{
+    return loop->backend_state;
+}
+
+/* ---- asking the kernel ---- */
+
+static int enable(struct uring *uring)
+{
+    int rc = io_uring_enable_rings(&uring->ring);
+    if (rc < 0)
+        return rc;
+    uring->is_enabled = true;
+    /* Saves the kernel looking up the ring's descriptor; it is no loss if it will not. */
+    (void)io_uring_register_ring_fd(&uring->ring);
+    return 0;
+}
+
+/* An entry for one request; the io_uring_prep_... functions leave its user data alone. */
+static struct io_uring_sqe *ask(struct uring *uring, uint64_t subject, enum op op)
+{
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&uring->ring);
+    while (sqe == NULL) {
+        /* More in one turn than the queue holds: so it is handed over early. */
+        int rc = uring->is_enabled ? 0 : enable(uring);
+        if (rc == 0)
+            rc = io_uring_submit(&uring->ring);
+        hf_assert(rc >= 0 || rc == -EINTR || rc == -EAGAIN || rc == -EBUSY || rc == -ENOMEM);
+        sqe = io_uring_get_sqe(&uring->ring);
+    }
+    sqe->user_data = subject | (uint64_t)op;
+    return sqe;
+}
+
+static uint64_t subject_of(struct stream *stream)
+{
+    return (uint64_t)(uintptr_t)stream;
+}
+
+static void cancel(struct uring *uring, uint64_t subject, enum op op)
+{
+    struct io_uring_sqe *sqe = ask(uring, 0, OP_CANCEL);
+    io_uring_prep_cancel64(sqe, subject | (uint64_t)op, 0);
+    sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+}
+
+/* ---- making ---- */
+
+/* The ring is made disabled: it belongs to the thread that enables it, which is the one that first
+ * waits, and not to the one that made the loop. Work that completes is left to that thread's own
+ * calls, as nobody else can profit from it being done earlier. */
+static int set_up_ring(struct io_uring *ring)
+{
+    static const unsigned tries[] = {
+        IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, /* Linux 6.1 */
+        IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN,  /* 6.0 */
+    };
+    int rc = -EINVAL;
+    for (size_t i = 0; i < sizeof tries / sizeof *tries && rc == -EINVAL; i++) {
+        struct io_uring_params params = {
+            .flags = tries[i] | IORING_SETUP_R_DISABLED | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP |
+                     IORING_SETUP_SUBMIT_ALL,
+            .cq_entries = CQ_ENTRIES,
+        };
+        rc = io_uring_queue_init_params(SQ_ENTRIES, ring, &params);
+    }
+    return rc;
+}
+
+static void provide(struct uring *uring, uint32_t id)
+{
+    io_uring_buf_ring_add(uring->provided, uring->provided_bytes + (size_t)id * PROVIDED_STRIDE,
+                          PROVIDED_SIZE, (unsigned short)id, io_uring_buf_ring_mask(PROVIDED_COUNT),
+                          (int)uring->recycled);
+    uring->recycled++;
+}
+
+static void show_provided(struct uring *uring)
+{
+    if (uring->recycled > 0)
+        io_uring_buf_ring_advance(uring->provided, (int)uring->recycled);
+    uring->recycled = 0;
+}
+
+static enum hf_rc make_provided(struct loop *loop, struct hf_err *err)
+{
+    struct uring *uring = uring_of(loop);
+    size_t ring_size = PROVIDED_COUNT * sizeof(struct io_uring_buf);
+    size_t size = PAGE + ring_size + (size_t)PROVIDED_COUNT * PROVIDED_STRIDE;
+    uring->provided_memory = mem_alloc(loop->mem, size);
+    if (uring->provided_memory == NULL)
+        return mem_refused(loop->mem, size, err);
+    uintptr_t page = ((uintptr_t)uring->provided_memory + PAGE - 1) / PAGE * PAGE;
+    uring->provided = (struct io_uring_buf_ring *)page;
+    uring->provided_bytes = (char *)page + ring_size;
+    struct io_uring_buf_reg registration = {
+        .ring_addr = page,
+        .ring_entries = PROVIDED_COUNT,
+        .bgid = PROVIDED_GROUP,
+    };
+    int rc = io_uring_register_buf_ring(&uring->ring, &registration, 0);
+    if (rc < 0)
+        return sys_fail(err, -rc, "could not register buffers with io_uring");
+    io_uring_buf_ring_init(uring->provided);
+    for (uint32_t id = 0; id < PROVIDED_COUNT; id++) {
+        uring->blocks[id].id = (uint16_t)id;
+        uring->blocks[id].is_provided = true;
+        provide(uring, id);
+    }
+    show_provided(uring);
+    return HF_OK;
+}
+
+static void uring_deinit(struct loop *loop)
+{
+    struct uring *uring = uring_of(loop);
+    if (uring->is_set_up)
+        io_uring_queue_exit(&uring->ring);
+    mem_free(loop->mem, uring->provided_memory);
+    mem_free(loop->mem, uring);
+}
+
+static void prepare_multishot(struct io_uring_sqe *sqe, int fd)
+{
+    io_uring_prep_recv_multishot(sqe, fd, NULL, 0, 0);
+    sqe->flags |= IOSQE_BUFFER_SELECT;
+    sqe->buf_group = PROVIDED_GROUP;
+    /* Nothing is there yet, as a rule. It also sees to it that "no buffer" means "but bytes". */
+    sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
+}
+
+/* Does what the loop does most, once, on a ring of its own: kernels tell least by their version. */
+static int try_multishot(struct uring *probe, int pair[2])
+{
+    if (write(pair[1], "x", 1) != 1)
+        return errno;
+    prepare_multishot(ask(probe, 0, OP_RECEIVE), pair[0]);
+    int rc = enable(probe);
+    if (rc == 0)
+        rc = io_uring_submit_and_wait(&probe->ring, 1);
+    struct io_uring_cqe *cqe = NULL;
+    if (rc >= 0)
+        rc = io_uring_peek_cqe(&probe->ring, &cqe);
+    if (rc < 0)
+        return -rc;
+    if (cqe->res < 0)
+        return -cqe->res;
+    return cqe->res == 1 && (cqe->flags & IORING_CQE_F_MORE) ? 0 : EOPNOTSUPP;
+}
+
+static enum hf_rc make_ring(struct loop *loop, struct hf_err *err)
+{
+    struct uring *uring = uring_of(loop);
+    int rc = set_up_ring(&uring->ring);
+    if (rc < 0)
+        return sys_fail(err, -rc, "could not set up io_uring");
+    uring->is_set_up = true;
+    return make_provided(loop, err);
+}
+
+static enum hf_rc make_state(struct loop *loop, struct hf_err *err)
+{
+    struct uring *uring = mem_alloc(loop->mem, sizeof *uring);
+    if (uring == NULL)
+        return mem_refused(loop->mem, sizeof *uring, err);
+    loop->backend_state = uring;
+    enum hf_rc rc = make_ring(loop, err);
+    if (rc != HF_OK)
+        uring_deinit(loop);
+    return rc;
+}
+
+static enum hf_rc probe(struct loop *loop, struct hf_err *err)
+{
+    enum hf_rc rc = make_state(loop, err);
+    if (rc != HF_OK)
+        return rc;
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
+        rc = sys_fail(err, errno, "could not make a pair of sockets");
+    } else {
+        int error = try_multishot(uring_of(loop), pair);
+        close(pair[0]);
+        close(pair[1]);
+        if (error != 0)
+            rc = sys_fail(err, error, "could not receive through io_uring as this kernel has it");
+    }
+    uring_deinit(loop);
+    return rc;
+}
+
+static enum hf_rc uring_init(struct loop *loop, struct hf_err *err)
+{
+    enum hf_rc rc = probe(loop, err);
+    return rc == HF_OK ? make_state(loop, err) : rc;
+}
+
+/* ---- streams ---- */
+
+static int uring_watch(struct loop *loop, struct stream *stream)
+{
+    if (stream->state == STREAM_CONNECTING) {
+        struct io_uring_sqe *sqe = ask(uring_of(loop), subject_of(stream), OP_CONNECT);
+        io_uring_prep_poll_add(sqe, stream->fd, POLLOUT);
+        stream->tokens++;
+        return 0;
+    }
+    stream->flags |= STREAM_STALLED;
+    loop_mark_dirty(loop, stream);
+    return 0;
+}
+
+static void uring_send(struct loop *loop, struct stream *stream)
+{
+    struct sv bytes = buffer_view(&stream->sending->buffer);
+    struct io_uring_sqe *sqe = ask(uring_of(loop), subject_of(stream), OP_SEND);
+    /* With WAITALL the kernel goes on by itself when the socket took only a part. */
+    io_uring_prep_send(sqe, stream->fd, bytes.data, bytes.size, MSG_NOSIGNAL | MSG_WAITALL);
+    stream->flags |= STREAM_SENDS;
+    stream->tokens++;
+}
+
+static void arm_multishot(struct loop *loop, struct stream *stream)
+{
+    struct io_uring_sqe *sqe = ask(uring_of(loop), subject_of(stream), OP_RECEIVE);
+    prepare_multishot(sqe, stream->fd);
+    stream->flags |= STREAM_RECEIVING | STREAM_MULTISHOT;
+    stream->flags &= ~(uint32_t)STREAM_STALLED;
+    stream->tokens++;
+}
+
+/* A stream whose view is empty must not wait with a block in its hand: it takes what there is. */
+static void arm_direct(struct loop *loop, struct stream *stream)
+{
+    struct loop_block *block = stream_landing(loop, stream);
+    if (block == NULL)
+        return;
+    int flags = buffer_held(&block->buffer) == 0 ? MSG_DONTWAIT : 0;
+    struct io_uring_sqe *sqe = ask(uring_of(loop), subject_of(stream), OP_RECEIVE);
+    io_uring_prep_recv(sqe, stream->fd, block->buffer.block + block->landing,
+                       block->buffer.size - block->landing, flags);
+    stream->flags |= STREAM_RECEIVING | STREAM_STALLED;
+    stream->tokens++;
+}
+
+static void stop_receiving(struct loop *loop, struct stream *stream)
+{
+    cancel(uring_of(loop), subject_of(stream), OP_RECEIVE);
+    stream->flags |= STREAM_CANCELLING | STREAM_STALLED;
+}
+
+static bool has_view(const struct stream *stream)
+{
+    return stream->in != NULL && buffer_held(&stream->in->buffer) > 0;
+}
+
+static void uring_receive(struct loop *loop, struct stream *stream)
+{
+    if (stream->flags & STREAM_CANCELLING)
+        return;
+    bool wants = stream_wants_bytes(stream);
+    if ((stream->flags & STREAM_RECEIVING) && (stream->flags & STREAM_MULTISHOT)) {
+        /* A pause alone does not stop it: most peers send nothing then. What does come is kept. */
+        if (!wants && (stream->in != NULL || stream->state == STREAM_CLOSING)) {
+            stream->flags |= STREAM_DIRECT;
+            stop_receiving(loop, stream);
+        }
+    } else if (stream->flags & STREAM_RECEIVING) {
+        if (!has_view(stream) || stream->state == STREAM_CLOSING)
+            stop_receiving(loop, stream);
+    } else if (!wants) {
+        stream->flags |= STREAM_STALLED;
+    } else if ((stream->flags & STREAM_DIRECT) || (has_view(stream) && !stream->in->is_provided)) {
+        arm_direct(loop, stream);
+    } else {
+        arm_multishot(loop, stream);
+    }
+}
+
+static void uring_forget(struct loop *loop, struct stream *stream)
+{
+    if ((stream->flags & STREAM_RECEIVING) && !(stream->flags & STREAM_CANCELLING))
+        stop_receiving(loop, stream);
+    uint32_t tokens = stream->tokens - ((stream->flags & STREAM_RECEIVING) ? 1u : 0u);
+    if (stream->flags & STREAM_SENDS)
+        cancel(uring_of(loop), subject_of(stream), OP_SEND);
+    else if (tokens > 0)
+        cancel(uring_of(loop), subject_of(stream), OP_CONNECT);
+}
+
+static void uring_recycle(struct loop *loop, struct loop_block *block)
+{
+    provide(uring_of(loop), block->id);
+}
+
+/* ---- listeners ---- */
+
+static enum hf_rc uring_listen(struct loop *loop, uint32_t slot, struct hf_err *err)
+{
+    (void)err;
+    uint64_t subject = (uint64_t)slot << OP_BITS;
+    struct io_uring_sqe *sqe = ask(uring_of(loop), subject, OP_ACCEPT);
+    io_uring_prep_multishot_accept(sqe, loop->slots[slot].fd, NULL, NULL,
+                                   SOCK_CLOEXEC | SOCK_NONBLOCK);
+    loop->slots[slot].is_armed = true;
+    return HF_OK;
+}
+
+/* Handed over at once: as long as the kernel accepts, it keeps the socket listening, even one that
+ * was closed. */
+static void uring_unlisten(struct loop *loop, uint32_t slot)
+{
+    struct uring *uring = uring_of(loop);
+    cancel(uring, (uint64_t)slot << OP_BITS, OP_ACCEPT);
+    if (uring->is_enabled)
+        (void)io_uring_submit(&uring->ring);
+}
+
+/* ---- the turn ---- */
+
+static void arm_wake(struct loop *loop)
+{
+    struct io_uring_sqe *sqe = ask(uring_of(loop), 0, OP_WAKE);
+    io_uring_prep_poll_multishot(sqe, loop->wake_fd, POLLIN);
+    uring_of(loop)->is_wake_armed = true;
+}
+
+static int submit_and_wait(struct uring *uring, int64_t wait_ns)
+{
+    if (wait_ns == 0)
+        return io_uring_submit_and_get_events(&uring->ring);
+    if (wait_ns == HF_NEVER)
+        return io_uring_submit_and_wait(&uring->ring, 1);
+    struct io_uring_cqe *cqe;
+    struct __kernel_timespec timeout = {
+        .tv_sec = wait_ns / HF_SEC(1),
+        .tv_nsec = wait_ns % HF_SEC(1),
+    };
+    return io_uring_submit_and_wait_timeout(&uring->ring, &cqe, 1, &timeout, NULL);
+}
+
+static enum hf_rc uring_wait(struct loop *loop, int64_t wait_ns, struct hf_err *err)
+{
+    struct uring *uring = uring_of(loop);
+    int rc = uring->is_enabled ? 0 : enable(uring);
+    if (rc < 0)
+        return sys_fail(err, -rc, "could not start io_uring");
+    if (!uring->is_wake_armed)
+        arm_wake(loop);
+    show_provided(uring);
+    rc = submit_and_wait(uring, uring->batch > 0 ? 0 : wait_ns);
+    uring->batch = io_uring_cq_ready(&uring->ring);
+    bool is_usual = rc >= 0 || rc == -ETIME || rc == -EINTR || rc == -EAGAIN || rc == -EBUSY;
+    return is_usual ? HF_OK : sys_fail(err, -rc, "could not wait for sockets");
+}
+
+static void on_multishot(struct loop *loop, struct stream *stream, int result, uint32_t flags)
+{
+    struct uring *uring = uring_of(loop);
+    struct loop_block *block = NULL;
+    if (flags & IORING_CQE_F_BUFFER)
+        block = &uring->blocks[flags >> IORING_CQE_BUFFER_SHIFT];
+    if (block != NULL && result > 0) {
+        buffer_init(&block->buffer, uring->provided_bytes + (size_t)block->id * PROVIDED_STRIDE,
+                    PROVIDED_SIZE);
+        buffer_commit(&block->buffer, (size_t)result);
+        stream_on_provided(loop, stream, block);
+        return;
+    }
+    if (block != NULL)
+        provide(uring, block->id);
+    if (result == -ENOBUFS)
+        stream->flags |= STREAM_DIRECT;
+    else if (result <= 0 && result != -ECANCELED && result != -EINTR && result != -EAGAIN)
+        stream_on_end(loop, stream, -result);
+}
+
+static void on_direct(struct loop *loop, struct stream *stream, int result)
+{
+    struct loop_block *block = stream->in;
+    size_t room = block->buffer.size - block->landing;
+    stream_on_landed(loop, stream, result > 0 ? (size_t)result : 0);
+    if (result <= 0 || (size_t)result < room)
+        stream->flags &= ~(uint32_t)STREAM_DIRECT;
+    if (result <= 0 && result != -ECANCELED && result != -EINTR && result != -EAGAIN)
+        stream_on_end(loop, stream, -result);
+}
+
+static void on_receive(struct loop *loop, struct stream *stream, int result, uint32_t flags)
+{
+    bool is_multishot = (stream->flags & STREAM_MULTISHOT) != 0;
+    bool goes_on = (flags & IORING_CQE_F_MORE) != 0;
+    if (!goes_on) {
+        stream->flags &= ~(uint32_t)(STREAM_RECEIVING | STREAM_MULTISHOT | STREAM_CANCELLING);
+        stream->flags |= STREAM_STALLED;
+        stream->tokens--;
+    }
+    if (is_multishot)
+        on_multishot(loop, stream, result, flags);
+    else
+        on_direct(loop, stream, result);
+    if (goes_on)
+        return;
+    if (stream->state == STREAM_OPEN)
+        loop_mark_dirty(loop, stream);
+    else
+        stream_on_quiet(loop, stream);
+}
+
+static void on_send(struct loop *loop, struct stream *stream, int result)
+{
+    stream->flags &= ~(uint32_t)STREAM_SENDS;
+    stream->tokens--;
+    stream_on_sent(loop, stream, result == -EINTR ? 0 : result);
+    if (stream->state != STREAM_OPEN)
+        stream_on_quiet(loop, stream);
+}
+
+static void on_connect(struct loop *loop, struct stream *stream)
+{
+    stream->tokens--;
+    int error = 0;
+    socklen_t size = sizeof error;
+    if (getsockopt(stream->fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
+        error = errno;
+    stream_on_connected(loop, stream, error);
+    stream_on_quiet(loop, stream);
+}
+
+static enum loop_step on_accept(struct loop *loop, uint32_t slot, int result, uint32_t flags,
+                                struct loop_event *event)
+{
+    struct listener_slot *place = &loop->slots[slot];
+    if (!(flags & IORING_CQE_F_MORE)) {
+        place->is_armed = false;
+        bool is_short = result == -EMFILE || result == -ENFILE || result == -ENOBUFS ||
+                        result == -ENOMEM || result == -EINVAL || result == -EBADF;
+        if (place->listener != NULL && is_short)
+            loop_hold_off(loop, slot);
+        else if (place->listener != NULL)
+            (void)uring_listen(loop, slot, NULL);
+    }
+    if (result < 0)
+        return LOOP_STEP_DONE;
+    return loop_on_accepted(loop, slot, result, event) ? LOOP_STEP_EVENT : LOOP_STEP_DONE;
+}
+
+static void on_wake(struct loop *loop, uint32_t flags)
+{
+    if (!(flags & IORING_CQE_F_MORE))
+        uring_of(loop)->is_wake_armed = false;
+    loop_on_wake(loop);
+}
+
+static enum loop_step uring_step(struct loop *loop, struct loop_event *event)
+{
+    struct uring *uring = uring_of(loop);
+    struct io_uring_cqe *cqe = NULL;
+    if (uring->batch == 0 || io_uring_peek_cqe(&uring->ring, &cqe) != 0)
+        return LOOP_STEP_IDLE;
+    uint64_t subject = cqe->user_data & ~OP_MASK;
+    enum op op = (enum op)(cqe->user_data & OP_MASK);
+    int result = cqe->res;
+    uint32_t flags = cqe->flags;
+    io_uring_cqe_seen(&uring->ring, cqe);
+    uring->batch--;
+    struct stream *stream = (struct stream *)(uintptr_t)subject;
+    switch (op) {
+    case OP_RECEIVE:
+        on_receive(loop, stream, result, flags);
+        break;
+    case OP_SEND:
+        on_send(loop, stream, result);
+        break;
+    case OP_CONNECT:
+        on_connect(loop, stream);
+        break;
+    case OP_ACCEPT:
+        return on_accept(loop, (uint32_t)(subject >> OP_BITS), result, flags, event);
+    case OP_WAKE:
+        on_wake(loop, flags);
+        break;
+    case OP_CANCEL:
+        break;
+    }
+    return LOOP_STEP_DONE;
+}
+
+const struct loop_backend *loop_uring(void)
+{
+    static const struct loop_backend backend = {
+        .io = LOOP_IO_URING,
+        .init = uring_init,
+        .deinit = uring_deinit,
+        .wait = uring_wait,
+        .step = uring_step,
+        .listen = uring_listen,
+        .unlisten = uring_unlisten,
+        .watch = uring_watch,
+        .send = uring_send,
+        .receive = uring_receive,
+        .forget = uring_forget,
+        .recycle = uring_recycle,
+    };
+    return &backend;
+}
