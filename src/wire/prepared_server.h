@@ -28,23 +28,24 @@
 
 /* What a change does, and how it stands: bits of a set. */
 enum prepared_change_bits {
-    PREPARED_DEFINES = 1,     /* the client's name gets a statement */
-    PREPARED_UNDEFINES = 2,   /* loses it */
-    PREPARED_ADDS = 4,        /* the server gets a statement */
-    PREPARED_EVICTS = 8,      /* loses it */
-    PREPARED_DUPLICATES = 16, /* the client's Parse of a name that it has: must fail */
-    PREPARED_REFUSES = 32,    /* the client's Parse beyond a limit: must fail */
-    PREPARED_IS_LOCAL = 64,   /* no reply comes if the client goes */
-    PREPARED_WAS_STALE = 128  /* what the server lost had to be prepared again */
+    PREPARED_DEFINES = 1,        /* the client's name gets a statement */
+    PREPARED_UNDEFINES = 2,      /* loses it */
+    PREPARED_ADDS = 4,           /* the server gets a statement */
+    PREPARED_EVICTS = 8,         /* loses it */
+    PREPARED_WAS_STALE = 16,     /* which was to be prepared anew */
+    PREPARED_DUPLICATES = 32,    /* a Parse of a name that the client has: must fail */
+    PREPARED_REFUSES_NAME = 64,  /* a Parse of one name too many: must fail */
+    PREPARED_REFUSES_TEXT = 128, /* a Parse for which the store has no room: must fail */
+    PREPARED_IS_LOCAL = 256,     /* answered here: no reply comes if the client goes */
 };
 
 struct prepared_change {
     uint32_t tag;     /* of the request that makes it */
     uint32_t segment; /* of the pipeline: how many Syncs were sent before */
     uint32_t id;      /* that the name or the server gets, or the server loses */
-    uint32_t before;  /* of a name that was undefined: the statement it had, still held */
-    uint16_t name;    /* PREPARED_NO_NAME: of none, or nothing is left to do for it */
-    uint8_t bits;     /* enum prepared_change_bits */
+    uint32_t before;  /* what the name had before, still held; STATEMENTS_NONE */
+    uint16_t name;    /* of the client; PREPARED_NO_NAME */
+    uint16_t bits;    /* enum prepared_change_bits */
 };
 
 /* Private. */
@@ -101,7 +102,7 @@ static inline uint32_t prepared_server_room(const struct prepared_server *server
 struct prepared_change *prepared_server_change(struct prepared_server *server, uint32_t place);
 
 /* A new one behind the others, of the segment of now, and with a tag of its own. There is room. */
-struct prepared_change *prepared_server_push(struct prepared_server *server, uint8_t bits);
+struct prepared_change *prepared_server_push(struct prepared_server *server, uint16_t bits);
 
 /* The oldest one is done with. */
 void prepared_server_pop(struct prepared_server *server);

@@ -19,7 +19,7 @@
  *     }
  *
  * There are two kinds. An *index*: 12 bytes for each statement, replaced by a larger one when it is
- * full. And *chunks*, in which statements stand one behind the other with 16 bytes of their own,
+ * full. And *chunks*, in which statements stand one behind the other with 18 bytes of their own,
  * or alone if they are large. Statements that nobody holds leave holes; when room is wanted and a
  * chunk has holes in a quarter of it, what it holds moves together instead. A chunk without
  * statements is offered back (statements_spare). So 5,000 texts of 600 bytes cost 3 % more than
@@ -70,12 +70,11 @@ struct statements {
     uint32_t ids;      /* that were ever given: smaller ones are held or free */
     uint32_t free_id;  /* the first of the free ones, linked through places */
     uint32_t chunk_capacity;
-    uint32_t chunk_count;   /* slots of chunks that were ever used: some may be empty */
-    uint32_t current;       /* the chunk that takes what comes; STATEMENTS_NONE */
-    uint32_t wanted;        /* bytes of a statement that found no room; 0: the index was full */
-    uint32_t wanted_chunks; /* the slots of chunks are used up: as many are to be */
-    uint32_t *places;       /* of ids: chunk and offset; these four lie in the index */
-    uint32_t *heads;        /* of chains of equal hashes */
+    uint32_t chunk_count; /* slots of chunks that were ever used: some may be empty */
+    uint32_t current;     /* the chunk that takes what comes; STATEMENTS_NONE */
+    uint32_t wanted;      /* size of the chunk that an add lacked; 0: it lacked an index */
+    uint32_t *places;     /* of ids: chunk and offset; these four lie in the index */
+    uint32_t *heads;      /* of chains of equal hashes */
     uint32_t *nexts;
     struct statements_chunk *chunks;
     void *index; /* what was given */
@@ -105,7 +104,7 @@ struct statements_want statements_want(const struct statements *store);
  * it replaces, to be freed, or NULL. */
 void *statements_give(struct statements *store, void *memory, struct statements_want want);
 
-/* A chunk that holds nothing any more, to be freed, or NULL. One is kept. */
+/* A chunk that holds nothing any more, to be freed, or NULL. The one in use is kept. */
 void *statements_spare(struct statements *store);
 
 /* Takes leave of all memory: each call gives one block to be freed, NULL at the end. */
