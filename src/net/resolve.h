@@ -56,7 +56,7 @@ struct resolver_config {
     int64_t ttl_ns;         /* 15 s */
     int64_t failure_ttl_ns; /* 1 s */
     int64_t stale_ns_max;   /* 10 min */
-    uint32_t names_max;     /* 256 */
+    uint32_t names_max;     /* 128 */
 };
 
 /* The asker's memory, until it is answered or cancelled. */
