@@ -78,8 +78,8 @@ static const struct {
 #define WORD_COUNT (sizeof words / sizeof words[0])
 
 /* Types of TLS records, of which the first one received is a handshake's or an alert. */
-#define RECORD_ALERT     0x15
-#define RECORD_HANDSHAKE 0x16
+#define RECORD_ALERT     0x15U
+#define RECORD_HANDSHAKE 0x16U
 
 /* The peer sent something, and it never was TLS. */
 static bool is_other_protocol(const struct tls *tls)
