@@ -72,7 +72,8 @@ def query(sql):
 
 
 def parse(name, sql, types=()):
-    return message("P", text(name) + text(sql) + struct.pack(f"!h{len(types)}I", len(types), *types))
+    return message("P", text(name) + text(sql) +
+                   struct.pack(f"!h{len(types)}I", len(types), *types))
 
 
 def bind(portal, name, values=(), formats=(), result_formats=()):

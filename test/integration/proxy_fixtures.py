@@ -1,7 +1,7 @@
 """Fixtures of the proxy's tests; conftest.py takes them over.
 
-PROXY_TARGET=direct or pgbouncer points the same tests at PostgreSQL itself or at Debian's pgbouncer,
-for finding out whether it is the test that is wrong.
+PROXY_TARGET=direct or pgbouncer points the same tests at PostgreSQL itself or at Debian's
+pgbouncer, for finding out whether it is the test that is wrong.
 """
 
 import os
@@ -34,8 +34,8 @@ def start_proxy(proxy_place, postgres):
     started = []
 
     def start(mode="session", server=postgres, **settings):
-        target = proxy_rig.make_target(KIND, proxy_place.new_folder(), proxy_place.port_base, server,
-                                       mode, **settings)
+        target = proxy_rig.make_target(KIND, proxy_place.new_folder(), proxy_place.port_base,
+                                       server, mode, **settings)
         started.append(target)
         return target.__enter__()
 

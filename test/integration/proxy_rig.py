@@ -75,7 +75,8 @@ def make_certificate(folder, name="server"):
     """A self-signed one, for both ends; returns (certificate, key)."""
     crt, key = folder / f"{name}.crt", folder / f"{name}.key"
     subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30",
-                    "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+                    "-subj", "/CN=localhost",
+                    "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
                     "-keyout", key, "-out", crt], check=True, capture_output=True)
     key.chmod(0o600)
     return crt, key
@@ -110,8 +111,9 @@ class PostgresServer:
                                        connections=self.connections))
         lines = ["local all all trust"]
         for role, _, method in ROLES:
-            lines += [f"host {kind} {role} 127.0.0.1/32 {method}" for kind in ("all", "replication")]
-        lines.append("host all postgres 127.0.0.1/32 scram-sha-256")
+            lines += [f"host {databases} {role} 127.0.0.1/32 {method}"
+                      for databases in ("all", "replication")]
+        lines.append("host all all 127.0.0.1/32 scram-sha-256")
         (self.folder / "data/pg_hba.conf").write_text("\n".join(lines) + "\n")
 
     def _fill(self):
@@ -398,9 +400,14 @@ class HoldfastProxy(Process):
         self.write_config(**self.settings)
         return super().start(user)
 
-    def write_config(self, **settings):
-        (self.folder / "users.txt").write_text("".join(
-            f'"{role}" "{PASSWORD}"\n' for role, _, _ in ROLES))
+    def write_config(self, users="passwords", **settings):
+        """users: "passwords", or "secrets" for what the server keeps."""
+        known = [(role, PASSWORD) for role, _, _ in ROLES]
+        if users == "secrets":
+            known = self.server.sql("SELECT rolname, rolpassword FROM pg_authid "
+                                    "WHERE rolpassword IS NOT NULL")
+        (self.folder / "users.txt").write_text(
+            "".join(f'"{role}" "{secret}"\n' for role, secret in known))
         (self.folder / "holdfast.yml").write_text(holdfast_config(self, **settings))
 
     def command(self):

@@ -46,7 +46,7 @@ def run(text, name="", values=(), types=()):
     return parse(name, text, types) + bind("", name, values) + execute() + sync()
 
 
-# ------------------------------------------------------------------- owed replies, errors in batches
+# ----------------------------------------------------------------- owed replies, errors in batches
 
 def test_an_error_skips_a_simple_query_behind_it_up_to_the_sync(pooled):
     with pooled.connect() as c:
@@ -93,7 +93,7 @@ def test_an_empty_query_is_legal_in_a_failed_transaction(pooled):
         assert c.ask(query("ROLLBACK"))[-1].status == "I"
 
 
-# ------------------------------------------------------------------------------ prepared statements
+# ----------------------------------------------------------------------------- prepared statements
 
 def test_a_parse_that_failed_leaves_no_statement_behind(pooled):
     with pooled.connect() as c:
@@ -257,7 +257,7 @@ def test_the_unnamed_statement_lasts_until_the_next_one(pooled):
         assert c.ask(bind("", "", ["1"]), sync())[0].sqlstate == "26000"
 
 
-# ------------------------------------------------------------------------------------------ portals
+# ----------------------------------------------------------------------------------------- portals
 
 def test_a_suspended_portal_keeps_its_server_connection(narrow):
     with clients(narrow, 2) as (a, b):
@@ -281,7 +281,7 @@ def test_portals_live_through_a_transaction_and_end_with_it(pooled):
         assert c.ask(execute("p"), sync())[0].sqlstate == "34000"
 
 
-# --------------------------------------------------------------------------------------------- COPY
+# -------------------------------------------------------------------------------------------- COPY
 
 def test_a_sync_during_copy_in_is_not_answered(pooled, table):
     with pooled.connect() as c:
@@ -338,7 +338,7 @@ def test_function_calls_are_answered(pooled, postgres):
         assert kinds(c.read_until_ready(2)) == "VZTDCZ"
 
 
-# -------------------------------------------------------------------------------------------- cancel
+# ------------------------------------------------------------------------------------------ cancel
 
 def test_a_cancel_ends_the_query_it_is_meant_for(pooled):
     with pooled.connect() as c:
@@ -539,7 +539,7 @@ def test_rows_that_a_client_has_seen_are_not_sent_again(pooled, postgres):
         assert found[-1].kind == "E"
 
 
-# ------------------------------------------------------------------------------------- lost clients
+# ------------------------------------------------------------------------------------ lost clients
 
 def abandon_in_transaction(c):
     c.rows("BEGIN")
@@ -610,7 +610,7 @@ def transaction_proxy_of_one(proxy_place, postgres):
         yield target
 
 
-# ------------------------------------------------------------------------------- a saturated pool
+# -------------------------------------------------------------------------------- a saturated pool
 
 def test_who_waited_too_long_is_told_and_stays_in_step(start_proxy):
     target = start_proxy("transaction", pool_size=1, query_wait_timeout="1s")
@@ -642,7 +642,7 @@ def test_a_pipeline_is_answered_in_order_while_others_want_the_connection(narrow
             assert found == [(str(number * 1000 + i), "x" * (i * 40)) for i in range(100)]
 
 
-# ---------------------------------------------------------------------------------------- sizes
+# ------------------------------------------------------------------------------------------- sizes
 
 @pytest.mark.parametrize("size", [100, 4080, 8192, 65536, 20_000_000])
 def test_a_message_of_any_size_passes(pooled, size):

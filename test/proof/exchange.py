@@ -7,8 +7,9 @@ A sequence is what a case file holds, so that it can be read, shrunk and kept:
      "parameters": {"DateStyle": "ISO"},           of the startup message
      "chunks": [[["Q", "BEGIN"]], [["P", "s1", "SELECT $1::int", []], ["S"]]]}
 
-Each message is a list whose first item is its type on the wire; build() has the rest. A value may be
-{"fill": "x", "size": 100000} or {"hex": "00ff"}, and ["raw", "z", "00"] is any type with any body.
+Each message is a list whose first item is its type on the wire; build() has the rest. A value may
+be {"fill": "x", "size": 100000} or {"hex": "00ff"}, and ["raw", "z", "00"] is any type with any
+body.
 """
 
 import random

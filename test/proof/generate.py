@@ -90,8 +90,9 @@ COPY_OUT = ["COPY small TO STDOUT", "COPY big TO STDOUT", "COPY (SELECT 1 WHERE 
 COPY_IN = ["COPY w FROM STDIN", "COPY w FROM STDIN CSV", "COPY w (id) FROM STDIN",
            "COPY nowhere FROM STDIN", "COPY w FROM STDIN (FORMAT binary)",
            "SELECT 1; COPY w FROM STDIN; SELECT 2", "COPY late FROM STDIN"]
-COPY_LINES = ["1\tone\t1\n", "2\ttwo\t2\n", "3\t\\N\t\\N\n", "1\tagain\t1\n", "not a number\tx\t1\n",
-              "4\n", "5,csv,5\n", "6\tbig\t5000\n", "\\.\n", "7\thal", "f\t7\n", "8\n8\n"]
+COPY_LINES = ["1\tone\t1\n", "2\ttwo\t2\n", "3\t\\N\t\\N\n", "1\tagain\t1\n",
+              "not a number\tx\t1\n", "4\n", "5,csv,5\n", "6\tbig\t5000\n", "\\.\n",
+              "7\thal", "f\t7\n", "8\n8\n"]
 
 
 class Maker:
