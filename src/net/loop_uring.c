@@ -79,7 +79,9 @@ static struct uring *uring_of(struct loop *loop)
 
 static int enable(struct uring *uring)
 {
-    int rc = io_uring_enable_rings(&uring->ring);
+    /* Debian's liburing 2.3 declares io_uring_enable_rings() and does not export it. */
+    int rc =
+        io_uring_register((unsigned)uring->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
     if (rc < 0)
         return rc;
     uring->is_enabled = true;
