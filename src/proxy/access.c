@@ -1,0 +1,129 @@
+#include "proxy/access.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bug.h"
+#include "os/entropy.h"
+#include "os/file.h"
+
+#define IMPLICIT_SIZE 192
+
+/* The rules that auth_type stands for. `replication` is named because `all` does not mean it; who
+ * may replicate is for the server to say. */
+static const char *implicit_rules(enum proxy_auth method, char out[IMPLICIT_SIZE])
+{
+    if (method == PROXY_AUTH_CERT)
+        return "hostssl all,replication all all cert\n";
+    if (method == PROXY_AUTH_TRUST)
+        return "local all,replication all trust\n"
+               "host all,replication all 127.0.0.0/8 trust\n"
+               "host all,replication all ::1/128 trust\n";
+    const char *name = proxy_auth_name(method);
+    snprintf(out, IMPLICIT_SIZE, "local all,replication all %s\nhost all,replication all all %s\n",
+             name, name);
+    return out;
+}
+
+/* The whole file, and a NUL; `*size` is without it. */
+static enum hf_rc read_file(const char *path, size_t size_max, struct mem *mem, char **out,
+                            struct hf_err *err)
+{
+    const int64_t size = file_size(path);
+    if (size > (int64_t)size_max)
+        return err_set(err, HF_RC_LIMIT, "54000", "\"%s\" has more than %zu bytes", path, size_max);
+    /* One that grows while it is read is refused by file_read() as too long. */
+    const size_t room = (size_t)size + 2;
+    *out = mem_alloc(mem, room);
+    if (*out == NULL)
+        return mem_refused(mem, room, err);
+    enum hf_rc rc = file_read(path, *out, room, err);
+    /* Rules behind a zero byte would be lost without a word. */
+    if (rc == HF_OK && strlen(*out) < (size_t)size)
+        rc = err_set(err, HF_RC_INVALID, "F0000", "\"%s\" holds a zero byte", path);
+    if (rc == HF_OK)
+        return HF_OK;
+    explicit_bzero(*out, room);
+    mem_free(mem, *out);
+    *out = NULL;
+    return rc;
+}
+
+static enum hf_rc read_hba(struct access *access, const struct proxy_settings *settings,
+                           struct hf_err *err)
+{
+    char implicit[IMPLICIT_SIZE];
+    char *text = NULL;
+    const char *path = settings->auth_hba_file;
+    if (path[0] == '\0')
+        return hba_new(&access->hba, sv_from_cstr(implicit_rules(settings->auth_type, implicit)),
+                       access->mem, err);
+    enum hf_rc rc = read_file(path, HBA_TEXT_MAX, access->mem, &text, err);
+    if (rc != HF_OK)
+        return err_while(err, "reading auth_hba_file");
+    rc = hba_new(&access->hba, sv_from_cstr(text), access->mem, err);
+    mem_free(access->mem, text);
+    return rc == HF_OK ? HF_OK : err_while(err, "%s", path);
+}
+
+static enum hf_rc read_users(struct access *access, const struct proxy_config *config,
+                             struct hf_err *err)
+{
+    char *text = NULL;
+    const char *path = config->proxy.auth_file;
+    const uint64_t seed = entropy_seed();
+    if (path[0] == '\0')
+        return users_new(&access->users, SV(""), config, seed, access->mem, err);
+    enum hf_rc rc = read_file(path, USERS_TEXT_MAX, access->mem, &text, err);
+    if (rc != HF_OK)
+        return err_while(err, "reading auth_file");
+    rc = users_new(&access->users, sv_from_cstr(text), config, seed, access->mem, err);
+    explicit_bzero(text, strlen(text));
+    mem_free(access->mem, text);
+    return rc == HF_OK ? HF_OK : err_while(err, "%s", path);
+}
+
+static void free_access(struct access *access)
+{
+    hba_free(access->hba);
+    users_free(access->users);
+    mem_free(access->mem, access);
+}
+
+enum hf_rc access_new(struct access **out, const struct proxy_config *config,
+                      const struct access *before, struct mem *mem, struct hf_err *err)
+{
+    struct access *access = mem_alloc(mem, sizeof *access);
+    if (access == NULL)
+        return mem_refused(mem, sizeof *access, err);
+    access->mem = mem;
+    atomic_init(&access->holders, 1);
+    enum hf_rc rc = read_hba(access, &config->proxy, err);
+    if (rc == HF_OK)
+        rc = read_users(access, config, err);
+    if (rc != HF_OK) {
+        free_access(access);
+        return rc;
+    }
+    if (before != NULL)
+        users_adopt(access->users, before->users);
+    *out = access;
+    return HF_OK;
+}
+
+struct access *access_hold(struct access *access)
+{
+    /* Whoever calls has it from somebody who holds it, so it cannot end meanwhile. */
+    const uint32_t holders = atomic_fetch_add_explicit(&access->holders, 1, memory_order_relaxed);
+    hf_assert(holders > 0);
+    return access;
+}
+
+void access_drop(struct access *access)
+{
+    /* The last one must see what the others have written before it frees them. */
+    const uint32_t holders = atomic_fetch_sub_explicit(&access->holders, 1, memory_order_acq_rel);
+    hf_assert(holders > 0);
+    if (holders == 1)
+        free_access(access);
+}
