@@ -34,7 +34,8 @@
  *  3. The store never holds more than it was made for; a call that finds no room changes nothing.
  *
  * Memory is one block of texts, filled from the front, and closed up when it is full: so nothing is
- * lost to fragments, and views into the store are valid until the next call that adds to it.
+ * lost to fragments, and views into the store are valid until the next call that adds to it. They
+ * may be given to that call, though.
  * One owner, no locking: each worker has a store of its own.
  */
 #ifndef HF_WIRE_SETTINGS_H

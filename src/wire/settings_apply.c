@@ -102,18 +102,14 @@ static enum hf_rc read_options(struct sv rest, struct settings_edit *edit,
     return HF_OK;
 }
 
-static enum hf_rc explain(enum hf_rc rc, struct hf_err *err)
+static enum hf_rc no_room(struct hf_err *err)
 {
-    if (rc == HF_RC_LIMIT) {
-        err_set(err, rc, "53200", "no room for the settings of the session");
-        err_detail(err,
-                   "A session may have %d settings, with values of %d bytes; or those of all "
-                   "sessions together take all the memory there is for them.",
-                   SETTINGS_COUNT_MAX, SETTINGS_VALUE_MAX);
-    } else if (rc != HF_OK) {
-        err_set(err, rc, "22023", "a setting in the startup packet has no name");
-    }
-    return rc;
+    err_set(err, HF_RC_LIMIT, "53200", "no room for the settings of the session");
+    err_detail(err,
+               "A session may have %d settings with values of %d bytes; or those of all sessions "
+               "together take all the memory there is for them.",
+               SETTINGS_COUNT_MAX, SETTINGS_VALUE_MAX);
+    return HF_RC_LIMIT;
 }
 
 enum hf_rc settings_startup(struct settings *store, const struct startup_session *session,
@@ -123,13 +119,15 @@ enum hf_rc settings_startup(struct settings *store, const struct startup_session
     struct startup_parameter parameter;
     *out = (struct settings_startup){0};
     enum hf_rc rc = read_options(session->options, &edit, out, err);
-    if (rc != HF_OK)
-        edit.failure = rc;
+    edit.failure = rc != HF_OK ? rc : edit.failure;
     for (struct sv rest = session->parameters; startup_parameter_next(&rest, &parameter);)
         if (parameter.kind == STARTUP_SETTING)
             put_asked(&edit, out, parameter.name, parameter.value);
-    enum hf_rc ended = settings_edit_end(&edit, &out->set);
-    return rc != HF_OK ? rc : explain(ended, err);
+    /* Names are not empty and nothing holds a zero byte, or the packet would have ended there: so
+     * what fails beside the words of `options` is room. */
+    if (settings_edit_end(&edit, &out->set) == HF_OK || rc != HF_OK)
+        return rc;
+    return no_room(err);
 }
 
 /* ---- As SQL ---- */
