@@ -46,5 +46,6 @@ enum hf_rc subcommand_unknown(struct sv name, struct hf_err *err);
 /* The rows. */
 const struct subcommand *cmd_demo(void);
 const struct subcommand *cmd_help(void);
+const struct subcommand *cmd_proxy(void);
 
 #endif

@@ -5,6 +5,7 @@
 static const struct subcommand *(*const rows[])(void) = {
     cmd_demo,
     cmd_help,
+    cmd_proxy,
 };
 
 size_t subcommand_count(void)

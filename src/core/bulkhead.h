@@ -84,12 +84,13 @@
 #define BULKHEAD_QUEUE_MAX  1000000
 
 struct bulkhead_config {
-    uint32_t limit;        /* permits; where an adaptive limit starts; 0 refuses everybody */
+    uint32_t limit;        /* permits; where an adaptive limit starts; 0: see waits_at_zero */
     uint32_t queue_max;    /* waiters; 0: nobody waits */
     int64_t wait_ns_max;   /* longest wait, whatever a caller asks for */
     int64_t exec_ns_max;   /* sets permit.exec_deadline_ns; HF_NEVER for none */
     bool refuses_hopeless; /* see above */
     bool has_histograms;   /* of waits and executions, 38 kB; fixed when made */
+    bool waits_at_zero;    /* a limit of 0 is no refusal: it will be raised while calls wait */
     bool is_adaptive;
     struct adapt_config adapt;
 };

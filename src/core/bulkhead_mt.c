@@ -136,7 +136,7 @@ static enum bulkhead_answer judge(struct bulkhead *b, uint64_t word)
     struct bulkhead_reason *reason = &b->reason;
     reason->in_use = bulkhead_word_in_use(word);
     reason->limit = bulkhead_word_limit(word);
-    if (reason->limit == 0)
+    if (reason->limit == 0 && !b->config.waits_at_zero)
         return BULKHEAD_REFUSED_LIMIT;
     if (b->queue.count >= b->config.queue_max)
         return BULKHEAD_REFUSED_FULL;
@@ -144,10 +144,11 @@ static enum bulkhead_answer judge(struct bulkhead *b, uint64_t word)
     uint32_t debt = reason->in_use > reason->limit ? reason->in_use - reason->limit : 0;
     uint32_t nth = reason->ahead + debt + 1;
     int64_t mean_ns = atomic_load_explicit(&b->mean_exec_ns, memory_order_relaxed);
-    reason->expected_ns = bulkhead_expected_ns(nth, reason->limit, mean_ns);
+    uint32_t limit = reason->limit > 0 ? reason->limit : 1;
+    reason->expected_ns = bulkhead_expected_ns(nth, limit, mean_ns);
     if (reason->wait_left_ns <= 0 ||
         (b->config.refuses_hopeless &&
-         bulkhead_is_hopeless(nth, reason->limit, mean_ns, reason->wait_left_ns)))
+         bulkhead_is_hopeless(nth, limit, mean_ns, reason->wait_left_ns)))
         return BULKHEAD_REFUSED_HOPELESS;
     return BULKHEAD_QUEUED;
 }
@@ -249,6 +250,16 @@ struct bulkhead_waiter *bulkhead_pop_expired(struct bulkhead *b, int64_t now_ns)
 int64_t bulkhead_deadline(const struct bulkhead *b)
 {
     return list_is_empty(&b->queue.expired) ? timerq_deadline(&b->queue.timers) : b->now_ns;
+}
+
+const struct bulkhead_waiter *bulkhead_first(const struct bulkhead *b)
+{
+    for (uint32_t i = 0; i < BULKHEAD_PRIORITIES; i++) {
+        struct list_node *node = list_first(&b->queue.waiting[i]);
+        if (node != NULL)
+            return container_of(node, struct bulkhead_waiter, link);
+    }
+    return NULL;
 }
 
 uint32_t bulkhead_waiting(const struct bulkhead *b)

@@ -250,6 +250,8 @@ void bulkhead_resize(struct bulkhead *b, uint32_t limit, int64_t now_ns);
 void bulkhead_configure(struct bulkhead *b, const struct bulkhead_config *config, int64_t now_ns);
 
 uint32_t bulkhead_waiting(const struct bulkhead *b);
+/* The one to be served next; NULL if nobody waits. */
+const struct bulkhead_waiter *bulkhead_first(const struct bulkhead *b);
 /* Of the last bulkhead_enter(). Those of the fast path leave none. */
 const struct bulkhead_reason *bulkhead_reason(const struct bulkhead *b);
 void bulkhead_view(struct bulkhead *b, int64_t now_ns, struct bulkhead_view *view);

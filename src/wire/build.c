@@ -294,6 +294,13 @@ enum hf_rc build_parse(struct buffer *buffer, struct sv name, struct sv text)
     return build_end(&build);
 }
 
+enum hf_rc build_copy_fail(struct buffer *buffer, struct sv reason)
+{
+    struct build b = build_begin(buffer, 'f');
+    build_cstr(&b, reason);
+    return build_end(&b);
+}
+
 enum hf_rc build_close_statement(struct buffer *buffer, struct sv name)
 {
     struct build build = build_begin(buffer, 'C');

@@ -133,6 +133,9 @@ enum hf_rc build_query(struct buffer *buffer, struct sv text) HF_MUST_USE;
 /* A Parse whose parameters' types the server finds out. */
 enum hf_rc build_parse(struct buffer *buffer, struct sv name, struct sv text) HF_MUST_USE;
 
+/* The client's data will not come; `reason` stands in the server's error. */
+enum hf_rc build_copy_fail(struct buffer *buffer, struct sv reason) HF_MUST_USE;
+
 /* Closes a prepared statement. */
 enum hf_rc build_close_statement(struct buffer *buffer, struct sv name) HF_MUST_USE;
 

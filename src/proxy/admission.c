@@ -1,0 +1,441 @@
+#include "proxy/admission.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "os/entropy.h"
+#include "proxy/cancel.h"
+#include "proxy/client.h"
+#include "proxy/pool.h"
+#include "proxy/server.h"
+#include "proxy/slow.h"
+#include "proxy/secure.h"
+#include "proxy/worker.h"
+#include "wire/build.h"
+
+void admission_begin(struct client *client)
+{
+    struct admission *admission = client->admission;
+    memset(admission, 0, sizeof *admission);
+    admission->client = client;
+    startup_init(&admission->startup);
+    frame_init(&client->frame, FRAME_FRONTEND, FRAME_SESSION);
+}
+
+void admission_end(struct client *client)
+{
+    struct worker *worker = client->worker;
+    struct admission *admission = client->admission;
+    client->admission = NULL;
+    if (list_is_linked(&admission->work))
+        list_remove(&admission->work);
+    if (admission->is_authenticating)
+        authenticate_wipe(&admission->authenticate);
+    if (admission->access != NULL)
+        access_drop(admission->access);
+    mem_free(worker->proxy->mem, admission->packet);
+    bufpool_return(&worker->admissions, admission);
+}
+
+static struct buffer *out_of(struct client *client, size_t room)
+{
+    return stream_out(client->worker->loop, &client->stream, room);
+}
+
+/* ---- in ---- */
+
+/* The pool has a greeting, and the client wants nothing that a server would have to agree to: then
+ * it need not wait for one. */
+static bool can_greet_alone(const struct client *client)
+{
+    return client->part->told != 0 && client->part->pool->mode != PROXY_POOL_SESSION &&
+           proxy_settings_harmless(client->worker->proxy, client->settings);
+}
+
+/* Authenticated: to its pool. */
+static void enter(struct client *client)
+{
+    struct admission *admission = client->admission;
+    struct worker *worker = client->worker;
+    struct hf_err err;
+    struct sv name = sv_from_cstr(admission->database);
+    const struct proxy_database *database = proxy_database_find(worker->config, name);
+    if (database == NULL) {
+        err_set(&err, HF_RC_MISSING, "3D000", "database \"%s\" does not exist",
+                admission->database);
+        client_fail(client, &err);
+        return;
+    }
+    struct pool_key key = {.name = name,
+                           .role = sv_from_cstr(admission->role),
+                           .is_replication = client->is_replication};
+    struct pool *pool = pool_get(worker->proxy, &key, &err);
+    if (pool == NULL) {
+        client_fail(client, &err);
+        return;
+    }
+    client->part = &pool->parts[worker->index];
+    worker_use(worker, client->part);
+    client_enter(client, CLIENT_ENTERING);
+    if (can_greet_alone(client)) {
+        admission_greet(client, NULL);
+        return;
+    }
+    int64_t until_ns = ns_add(worker_now(worker), client->part->config.query_wait_timeout_ns);
+    switch (pool_want(client, until_ns, &err)) {
+    case POOL_ATTACHED:
+        client_attached(client);
+        break;
+    case POOL_QUEUED:
+        break;
+    case POOL_REFUSED:
+    default:
+        client_fail(client, &err);
+        break;
+    }
+}
+
+/* What SHOW and logs call a session, and what cancels it: our own number, but in session mode the
+ * server's. The number says where the client is, the key that it is the client. */
+static void make_key(struct client *client, const struct server *server)
+{
+    bool is_session = client->part->pool->mode == PROXY_POOL_SESSION;
+    client->pid = is_session && server != NULL ? server->pid : worker_pid(client);
+    client->key_size = client->admission->version >= STARTUP_VERSION(3, 2) ? CLIENT_KEY_SIZE : 4;
+    entropy_fill(client->key, client->key_size);
+}
+
+/* With the client's own application_name instead of the one of the connection that told us. */
+static uint32_t told_alone(struct client *client)
+{
+    struct proxy *proxy = client->worker->proxy;
+    struct settings *store = &proxy->settings;
+    uint32_t told = client->part->told, cursor = 0;
+    struct sv name, value;
+    settings_keep(store, told);
+    while (settings_each(store, client->settings, &cursor, &name, &value)) {
+        char copy_name[SETTINGS_NAME_MAX + 1], copy_value[64];
+        uint32_t next;
+        if (!sv_copy(name, copy_name, sizeof copy_name) ||
+            !sv_copy(value, copy_value, sizeof copy_value))
+            continue;
+        if (settings_told(store, told, sv_from_cstr(copy_name), sv_from_cstr(copy_value), &next) ==
+            HF_OK) {
+            settings_drop(store, told);
+            told = next;
+        }
+    }
+    return told;
+}
+
+bool admission_greet(struct client *client, const struct server *server)
+{
+    struct proxy *proxy = client->worker->proxy;
+    struct buffer *out = out_of(client, 8192);
+    enum hf_rc rc = HF_RC_LIMIT;
+    if (out != NULL) {
+        pthread_mutex_lock(&proxy->lock);
+        settings_drop(&proxy->settings, client->told);
+        if (server != NULL)
+            settings_keep(&proxy->settings, server->reported);
+        client->told = server != NULL ? server->reported : told_alone(client);
+        rc = settings_status(&proxy->settings, 0, client->told, out);
+        pthread_mutex_unlock(&proxy->lock);
+    }
+    make_key(client, server);
+    if (rc == HF_OK)
+        rc = build_backend_key(out, client->pid, sv_from(client->key, client->key_size));
+    if (rc == HF_OK)
+        rc = build_ready(out, 'I');
+    if (rc != HF_OK) {
+        struct hf_err err;
+        err_set(&err, HF_RC_LIMIT, "53200", "could not greet the client: out of memory");
+        client_fail(client, &err);
+        return false;
+    }
+    admission_end(client);
+    client->is_logged_in = true;
+    client->part->clients++;
+    client->part->stats.logins++;
+    client_enter(client, client->server != NULL ? CLIENT_ACTIVE : CLIENT_IDLE);
+    client->rested_ns = client->since_ns;
+    client_log_begin(client);
+    return true;
+}
+
+/* ---- who it is ---- */
+
+static void deny(struct client *client, const struct hf_err *err, const char *log)
+{
+    struct worker *worker = client->worker;
+    struct admission *admission = client->admission;
+    admission->err = *err;
+    log_emit(worker->proxy->log, LOG_AT_WARNING, "login refused",
+             log_text("address", admission->address), log_text("database", admission->database),
+             log_text("role", admission->role), log_text("reason", err->message),
+             log_text("detail", log));
+    client->rested_ns = ns_add(worker_now(worker), slow_failed(&worker->slow, &client->peer,
+                                                               worker_now(worker)));
+    stream_pause(worker->loop, &client->stream);
+    client_enter(client, CLIENT_DELAYED);
+}
+
+void admission_denied(struct client *client)
+{
+    struct hf_err err = client->admission->err;
+    client_fail(client, &err);
+}
+
+/* Keys that the client has shown are what a server can be entered with. */
+static void authenticated(struct client *client)
+{
+    struct admission *admission = client->admission;
+    const struct scram_verifier *verifier;
+    const struct scram_keys *keys = authenticate_keys(&admission->authenticate, &verifier);
+    if (keys != NULL && admission->user != NULL)
+        user_set_pass(admission->user, keys, verifier);
+    slow_succeeded(&client->worker->slow, &client->peer);
+    enter(client);
+}
+
+/* What an event of authenticating leads to. True: feed on. */
+static bool step(struct client *client, const struct authenticate_event *event)
+{
+    struct admission *admission = client->admission;
+    struct worker *worker = client->worker;
+    const struct scram_verifier *made = authenticate_made(&admission->authenticate);
+    if (made != NULL && admission->user != NULL)
+        user_set_verifier(admission->user, made);
+    stream_consume(worker->loop, &client->stream, event->consumed);
+    switch (event->kind) {
+    case AUTHENTICATE_WORK:
+        if (!list_is_linked(&admission->work))
+            list_push_back(&worker->working, &admission->work);
+        return false;
+    case AUTHENTICATE_OK:
+        authenticated(client);
+        return false;
+    case AUTHENTICATE_DENIED:
+        deny(client, &admission->authenticate.err, admission->authenticate.log);
+        return false;
+    case AUTHENTICATE_GONE:
+        client_close(client, "client left before it said who it is");
+        return false;
+    case AUTHENTICATE_MORE:
+    default:
+        return event->consumed > 0;
+    }
+}
+
+static void feed(struct client *client)
+{
+    struct admission *admission = client->admission;
+    struct authenticate_event event;
+    struct buffer *out;
+    if (list_is_linked(&admission->work))
+        return;
+    do {
+        out = out_of(client, 1024);
+        if (out == NULL)
+            return;
+        authenticate_feed(&admission->authenticate, stream_view(&client->stream), out, &event);
+    } while (step(client, &event));
+}
+
+void admission_work(struct admission *admission)
+{
+    struct client *client = admission->client;
+    struct authenticate_event event;
+    struct buffer *out = out_of(client, 1024);
+    list_remove(&admission->work);
+    if (out == NULL) {
+        list_push_back(&client->worker->working, &admission->work);
+        return;
+    }
+    authenticate_work(&admission->authenticate, out, &event);
+    if (step(client, &event))
+        feed(client);
+}
+
+static enum authenticate_method method_of(const struct hba_rule *rule)
+{
+    static const enum authenticate_method methods[] = {
+        [PROXY_AUTH_TRUST] = AUTHENTICATE_TRUST,   [PROXY_AUTH_REJECT] = AUTHENTICATE_REJECT,
+        [PROXY_AUTH_PASSWORD] = AUTHENTICATE_PASSWORD, [PROXY_AUTH_MD5] = AUTHENTICATE_MD5,
+        [PROXY_AUTH_SCRAM] = AUTHENTICATE_SCRAM,   [PROXY_AUTH_CERT] = AUTHENTICATE_CERT,
+    };
+    return rule != NULL ? methods[rule->method] : AUTHENTICATE_NO_RULE;
+}
+
+static void authenticate(struct client *client)
+{
+    struct admission *admission = client->admission;
+    struct worker *worker = client->worker;
+    struct authenticate_config *config = &admission->config;
+    struct authenticate_event event;
+    admission->access = proxy_access(worker->proxy);
+    admission->user = users_find(admission->access->users, sv_from_cstr(admission->role));
+    struct hba_request request = {
+        .peer = &client->peer,
+        .is_tls = client->stream.tls != NULL,
+        .is_replication = admission->replication == STARTUP_REPLICATION_PHYSICAL,
+        .database = sv_from_cstr(admission->database),
+        .user = sv_from_cstr(admission->role),
+    };
+    *config = (struct authenticate_config){
+        .method = method_of(hba_match(admission->access->hba, &request)),
+        .user = request.user,
+        .database = request.database,
+        .address = sv_from_cstr(client->peer.family == AF_UNIX ? "" : admission->address),
+        .is_replication = request.is_replication,
+        .is_local = client->peer.family == AF_UNIX,
+        .is_encrypted = request.is_tls,
+        .mock = PASSWORD_SCRAM,
+        .iterations = SCRAM_ITERATIONS_DEFAULT,
+        .mock_seed = sv_from(worker->proxy->mock_seed, sizeof worker->proxy->mock_seed),
+    };
+    if (admission->user != NULL) {
+        config->secret = user_secret(admission->user);
+        config->verifier = user_verifier(admission->user);
+    }
+    secure_binding(&client->stream, &config->binding);
+    entropy_fill(config->random, sizeof config->random);
+    entropy_fill(config->salt, sizeof config->salt);
+    entropy_fill(config->md5_salt, sizeof config->md5_salt);
+    struct buffer *out = out_of(client, 1024);
+    if (out == NULL) {
+        client_close(client, "out of buffers");
+        return;
+    }
+    admission->is_authenticating = true;
+    client_enter(client, CLIENT_AUTHENTICATING);
+    authenticate_begin(&admission->authenticate, config, out, &event);
+    event.consumed = 0;
+    if (step(client, &event))
+        feed(client);
+}
+
+/* ---- what it speaks ---- */
+
+/* A name as PostgreSQL takes it: cut to 63 bytes. */
+static void copy_name(struct sv name, char out[PROXY_NAME_SIZE])
+{
+    name = sv_take(name, PROXY_NAME_SIZE - 1);
+    memcpy(out, name.data, name.size);
+    out[name.size] = '\0';
+}
+
+/* In session mode the server gets every parameter as the client has written it. */
+static bool keep_packet(struct admission *admission, struct sv parameters)
+{
+    admission->packet = mem_alloc(admission->client->worker->proxy->mem, parameters.size + 1);
+    if (admission->packet == NULL)
+        return false;
+    memcpy(admission->packet, parameters.data, parameters.size);
+    admission->packet_size = parameters.size;
+    return true;
+}
+
+/* Everything of the packet that is needed later. False: the client is gone. */
+static bool take_session(struct client *client, const struct startup_session *session)
+{
+    struct admission *admission = client->admission;
+    struct proxy *proxy = client->worker->proxy;
+    struct settings_startup settings = {0};
+    struct hf_err err;
+    copy_name(session->user, admission->role);
+    copy_name(session->database, admission->database);
+    peer_text(&client->peer, admission->address);
+    admission->version = session->version;
+    admission->replication = session->replication;
+    client->is_replication = session->replication != STARTUP_REPLICATION_NONE;
+    struct buffer *out = out_of(client, 2048);
+    enum hf_rc rc = out != NULL && keep_packet(admission, session->parameters) ? HF_OK
+                                                                               : HF_RC_LIMIT;
+    if (rc == HF_OK && startup_must_negotiate(session))
+        rc = build_negotiate(out, session->version, session->parameters);
+    if (rc != HF_OK) {
+        client_close(client, "out of memory");
+        return false;
+    }
+    pthread_mutex_lock(&proxy->lock);
+    rc = settings_startup(&proxy->settings, session, &settings, &err);
+    pthread_mutex_unlock(&proxy->lock);
+    if (rc != HF_OK) {
+        client_fail(client, &err);
+        return false;
+    }
+    client->settings = settings.set;
+    client->is_special = settings.fixed > 0 || client->is_replication;
+    return true;
+}
+
+static void answer_request(struct client *client, char answer)
+{
+    struct buffer *out = out_of(client, 1);
+    if (out == NULL || !buffer_append(out, sv_from(&answer, 1)))
+        client_close(client, "out of buffers");
+}
+
+static void begin_tls(struct client *client, bool is_direct)
+{
+    if (!secure_client(client, is_direct)) {
+        client_close(client, "TLS is not available here");
+        return;
+    }
+    client_enter(client, CLIENT_SECURING);
+}
+
+/* One packet. True: look for another one. */
+static bool read_packet(struct client *client)
+{
+    struct admission *admission = client->admission;
+    struct startup_packet packet;
+    struct hf_err err;
+    bool has_tls = client->worker->proxy->client_tls != NULL && client->peer.family != AF_UNIX;
+    enum startup_kind kind =
+        startup_read(&admission->startup, stream_view(&client->stream), &packet);
+    switch (kind) {
+    case STARTUP_BAD:
+        startup_error(&admission->startup, &err);
+        client_fail(client, &err);
+        return false;
+    case STARTUP_DIRECT_TLS:
+        begin_tls(client, true);
+        return false;
+    case STARTUP_SSL:
+    case STARTUP_GSSENC:
+        stream_consume(client->worker->loop, &client->stream, packet.size);
+        answer_request(client, kind == STARTUP_SSL && has_tls ? 'S' : 'N');
+        if (kind != STARTUP_SSL || !has_tls)
+            return client->state == CLIENT_STARTUP;
+        begin_tls(client, false);
+        return false;
+    case STARTUP_CANCEL:
+        cancel_asked(client->worker, packet.pid, packet.key);
+        client_close(client, "cancel request");
+        return false;
+    case STARTUP_SESSION:
+        if (!take_session(client, &packet.session))
+            return false;
+        stream_consume(client->worker->loop, &client->stream, packet.size);
+        authenticate(client);
+        return false;
+    case STARTUP_MORE:
+    default:
+        return false;
+    }
+}
+
+void admission_event(struct client *client, const struct loop_event *event)
+{
+    if (event->kind == LOOP_SECURED && client->state == CLIENT_SECURING) {
+        startup_encrypted(&client->admission->startup);
+        client_enter(client, CLIENT_STARTUP);
+    }
+    if (client->state == CLIENT_STARTUP)
+        while (read_packet(client))
+            ;
+    else if (client->state == CLIENT_AUTHENTICATING)
+        feed(client);
+}

@@ -1,0 +1,461 @@
+#include "proxy/client.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "base/bug.h"
+#include "proxy/admission.h"
+#include "proxy/cancel.h"
+#include "proxy/pool.h"
+#include "proxy/prepare.h"
+#include "proxy/relay.h"
+#include "proxy/server.h"
+#include "proxy/worker.h"
+#include "wire/build.h"
+
+#define LINGER_NS HF_SEC(5) /* for the last words of a connection to be sent */
+
+/* ---- time ---- */
+
+/* When the state that the client is in has lasted too long. */
+static int64_t deadline_of(const struct client *client)
+{
+    const struct pool_part *part = client->part;
+    switch ((enum client_state)client->state) {
+    case CLIENT_STARTUP:
+    case CLIENT_SECURING:
+    case CLIENT_AUTHENTICATING:
+        return ns_add(client->connected_ns,
+                      client->worker->config->limits.client_login_timeout_ns);
+    case CLIENT_IDLE:
+        return ns_add(client->since_ns, part->config.client_idle_timeout_ns);
+    case CLIENT_ACTIVE: {
+        int64_t idle_ns = client->request_ns == 0 ? part->config.idle_transaction_timeout_ns
+                                                  : part->config.query_timeout_ns;
+        int64_t from_ns = client->request_ns == 0 ? client->rested_ns : client->request_ns;
+        if (part->pool->mode == PROXY_POOL_SESSION && client->server != NULL &&
+            client->request_ns == 0 && client->server->replies.status == 'I')
+            idle_ns = part->config.client_idle_timeout_ns;
+        int64_t at_ns = ns_add(from_ns, idle_ns);
+        if (client->transaction_ns != 0)
+            at_ns = ns_min(at_ns,
+                           ns_add(client->transaction_ns, part->config.transaction_timeout_ns));
+        return at_ns;
+    }
+    case CLIENT_DELAYED:
+        return client->rested_ns;
+    case CLIENT_CLOSING:
+        return ns_add(client->since_ns, LINGER_NS);
+    case CLIENT_ENTERING: /* the pool's limits count */
+    case CLIENT_WAITING:
+    case CLIENT_REFUSED:
+    default:
+        return HF_NEVER;
+    }
+}
+
+/* Timers are set to an earlier time only; one that fires too early is set anew. So a query does not
+ * touch the queue of timers, however many limits there are. */
+static void watch(struct client *client)
+{
+    int64_t at_ns = deadline_of(client);
+    if (at_ns != HF_NEVER &&
+        (!timerq_is_linked(&client->timer) || at_ns < client->timer.at_ns))
+        worker_timer(client->worker, &client->timer, at_ns);
+}
+
+void client_enter(struct client *client, enum client_state state)
+{
+    client->state = (uint8_t)state;
+    client->since_ns = worker_now(client->worker);
+    watch(client);
+}
+
+void client_begin_request(struct client *client)
+{
+    client->request_ns = worker_now(client->worker);
+    if (client->transaction_ns == 0)
+        client->transaction_ns = client->request_ns;
+    watch(client);
+}
+
+void client_end_request(struct client *client, bool is_transaction_over)
+{
+    client->request_ns = 0;
+    client->rested_ns = worker_now(client->worker);
+    if (is_transaction_over)
+        client->transaction_ns = 0;
+    watch(client);
+}
+
+/* Which limit was it that passed. */
+static void explain_timeout(const struct client *client, struct hf_err *err)
+{
+    const struct proxy_pool *config = &client->part->config;
+    int64_t now_ns = worker_now(client->worker);
+    if (client->state == CLIENT_IDLE || client->transaction_ns == 0)
+        err_set(err, HF_RC_LIMIT, "57P05", "terminating connection due to client_idle_timeout");
+    else if (ns_add(client->transaction_ns, config->transaction_timeout_ns) <= now_ns)
+        err_set(err, HF_RC_LIMIT, "25P04", "terminating connection due to transaction_timeout");
+    else if (client->request_ns != 0)
+        err_set(err, HF_RC_LIMIT, "57014", "terminating connection due to query_timeout");
+    else
+        err_set(err, HF_RC_LIMIT, "25P03",
+                "terminating connection due to idle_transaction_timeout");
+}
+
+void client_timeout(struct client *client)
+{
+    struct hf_err err;
+    if (deadline_of(client) > worker_now(client->worker)) {
+        watch(client);
+        return;
+    }
+    switch ((enum client_state)client->state) {
+    case CLIENT_STARTUP:
+    case CLIENT_SECURING:
+    case CLIENT_AUTHENTICATING:
+        client_close(client, "login took too long");
+        return;
+    case CLIENT_DELAYED:
+        admission_denied(client);
+        return;
+    case CLIENT_CLOSING:
+        stream_close(client->worker->loop, &client->stream, false);
+        return;
+    case CLIENT_IDLE:
+    case CLIENT_ACTIVE:
+        explain_timeout(client, &err);
+        client_fail(client, &err);
+        return;
+    case CLIENT_ENTERING:
+    case CLIENT_WAITING:
+    case CLIENT_REFUSED:
+    default:
+        return;
+    }
+}
+
+/* ---- begin and end ---- */
+
+/* In place of a session: there is no place for one. */
+static void turn_away(struct worker *worker, int fd)
+{
+    char bytes[512];
+    struct buffer out;
+    struct hf_err err;
+    err_set(&err, HF_RC_LIMIT, "53300", "sorry, too many clients already");
+    err_detail(&err, "The limit is limits.clients_max = %lld.",
+               (long long)worker->config->limits.clients_max);
+    buffer_init(&out, bytes, sizeof bytes);
+    if (build_error(&out, BUILD_FATAL, &err) == HF_OK)
+        (void)!send(fd, bytes, buffer_held(&out), MSG_DONTWAIT | MSG_NOSIGNAL);
+    close(fd);
+}
+
+void client_accept(struct worker *worker, int fd, const struct peer *peer)
+{
+    struct client *client = NULL;
+    struct admission *admission = NULL;
+    if (atomic_load(&worker->proxy->client_count) <=
+        (uint32_t)worker->config->limits.clients_max) {
+        client = bufpool_lend(&worker->clients);
+        admission = bufpool_lend(&worker->admissions);
+    }
+    if (client == NULL || admission == NULL) {
+        if (client != NULL)
+            bufpool_return(&worker->clients, client);
+        atomic_fetch_sub(&worker->proxy->client_count, 1);
+        turn_away(worker, fd);
+        return;
+    }
+    memset(client, 0, sizeof *client);
+    client->worker = worker;
+    client->peer = *peer;
+    client->admission = admission;
+    client->connected_ns = worker_now(worker);
+    client->sequence = ++worker->client_sequence;
+    list_push_back(&worker->sessions, &client->link);
+    atomic_fetch_add_explicit(&worker->client_count, 1, memory_order_relaxed);
+    stream_start(worker->loop, &client->stream, fd, STREAM_CLIENT);
+    admission_begin(client);
+    client_enter(client, CLIENT_STARTUP);
+}
+
+static void forget(struct client *client)
+{
+    struct worker *worker = client->worker;
+    worker_timer(worker, &client->timer, HF_NEVER);
+    list_remove(&client->link);
+    proxy_settings_drop(worker->proxy, client->settings);
+    proxy_settings_drop(worker->proxy, client->told);
+    atomic_fetch_sub_explicit(&worker->client_count, 1, memory_order_relaxed);
+    atomic_fetch_sub(&worker->proxy->client_count, 1);
+    memset(client->key, 0, sizeof client->key);
+    client->sequence = 0;
+    bufpool_return(&worker->clients, client);
+}
+
+void client_log_begin(const struct client *client)
+{
+    char text[PEER_TEXT_SIZE];
+    if (client->worker->config->proxy.log_connections)
+        log_emit(client->worker->proxy->log, LOG_AT_INFO, "client connected",
+                 log_text("address", peer_text(&client->peer, text)),
+                 log_int("port", client->peer.port),
+                 log_text("database", client->part->pool->name),
+                 log_text("role", client->part->pool->role), log_int("pid", client->pid));
+}
+
+static void log_end(const struct client *client, const char *reason)
+{
+    char text[PEER_TEXT_SIZE];
+    int64_t age_ns = worker_now(client->worker) - client->connected_ns;
+    if (client->worker->config->proxy.log_disconnections)
+        log_emit(client->worker->proxy->log, LOG_AT_INFO, "client disconnected",
+                 log_text("address", peer_text(&client->peer, text)),
+                 log_int("port", client->peer.port),
+                 log_text("database", client->part->pool->name),
+                 log_text("role", client->part->pool->role), log_int("pid", client->pid),
+                 log_text("reason", reason), log_duration("age", age_ns));
+}
+
+void client_close(struct client *client, const char *reason)
+{
+    if (client->state == CLIENT_CLOSING)
+        return;
+    bool was_in = client->part != NULL && client->is_logged_in;
+    client_enter(client, CLIENT_CLOSING);
+    if (client->server != NULL)
+        server_detach(client->server);
+    pool_withdraw(client);
+    if (client->admission != NULL)
+        admission_end(client);
+    prepare_end(client);
+    if (was_in) {
+        client->part->clients--;
+        log_end(client, reason);
+    }
+    stream_close(client->worker->loop, &client->stream, true);
+}
+
+void client_fail(struct client *client, const struct hf_err *err)
+{
+    if (client->state == CLIENT_CLOSING)
+        return;
+    struct buffer *out = stream_out(client->worker->loop, &client->stream, 1024);
+    if (out != NULL && build_error(out, BUILD_FATAL, err) != HF_OK)
+        out = NULL;
+    client_close(client, err->message);
+}
+
+/* ---- with and without a server connection ---- */
+
+bool client_ask(struct client *client)
+{
+    struct hf_err err;
+    int64_t until_ns = ns_add(worker_now(client->worker),
+                              client->part->config.query_wait_timeout_ns);
+    client->state = CLIENT_WAITING;
+    switch (pool_want(client, until_ns, &err)) {
+    case POOL_ATTACHED:
+        client->state = CLIENT_ACTIVE;
+        return true;
+    case POOL_QUEUED:
+        client_enter(client, CLIENT_WAITING);
+        return false;
+    case POOL_REFUSED:
+    default:
+        return client_refuse(client, &err);
+    }
+}
+
+void client_attached(struct client *client)
+{
+    if (client->state == CLIENT_ENTERING) {
+        if (!client->server->is_syncing)
+            client_ready(client);
+        return;
+    }
+    client_enter(client, CLIENT_ACTIVE);
+    relay_from_client(client);
+}
+
+void client_ready(struct client *client)
+{
+    if (client->state != CLIENT_ENTERING)
+        return;
+    if (client->part->pool->mode == PROXY_POOL_SESSION) {
+        admission_greet(client, client->server);
+        return;
+    }
+    struct server *server = client->server;
+    if (admission_greet(client, server))
+        server_detach(server);
+}
+
+void client_released(struct client *client)
+{
+    if (client->state == CLIENT_ACTIVE)
+        client_enter(client, CLIENT_IDLE);
+}
+
+void client_not_served(struct client *client, const struct hf_err *err, struct sv words)
+{
+    if (client->state == CLIENT_ENTERING) {
+        if (words.size > 0 && stream_send(client->worker->loop, &client->stream, words) > 0)
+            client_close(client, err->message);
+        else
+            client_fail(client, err);
+        return;
+    }
+    if (client_refuse(client, err))
+        relay_from_client(client);
+}
+
+void client_server_lost(struct client *client, const struct hf_err *err, bool was_told)
+{
+    if (was_told)
+        client_close(client, "its server connection has ended");
+    else
+        client_fail(client, err);
+}
+
+/* ---- what is answered here ---- */
+
+bool client_refuse(struct client *client, const struct hf_err *err)
+{
+    struct frame_part part;
+    struct buffer *out = stream_out(client->worker->loop, &client->stream, 1024);
+    if (out == NULL || build_error(out, BUILD_ERROR, err) != HF_OK) {
+        client_fail(client, err);
+        return false;
+    }
+    enum frame_status status = frame_look(&client->frame, stream_view(&client->stream), &part);
+    hf_assert(status == FRAME_PART && part.is_first);
+    client->skips = part.type != 'Q' && part.type != 'F';
+    client_enter(client, CLIENT_REFUSED);
+    return true;
+}
+
+bool client_skip(struct client *client)
+{
+    struct loop *loop = client->worker->loop;
+    struct frame_part part;
+    struct hf_err err;
+    switch (frame_look(&client->frame, stream_view(&client->stream), &part)) {
+    case FRAME_MORE:
+        return false;
+    case FRAME_PART:
+        break;
+    case FRAME_BAD:
+    default:
+        frame_error(&client->frame, &err);
+        client_fail(client, &err);
+        return false;
+    }
+    if (part.type == 'X') {
+        client_close(client, "client said goodbye");
+        return false;
+    }
+    if (part.is_last && (!client->skips || part.type == 'S')) {
+        struct buffer *out = stream_out(loop, &client->stream, 16);
+        if (out == NULL || build_ready(out, 'I') != HF_OK)
+            return false;
+        client_enter(client, CLIENT_IDLE);
+    }
+    frame_take(&client->frame, part.bytes.size);
+    stream_consume(loop, &client->stream, part.bytes.size);
+    return true;
+}
+
+void client_cancel(struct client *client)
+{
+    struct hf_err err;
+    if (client->state == CLIENT_WAITING && client->wait != NULL) {
+        pool_withdraw(client);
+        err_set(&err, HF_RC_PEER, "57014", "canceling statement due to user request");
+        if (client_refuse(client, &err))
+            relay_from_client(client);
+    } else if (client->server != NULL && client->server->state == SERVER_ACTIVE) {
+        cancel_send(client->server);
+    }
+}
+
+/* ---- settings ---- */
+
+void client_tell(struct client *client, uint32_t reported)
+{
+    struct proxy *proxy = client->worker->proxy;
+    struct buffer *out = stream_out(client->worker->loop, &client->stream, 4096);
+    enum hf_rc rc = HF_RC_LIMIT;
+    pthread_mutex_lock(&proxy->lock);
+    if (out != NULL)
+        rc = settings_status(&proxy->settings, client->told, reported, out);
+    if (rc == HF_OK) {
+        settings_keep(&proxy->settings, reported);
+        settings_drop(&proxy->settings, client->told);
+        client->told = reported;
+    }
+    pthread_mutex_unlock(&proxy->lock);
+}
+
+void client_told(struct client *client, struct sv name, struct sv value)
+{
+    struct proxy *proxy = client->worker->proxy;
+    struct server *server = client->server;
+    struct settings *store = &proxy->settings;
+    uint32_t told, wanted;
+    pthread_mutex_lock(&proxy->lock);
+    if (settings_told(store, client->told, name, value, &told) == HF_OK) {
+        settings_drop(store, client->told);
+        client->told = told;
+    }
+    if (client->part->pool->mode != PROXY_POOL_SESSION && settings_can_follow(name) &&
+        settings_told(store, client->settings, name, value, &wanted) == HF_OK) {
+        settings_drop(store, client->settings);
+        settings_keep(store, wanted);
+        settings_drop(store, server->settings);
+        client->settings = wanted;
+        server->settings = wanted;
+    }
+    pthread_mutex_unlock(&proxy->lock);
+}
+
+/* ---- events ---- */
+
+void client_event(struct client *client, const struct loop_event *event)
+{
+    if (event->kind == LOOP_GONE) {
+        forget(client);
+        return;
+    }
+    if (client->state == CLIENT_CLOSING)
+        return;
+    if (event->kind == LOOP_ENDED) {
+        client_close(client, event->error == 0 ? "client closed the connection"
+                                               : "connection to the client was lost");
+        return;
+    }
+    switch ((enum client_state)client->state) {
+    case CLIENT_STARTUP:
+    case CLIENT_SECURING:
+    case CLIENT_AUTHENTICATING:
+        admission_event(client, event);
+        return;
+    case CLIENT_IDLE:
+    case CLIENT_ACTIVE:
+    case CLIENT_REFUSED:
+        if (event->kind == LOOP_DRAINED && client->server != NULL)
+            relay_from_server(client->server);
+        else
+            relay_from_client(client);
+        return;
+    case CLIENT_ENTERING: /* what it says waits in its view */
+    case CLIENT_DELAYED:
+    case CLIENT_WAITING:
+    case CLIENT_CLOSING:
+    default:
+        return;
+    }
+}

@@ -1,0 +1,579 @@
+#include "proxy/pool.h"
+
+#include <string.h>
+
+#include "base/bug.h"
+#include "os/clock.h"
+#include "proxy/client.h"
+#include "proxy/server.h"
+#include "proxy/server_login.h"
+#include "proxy/worker.h"
+
+/* ---- pools ---- */
+
+static struct pool *pool_find(struct proxy *proxy, const struct pool_key *key)
+{
+    for (struct pool *pool = proxy->pools; pool != NULL; pool = pool->next) {
+        if (sv_eq(sv_from_cstr(pool->name), key->name) &&
+            sv_eq(sv_from_cstr(pool->role), key->role) &&
+            pool->is_replication == key->is_replication)
+            return pool;
+    }
+    return NULL;
+}
+
+/* The share of a part at first: even, the first ones have what is left over. */
+static uint32_t first_share(uint32_t size, uint32_t workers, uint32_t index)
+{
+    return size / workers + (index < size % workers);
+}
+
+static bool part_init(struct pool *pool, struct pool_part *part, uint32_t index,
+                      const struct proxy_pool *limits)
+{
+    struct proxy *proxy = pool->proxy;
+    struct bulkhead_config config = bulkhead_config_default();
+    part->config = *limits;
+    config.limit = first_share(pool->size, proxy->worker_count, index);
+    config.queue_max = (uint32_t)limits->queue_max;
+    config.wait_ns_max = limits->query_wait_timeout_ns;
+    config.exec_ns_max = HF_NEVER;
+    config.has_histograms = false;
+    config.waits_at_zero = true;
+    config.refuses_hopeless = pool->mode != PROXY_POOL_SESSION;
+    part->memory = mem_alloc(proxy->mem, bulkhead_size(&config) + BULKHEAD_ALIGN);
+    if (part->memory == NULL)
+        return false;
+    uintptr_t at = ((uintptr_t)part->memory + BULKHEAD_ALIGN - 1) / BULKHEAD_ALIGN * BULKHEAD_ALIGN;
+    part->bulkhead = bulkhead_init((void *)at, &config, clock_now());
+    part->pool = pool;
+    part->worker = &proxy->workers[index];
+    part->down_since_ns = HF_NEVER;
+    atomic_init(&part->oldest_ns, HF_NEVER);
+    list_init(&part->idle);
+    list_init(&part->servers);
+    list_init(&part->awaiting);
+    return true;
+}
+
+static void pool_free(struct pool *pool)
+{
+    struct proxy *proxy = pool->proxy;
+    for (uint32_t i = 0; pool->parts != NULL && i < proxy->worker_count; i++)
+        mem_free(proxy->mem, pool->parts[i].memory);
+    mem_free(proxy->mem, pool->parts);
+    mem_free(proxy->mem, pool);
+}
+
+static struct pool *pool_new(struct proxy *proxy, const struct pool_key *key)
+{
+    const struct proxy_config *config = proxy->config;
+    const struct proxy_database *database = proxy_database_find(config, key->name);
+    struct proxy_pool limits;
+    struct pool *pool = mem_alloc(proxy->mem, sizeof *pool);
+    if (pool == NULL || database == NULL) {
+        mem_free(proxy->mem, pool);
+        return NULL;
+    }
+    proxy_pool_of(database, proxy_role_get(config, key->role), &limits);
+    pool->proxy = proxy;
+    pool->is_replication = key->is_replication;
+    pool->mode = key->is_replication ? PROXY_POOL_SESSION : limits.pool_mode;
+    pool->size = (uint32_t)limits.pool_size;
+    atomic_init(&pool->reserve_left, (uint32_t)limits.reserve_pool_size);
+    pool->parts = mem_alloc_array(proxy->mem, proxy->worker_count, sizeof *pool->parts);
+    bool is_good = sv_copy(key->name, pool->name, sizeof pool->name) &&
+                   sv_copy(key->role, pool->role, sizeof pool->role) && pool->parts != NULL;
+    for (uint32_t i = 0; is_good && i < proxy->worker_count; i++)
+        is_good = part_init(pool, &pool->parts[i], i, &limits);
+    if (!is_good) {
+        pool_free(pool);
+        return NULL;
+    }
+    pool->next = proxy->pools;
+    proxy->pools = pool;
+    proxy->pool_count++;
+    return pool;
+}
+
+struct pool *pool_get(struct proxy *proxy, const struct pool_key *key, struct hf_err *err)
+{
+    pthread_mutex_lock(&proxy->lock);
+    struct pool *pool = pool_find(proxy, key);
+    if (pool == NULL && proxy->pool_count < PROXY_POOLS_MAX)
+        pool = pool_new(proxy, key);
+    pthread_mutex_unlock(&proxy->lock);
+    if (pool == NULL) {
+        err_set(err, HF_RC_LIMIT, "53400", "too many pools");
+        err_detail(err, "There are %u, one for each database and role that was used.",
+                   proxy->pool_count);
+    }
+    return pool;
+}
+
+void pool_free_all(struct proxy *proxy)
+{
+    while (proxy->pools != NULL) {
+        struct pool *pool = proxy->pools;
+        proxy->pools = pool->next;
+        pool_free(pool);
+    }
+}
+
+/* ---- who waits where ---- */
+
+void pool_touch(struct pool_part *part)
+{
+    if (!list_is_linked(&part->dirty))
+        list_push_back(&part->worker->dirty, &part->dirty);
+}
+
+/* Lets other workers know since when the first one here has waited. */
+static void publish_hunger(struct pool_part *part)
+{
+    struct pool *pool = part->pool;
+    uint64_t bit = UINT64_C(1) << part->worker->index;
+    const struct bulkhead_waiter *first = bulkhead_first(part->bulkhead);
+    int64_t since_ns = first != NULL ? first->entered_ns : HF_NEVER;
+    atomic_store_explicit(&part->oldest_ns, since_ns, memory_order_relaxed);
+    if (first != NULL)
+        atomic_fetch_or_explicit(&pool->hungry, bit, memory_order_release);
+    else if (atomic_load_explicit(&pool->hungry, memory_order_relaxed) & bit)
+        atomic_fetch_and_explicit(&pool->hungry, ~bit, memory_order_release);
+}
+
+/* Asks one worker that has room for a share. One request at a time; the answer may be none. */
+static void beg(struct pool_part *part)
+{
+    struct pool *pool = part->pool;
+    if (part->has_begged)
+        return;
+    for (uint32_t i = 0; i < pool->proxy->worker_count; i++) {
+        struct pool_part *other = &pool->parts[i];
+        if (other == part || bulkhead_in_use(other->bulkhead) >= bulkhead_limit(other->bulkhead))
+            continue;
+        part->has_begged = true;
+        part->beg = (struct pool_message){
+            .message.kind = WORKER_BEG, .part = other, .from = part->worker->index};
+        loop_post(other->worker->loop, &part->beg.message);
+        return;
+    }
+}
+
+static void end_wait(struct pool_part *part, struct client *client)
+{
+    struct wait *wait = client->wait;
+    client->wait = NULL;
+    if (list_is_linked(&wait->link))
+        list_remove(&wait->link);
+    part->stats.wait_ns += worker_now(part->worker) - wait->since_ns;
+    bufpool_return(&part->worker->waits, wait);
+}
+
+static struct wait *begin_wait(struct pool_part *part, struct client *client)
+{
+    struct wait *wait = bufpool_lend(&part->worker->waits);
+    if (wait == NULL)
+        return NULL;
+    memset(wait, 0, sizeof *wait);
+    wait->client = client;
+    wait->since_ns = worker_now(part->worker);
+    client->wait = wait;
+    return wait;
+}
+
+/* ---- connections for those that have a permit ---- */
+
+/* The idle connection that the client can use. In session mode that is one that was started with
+ * the same parameters: only so its session begins as if the client had opened it. */
+static struct server *find_idle(struct pool_part *part, const struct client *client)
+{
+    if (part->pool->mode != PROXY_POOL_SESSION) {
+        struct list_node *node = list_first(&part->idle);
+        return node != NULL ? container_of(node, struct server, link) : NULL;
+    }
+    list_for_each(node, &part->idle) {
+        struct server *server = container_of(node, struct server, link);
+        bool fits = client->is_special ? server->opener == client->sequence
+                                       : server->startup == client->settings;
+        if (fits && server->is_special == client->is_special)
+            return server;
+    }
+    return NULL;
+}
+
+static void attach(struct server *server, struct client *client,
+                   const struct bulkhead_permit *permit)
+{
+    server->permit = *permit;
+    server_attach(server, client);
+}
+
+/* Opens connections for those that wait for one. */
+static void open_more(struct pool_part *part)
+{
+    uint32_t wanted = 0;
+    if (part->retry_at_ns > worker_now(part->worker))
+        return;
+    list_for_each(node, &part->awaiting) {
+        if (part->connecting >= ++wanted)
+            continue;
+        if (part->server_count >= bulkhead_limit(part->bulkhead)) {
+            /* What is not in use here is idle and does not fit. */
+            struct list_node *coldest = list_last(&part->idle);
+            if (coldest == NULL)
+                return;
+            server_close(container_of(coldest, struct server, link), NULL);
+        }
+        if (!server_open(part, container_of(node, struct wait, link)->client))
+            return;
+    }
+}
+
+void pool_serve(struct pool_part *part)
+{
+    struct bulkhead_waiter *waiter;
+    list_remove(&part->dirty);
+    while ((waiter = bulkhead_pop_granted(part->bulkhead, worker_now(part->worker))) != NULL)
+        list_push_back(&part->awaiting, &container_of(waiter, struct wait, waiter)->link);
+    publish_hunger(part);
+    list_for_each(node, &part->awaiting) {
+        struct wait *wait = container_of(node, struct wait, link);
+        struct client *client = wait->client;
+        struct server *server = find_idle(part, client);
+        if (server == NULL)
+            continue;
+        struct bulkhead_permit permit = wait->waiter.permit;
+        end_wait(part, client);
+        attach(server, client, &permit);
+        client_attached(client);
+    }
+    if (!list_is_empty(&part->awaiting))
+        open_more(part);
+}
+
+static void explain_refusal(const struct pool_part *part, const struct bulkhead_reason *reason,
+                            struct hf_err *err)
+{
+    err_set(err, HF_RC_LIMIT, "53300", "no server connection for database \"%s\", role \"%s\"",
+            part->pool->name, part->pool->role);
+    err_detail(err, "%u of %u are in use by this worker's clients, %u clients wait, and the wait "
+               "would be %lld ms.", reason->in_use, reason->limit, reason->ahead,
+               (long long)(reason->expected_ns / HF_MS(1)));
+    err_hint(err, "The database is busy: a larger pool_size or queue_max helps only if the server "
+             "can do more at once.");
+}
+
+enum pool_answer pool_want(struct client *client, int64_t until_ns, struct hf_err *err)
+{
+    struct pool_part *part = client->part;
+    int64_t now_ns = worker_now(part->worker);
+    struct bulkhead_permit permit;
+    bool has_permit = bulkhead_try(part->bulkhead, now_ns, &permit);
+    if (has_permit && list_is_empty(&part->awaiting)) {
+        struct server *server = find_idle(part, client);
+        if (server != NULL) {
+            attach(server, client, &permit);
+            return POOL_ATTACHED;
+        }
+    }
+    struct wait *wait = begin_wait(part, client);
+    if (wait == NULL) {
+        if (has_permit && !bulkhead_release(part->bulkhead, &permit, now_ns))
+            bulkhead_hand_over(part->bulkhead, &permit, now_ns);
+        err_set(err, HF_RC_LIMIT, "53300", "too many clients wait");
+        return POOL_REFUSED;
+    }
+    pool_touch(part);
+    if (has_permit) {
+        wait->waiter.permit = permit;
+        wait->waiter.state = BULKHEAD_WAITER_GRANTED;
+        list_push_back(&part->awaiting, &wait->link);
+        return POOL_QUEUED;
+    }
+    switch (bulkhead_enter(part->bulkhead, &wait->waiter, now_ns, 0, until_ns)) {
+    case BULKHEAD_QUEUED:
+        beg(part);
+        return POOL_QUEUED;
+    case BULKHEAD_GRANTED:
+        list_push_back(&part->awaiting, &wait->link);
+        return POOL_QUEUED;
+    case BULKHEAD_REFUSED_FULL:
+    case BULKHEAD_REFUSED_HOPELESS:
+    case BULKHEAD_REFUSED_LIMIT:
+    case BULKHEAD_ANSWERS:
+    default:
+        break;
+    }
+    explain_refusal(part, &wait->waiter.reason, err);
+    part->stats.refused++;
+    end_wait(part, client);
+    return POOL_REFUSED;
+}
+
+/* Gives a permit back that no connection goes with. */
+static void give_back(struct pool_part *part, struct bulkhead_permit *permit)
+{
+    int64_t now_ns = worker_now(part->worker);
+    if (bulkhead_release(part->bulkhead, permit, now_ns))
+        return;
+    struct bulkhead_waiter *next = bulkhead_hand_over(part->bulkhead, permit, now_ns);
+    if (next != NULL)
+        list_push_back(&part->awaiting, &container_of(next, struct wait, waiter)->link);
+    pool_touch(part);
+}
+
+void pool_withdraw(struct client *client)
+{
+    struct pool_part *part = client->part;
+    struct wait *wait = client->wait;
+    if (wait == NULL)
+        return;
+    struct bulkhead_permit permit = wait->waiter.permit;
+    bool is_granted = wait->waiter.state == BULKHEAD_WAITER_GRANTED;
+    if (!is_granted)
+        bulkhead_withdraw(part->bulkhead, &wait->waiter, worker_now(part->worker));
+    end_wait(part, client);
+    if (is_granted)
+        give_back(part, &permit);
+    pool_touch(part);
+}
+
+/* ---- shares go where clients have waited longest ---- */
+
+/* The part whose first client has waited notably longer than anybody here; NULL if there is none. */
+static struct pool_part *hungrier(struct pool_part *part)
+{
+    struct pool *pool = part->pool;
+    uint64_t others = atomic_load_explicit(&pool->hungry, memory_order_acquire) &
+                      ~(UINT64_C(1) << part->worker->index);
+    if (others == 0)
+        return NULL;
+    int64_t oldest_ns = atomic_load_explicit(&part->oldest_ns, memory_order_relaxed);
+    struct pool_part *found = NULL;
+    for (uint32_t i = 0; i < pool->proxy->worker_count; i++) {
+        struct pool_part *other = &pool->parts[i];
+        int64_t since_ns = atomic_load_explicit(&other->oldest_ns, memory_order_relaxed);
+        if ((others & UINT64_C(1) << i) != 0 && since_ns != HF_NEVER &&
+            ns_add(since_ns, POOL_FAIR_NS) < oldest_ns) {
+            oldest_ns = since_ns;
+            found = other;
+        }
+    }
+    return found;
+}
+
+static void lower_limit(struct pool_part *part)
+{
+    uint32_t limit = bulkhead_limit(part->bulkhead);
+    hf_assert(limit > 0);
+    bulkhead_resize(part->bulkhead, limit - 1, worker_now(part->worker));
+}
+
+/* The share is on its way: without a connection. */
+static void send_share(struct pool_part *part, struct pool_part *to, uint32_t shares)
+{
+    struct pool_message *message = mem_alloc(part->pool->proxy->mem, sizeof *message);
+    if (message == NULL) { /* then it stays here */
+        bulkhead_resize(part->bulkhead, bulkhead_limit(part->bulkhead) + shares,
+                        worker_now(part->worker));
+        pool_touch(part);
+        return;
+    }
+    *message = (struct pool_message){.message.kind = WORKER_GIVE, .part = to, .shares = shares};
+    loop_post(to->worker->loop, &message->message);
+}
+
+void pool_begged(struct pool_part *part, uint32_t from)
+{
+    struct pool_part *to = &part->pool->parts[from];
+    bool has_spare = bulkhead_in_use(part->bulkhead) < bulkhead_limit(part->bulkhead) &&
+                     bulkhead_waiting(part->bulkhead) == 0;
+    if (!has_spare) {
+        send_share(part, to, 0);
+        return;
+    }
+    lower_limit(part);
+    struct list_node *coldest = list_last(&part->idle);
+    if (coldest != NULL)
+        server_leave(container_of(coldest, struct server, link), to);
+    else
+        send_share(part, to, 1);
+}
+
+void pool_left(struct server *server, struct pool_part *to, int fd)
+{
+    struct pool_part *part = server->part;
+    struct pool_message *message = mem_alloc(part->pool->proxy->mem, sizeof *message);
+    if (fd < 0 || message == NULL) {
+        mem_free(part->pool->proxy->mem, message);
+        send_share(part, to, 1);
+        return;
+    }
+    list_remove(&server->link);
+    part->server_count--;
+    part->worker->server_count--;
+    *message = (struct pool_message){.message.kind = WORKER_GIVE,
+                                     .part = to,
+                                     .shares = 1,
+                                     .server = server,
+                                     .fd = fd};
+    loop_post(to->worker->loop, &message->message);
+}
+
+void pool_given(struct pool_part *part, struct pool_message *message)
+{
+    part->has_begged = false;
+    if (message->shares > 0)
+        bulkhead_resize(part->bulkhead, bulkhead_limit(part->bulkhead) + message->shares,
+                        worker_now(part->worker));
+    if (message->server != NULL) {
+        part->server_count++;
+        part->worker->server_count++;
+        server_adopt(message->server, part, message->fd);
+    }
+    mem_free(part->pool->proxy->mem, message);
+    if (message->shares > 0 && bulkhead_waiting(part->bulkhead) > 0)
+        beg(part);
+    pool_touch(part);
+}
+
+/* ---- connections come and go ---- */
+
+void pool_release(struct server *server)
+{
+    struct pool_part *part = server->part;
+    struct pool_part *to = hungrier(part);
+    if (to != NULL)
+        lower_limit(part);
+    if (server->permit.is_held)
+        give_back(part, &server->permit);
+    server_enter(server, SERVER_IDLE);
+    if (to != NULL)
+        server_leave(server, to);
+    if (!list_is_empty(&part->awaiting))
+        pool_touch(part);
+}
+
+void pool_forget(struct server *server)
+{
+    struct pool_part *part = server->part;
+    list_remove(&server->link);
+    part->server_count--;
+    part->worker->server_count--;
+    if (server->permit.is_held)
+        give_back(part, &server->permit);
+    pool_touch(part);
+}
+
+void pool_ready(struct server *server)
+{
+    struct pool_part *part = server->part;
+    part->connecting--;
+    part->down_since_ns = HF_NEVER;
+    part->retry_at_ns = 0;
+    part->pause_ns = 0;
+    err_clear(&part->failure);
+    server_enter(server, SERVER_IDLE);
+    pool_touch(part);
+}
+
+/* The first of those that have waited for a connection long enough, or whom it cannot help. */
+static struct client *next_hopeless(struct pool_part *part, const struct pool_failure *failure)
+{
+    int64_t now_ns = worker_now(part->worker);
+    list_for_each(node, &part->awaiting) {
+        struct wait *wait = container_of(node, struct wait, link);
+        if (ns_add(wait->since_ns, part->config.server_down_timeout_ns) <= now_ns)
+            return wait->client;
+        if (failure != NULL && failure->is_final &&
+            (failure->opener == 0 || failure->opener == wait->client->sequence))
+            return wait->client;
+    }
+    return NULL;
+}
+
+/* Those that wait for a connection are told when waiting on would not help, or was long enough. */
+static void refuse_hopeless(struct pool_part *part, const struct pool_failure *failure)
+{
+    struct client *client;
+    while ((client = next_hopeless(part, failure)) != NULL) {
+        struct hf_err err = part->failure;
+        if (err.rc == HF_OK)
+            err_set(&err, HF_RC_AGAIN, "08001", "no connection to the server within %lld ms",
+                    (long long)(part->config.server_down_timeout_ns / HF_MS(1)));
+        pool_withdraw(client);
+        part->stats.refused++;
+        client_not_served(client, &err, failure != NULL ? failure->words : sv_from(NULL, 0));
+    }
+}
+
+void pool_connect_failed(struct pool_part *part, const struct pool_failure *failure)
+{
+    int64_t now_ns = worker_now(part->worker);
+    part->connecting--;
+    part->failure = failure->err;
+    if (part->down_since_ns == HF_NEVER)
+        part->down_since_ns = now_ns;
+    if (failure->opener == 0 || !failure->is_final) {
+        /* Twice the pause each time, up to the limit; others may come in between. */
+        part->pause_ns = ns_min(ns_max(2 * part->pause_ns, HF_MS(10)),
+                                part->config.server_login_retry_ns);
+        part->retry_at_ns =
+            ns_add(now_ns, part->pause_ns / 2 + rng_range_ns(&part->worker->rng, 0, part->pause_ns / 2));
+    }
+    pool_touch(part);
+    refuse_hopeless(part, failure);
+}
+
+/* ---- time ---- */
+
+/* Clients whose wait in the queue has been long enough. */
+void pool_expire(struct pool_part *part)
+{
+    struct bulkhead_waiter *waiter;
+    int64_t now_ns = worker_now(part->worker);
+    while ((waiter = bulkhead_pop_expired(part->bulkhead, now_ns)) != NULL) {
+        struct hf_err err;
+        struct client *client = container_of(waiter, struct wait, waiter)->client;
+        explain_refusal(part, &waiter->reason, &err);
+        err_detail(&err, "It has waited for %lld ms; the limit is queue_wait.",
+                   (long long)((now_ns - waiter->entered_ns) / HF_MS(1)));
+        part->stats.refused++;
+        end_wait(part, client);
+        client_not_served(client, &err, sv_from(NULL, 0));
+    }
+    publish_hunger(part);
+}
+
+/* Idle for too long, or older than its lifetime. The coldest go first, and not below the minimum. */
+static void retire_idle(struct pool_part *part, int64_t now_ns)
+{
+    const struct proxy_pool *config = &part->config;
+    uint32_t least = first_share((uint32_t)config->min_pool_size, part->pool->proxy->worker_count,
+                                 part->worker->index);
+    list_for_each(node, &part->idle) {
+        struct server *server = container_of(node, struct server, link);
+        bool is_old = server->is_tainted || now_ns >= server->expires_ns;
+        bool is_cold = part->server_count > least &&
+                       ns_add(server->since_ns, config->server_idle_timeout_ns) <= now_ns;
+        if (is_old || is_cold)
+            server_close(server, NULL);
+    }
+    uint32_t room = bulkhead_limit(part->bulkhead);
+    if (part->server_count < least && part->server_count < room && part->connecting == 0 &&
+        part->retry_at_ns <= now_ns && part->pool->mode != PROXY_POOL_SESSION)
+        server_open(part, NULL);
+}
+
+void pool_tick(struct pool_part *part, int64_t now_ns)
+{
+    retire_idle(part, now_ns);
+    refuse_hopeless(part, NULL);
+    if (!list_is_empty(&part->awaiting) || bulkhead_waiting(part->bulkhead) > 0) {
+        part->has_begged = part->has_begged && part->pool->proxy->worker_count > 1;
+        if (bulkhead_waiting(part->bulkhead) > 0)
+            beg(part);
+        pool_touch(part);
+    }
+}

@@ -1,0 +1,37 @@
+/*
+ * Prepared statements in the relay: carries out what wire/prepared.h decides, for a client and the
+ * server connection it has. In session mode nothing here does anything, as then both sides' names
+ * are the same.
+ */
+#ifndef HF_PROXY_PREPARE_H
+#define HF_PROXY_PREPARE_H
+
+#include "proxy/relay_int.h"
+#include "wire/replies.h"
+
+struct client;
+struct server;
+
+/* A Parse, Bind, Describe or Close of the client. */
+enum relay_step prepare_from_client(struct client *client, struct relay_run *run,
+                                    const struct frame_part *part);
+
+/* A message of the server that was accounted for: it may settle what was prepared. True: it is not
+ * forwarded, as something else was put in its place. */
+bool prepare_from_server(struct server *server, struct relay_run *run,
+                         const struct frame_part *part, const struct replies_verdict *verdict);
+void prepare_dropped(struct server *server, const struct replies_dropped *dropped);
+/* A reply that we owe the client ourselves is due. */
+void prepare_answer(struct server *server, const struct replies_request *local);
+
+/* A Sync, Query or FunctionCall was sent. */
+void prepare_synced(struct server *server);
+
+/* Lives of maps: with connections and clients. */
+void prepare_begin(struct server *server);
+void prepare_detached(struct server *server, struct client *client);
+void prepare_reset(struct server *server);
+void prepare_lost(struct server *server);
+void prepare_end(struct client *client);
+
+#endif

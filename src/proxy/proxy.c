@@ -1,0 +1,278 @@
+#include "proxy/proxy.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "net/resolve.h"
+#include "os/clock.h"
+#include "os/entropy.h"
+#include "os/sys.h"
+#include "proxy/access.h"
+#include "proxy/pool.h"
+#include "proxy/secure.h"
+#include "proxy/worker.h"
+
+#define SETTINGS_ENTRIES 20000
+#define SETTINGS_BYTES   (8 << 20)
+
+/* ---- shared by workers ---- */
+
+bool proxy_budget_try(struct proxy *proxy, struct pool *pool)
+{
+    uint32_t limit = (uint32_t)proxy->config->limits.server_connections_max;
+    uint32_t count = atomic_load(&proxy->server_count);
+    (void)pool;
+    do {
+        if (limit > 0 && count >= limit)
+            return false;
+    } while (!atomic_compare_exchange_weak(&proxy->server_count, &count, count + 1));
+    return true;
+}
+
+void proxy_budget_return(struct proxy *proxy, struct pool *pool)
+{
+    (void)pool;
+    atomic_fetch_sub(&proxy->server_count, 1);
+}
+
+static struct endpoint *endpoint_new(struct proxy *proxy, const struct proxy_host *host)
+{
+    struct breaker_config breaker = breaker_config_default();
+    struct bulkhead_config connects = bulkhead_config_default();
+    breaker.open_ns = HF_MS(250); /* connecting is cheap to try, and one try at a time is no storm */
+    breaker.open_ns_max = HF_SEC(5);
+    breaker.open_growth_ppm = 2000000;
+    breaker.half_open_calls = 1;
+    breaker.success_threshold = 1;
+    connects.limit = (uint32_t)proxy->config->limits.server_connects_max;
+    connects.queue_max = 0;
+    connects.exec_ns_max = HF_NEVER;
+    connects.has_histograms = false;
+    size_t size = sizeof(struct endpoint) + breaker_size(&breaker) + bulkhead_size(&connects) +
+                  (size_t)2 * BREAKER_ALIGN;
+    char *memory = mem_alloc(proxy->mem, size);
+    struct endpoint *endpoint = (struct endpoint *)(void *)memory;
+    if (endpoint == NULL)
+        return NULL;
+    uintptr_t at = (uintptr_t)memory + sizeof *endpoint;
+    at = (at + BREAKER_ALIGN - 1) / BREAKER_ALIGN * BREAKER_ALIGN;
+    endpoint->breaker = breaker_init((void *)at, &breaker, entropy_seed(), clock_now());
+    at += breaker_size(&breaker);
+    at = (at + BULKHEAD_ALIGN - 1) / BULKHEAD_ALIGN * BULKHEAD_ALIGN;
+    endpoint->connects = bulkhead_init((void *)at, &connects, clock_now());
+    sv_copy(sv_from_cstr(host->name), endpoint->host, sizeof endpoint->host);
+    endpoint->port = host->port;
+    return endpoint;
+}
+
+struct endpoint *proxy_endpoint(struct proxy *proxy, const struct proxy_host *host)
+{
+    struct endpoint *found = NULL;
+    pthread_mutex_lock(&proxy->lock);
+    for (uint32_t i = 0; i < proxy->endpoint_count && found == NULL; i++) {
+        struct endpoint *endpoint = proxy->endpoints[i];
+        if (endpoint->port == host->port &&
+            sv_eq(sv_from_cstr(endpoint->host), sv_from_cstr(host->name)))
+            found = endpoint;
+    }
+    if (found == NULL && proxy->endpoint_count < PROXY_ENDPOINTS_MAX) {
+        found = endpoint_new(proxy, host);
+        if (found != NULL)
+            proxy->endpoints[proxy->endpoint_count++] = found;
+    }
+    pthread_mutex_unlock(&proxy->lock);
+    return found;
+}
+
+struct access *proxy_access(struct proxy *proxy)
+{
+    pthread_mutex_lock(&proxy->lock);
+    struct access *access = access_hold(proxy->access);
+    pthread_mutex_unlock(&proxy->lock);
+    return access;
+}
+
+void proxy_settings_keep(struct proxy *proxy, uint32_t set)
+{
+    if (set == 0)
+        return;
+    pthread_mutex_lock(&proxy->lock);
+    settings_keep(&proxy->settings, set);
+    pthread_mutex_unlock(&proxy->lock);
+}
+
+void proxy_settings_drop(struct proxy *proxy, uint32_t set)
+{
+    if (set == 0)
+        return;
+    pthread_mutex_lock(&proxy->lock);
+    settings_drop(&proxy->settings, set);
+    pthread_mutex_unlock(&proxy->lock);
+}
+
+bool proxy_settings_harmless(struct proxy *proxy, uint32_t set)
+{
+    bool is_harmless = true;
+    uint32_t cursor = 0;
+    struct sv name, value;
+    if (set == 0)
+        return true;
+    pthread_mutex_lock(&proxy->lock);
+    while (is_harmless && settings_each(&proxy->settings, set, &cursor, &name, &value))
+        is_harmless = sv_eq(name, SV("application_name")) && value.size < 64;
+    pthread_mutex_unlock(&proxy->lock);
+    return is_harmless;
+}
+
+/* ---- begin and end ---- */
+
+static enum hf_rc open_listener(struct proxy *proxy, const struct proxy_host *host, int family,
+                                struct hf_err *err)
+{
+    struct listener *listener = &proxy->listeners[proxy->listener_count];
+    struct sv name = sv_from_cstr(host->name);
+    struct address address;
+    enum hf_rc rc = HF_OK;
+    if (proxy->listener_count == PROXY_LISTENERS_MAX)
+        return err_set(err, HF_RC_LIMIT, "53400", "too many addresses to listen on");
+    if (host->is_unix)
+        rc = address_unix(&address, name, host->port, err);
+    else if (sv_eq(name, SV("*")) && family == AF_INET)
+        address_any_v4(&address, host->port);
+    else if (sv_eq(name, SV("*")))
+        address_any_v6(&address, host->port);
+    else if (!address_literal(&address, sv_eq(name, SV("localhost")) ? SV("127.0.0.1") : name,
+                              host->port))
+        rc = err_set(err, HF_RC_INVALID, "22023", "cannot listen on \"%s\": not an address",
+                     host->name);
+    if (rc == HF_OK)
+        rc = listener_open(listener, &address, !host->is_unix, err);
+    if (rc == HF_OK)
+        proxy->listener_count++;
+    if (rc == HF_OK && host->is_unix)
+        chmod(address.sa.path.sun_path, (mode_t)proxy->config->proxy.unix_socket_mode);
+    return rc;
+}
+
+static enum hf_rc open_listeners(struct proxy *proxy, struct hf_err *err)
+{
+    const struct proxy_settings *settings = &proxy->config->proxy;
+    enum hf_rc rc = HF_OK;
+    for (uint32_t i = 0; rc == HF_OK && i < settings->listener_count; i++) {
+        const struct proxy_host *host = &settings->listeners[i];
+        rc = open_listener(proxy, host, AF_INET, err);
+        if (rc == HF_OK && sv_eq(sv_from_cstr(host->name), SV("*"))) {
+            struct hf_err no_v6;
+            (void)!open_listener(proxy, host, AF_INET6, &no_v6);
+        }
+    }
+    return rc;
+}
+
+static enum hf_rc make_settings(struct proxy *proxy, struct hf_err *err)
+{
+    struct settings_config config = {.entries_max = SETTINGS_ENTRIES,
+                                     .bytes_max = SETTINGS_BYTES,
+                                     .key = hash_key_from_seed(entropy_seed())};
+    proxy->settings_memory = mem_alloc(proxy->mem, settings_size(&config));
+    if (proxy->settings_memory == NULL)
+        return mem_refused(proxy->mem, settings_size(&config), err);
+    settings_init(&proxy->settings, proxy->settings_memory, &config);
+    return HF_OK;
+}
+
+static uint32_t count_workers(const struct proxy_config *config)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    int64_t count = config->proxy.workers > 0 ? config->proxy.workers : cores;
+    return count < 1 ? 1 : count > PROXY_WORKERS_MAX ? PROXY_WORKERS_MAX : (uint32_t)count;
+}
+
+static enum hf_rc start_workers(struct proxy *proxy, struct hf_err *err)
+{
+    uint32_t count = count_workers(proxy->config);
+    enum hf_rc rc = HF_OK;
+    proxy->workers = mem_alloc_array(proxy->mem, count, sizeof *proxy->workers);
+    if (proxy->workers == NULL)
+        return mem_refused(proxy->mem, count * sizeof *proxy->workers, err);
+    proxy->worker_count = count;
+    for (uint32_t i = 0; rc == HF_OK && i < count; i++)
+        rc = worker_make(&proxy->workers[i], proxy, i, err);
+    for (uint32_t i = 0; rc == HF_OK && i < count; i++)
+        rc = worker_start(&proxy->workers[i], err);
+    return rc;
+}
+
+enum hf_rc proxy_start(struct proxy *proxy, const struct proxy_config *config, struct mem *mem,
+                       struct log *log, struct hf_err *err)
+{
+    const struct resolver_config names = {0};
+    *proxy = (struct proxy){.mem = mem, .log = log};
+    atomic_init(&proxy->config, config);
+    pthread_mutex_init(&proxy->lock, NULL);
+    proxy->started_wall_ns = clock_wall_now();
+    entropy_fill(proxy->mock_seed, sizeof proxy->mock_seed);
+    enum hf_rc rc = make_settings(proxy, err);
+    if (rc == HF_OK)
+        rc = access_new(&proxy->access, config, NULL, mem, err);
+    if (rc == HF_OK)
+        rc = secure_start(proxy, err);
+    if (rc == HF_OK)
+        rc = resolver_new(&proxy->resolver, &names, mem, err);
+    if (rc == HF_OK)
+        rc = open_listeners(proxy, err);
+    if (rc == HF_OK)
+        rc = start_workers(proxy, err);
+    if (rc != HF_OK) {
+        proxy_stop(proxy);
+        proxy_join(proxy);
+    }
+    return rc;
+}
+
+static void tell_workers(struct proxy *proxy, enum worker_message kind)
+{
+    for (uint32_t i = 0; i < proxy->worker_count; i++) {
+        struct worker *worker = &proxy->workers[i];
+        struct loop_message *message = kind == WORKER_STOP ? &worker->stop : &worker->drain;
+        if (!worker->is_running)
+            continue;
+        message->kind = kind;
+        loop_post(worker->loop, message);
+    }
+}
+
+void proxy_drain(struct proxy *proxy)
+{
+    if (atomic_exchange(&proxy->state, PROXY_DRAINING) == PROXY_RUNNING)
+        tell_workers(proxy, WORKER_DRAIN);
+}
+
+void proxy_stop(struct proxy *proxy)
+{
+    if (atomic_exchange(&proxy->state, PROXY_STOPPING) != PROXY_STOPPING)
+        tell_workers(proxy, WORKER_STOP);
+}
+
+bool proxy_is_over(struct proxy *proxy)
+{
+    return atomic_load(&proxy->workers_ended) == proxy->worker_count;
+}
+
+void proxy_join(struct proxy *proxy)
+{
+    for (uint32_t i = 0; i < proxy->worker_count; i++)
+        worker_end(&proxy->workers[i]);
+    for (uint32_t i = 0; i < proxy->listener_count; i++)
+        listener_close(&proxy->listeners[i]);
+    resolver_free(proxy->resolver);
+    pool_free_all(proxy);
+    for (uint32_t i = 0; i < proxy->endpoint_count; i++)
+        mem_free(proxy->mem, proxy->endpoints[i]);
+    secure_end(proxy);
+    if (proxy->access != NULL)
+        access_drop(proxy->access);
+    mem_free(proxy->mem, proxy->settings_memory);
+    mem_free(proxy->mem, proxy->workers);
+    pthread_mutex_destroy(&proxy->lock);
+}

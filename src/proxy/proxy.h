@@ -1,0 +1,119 @@
+/*
+ * `holdfast proxy`: what its workers share, and its life.
+ *
+ *     proxy_start --> running --proxy_reload--> running with another configuration
+ *                        |  proxy_drain: no new clients; idle ones go, others when they are done
+ *                        v  proxy_stop: at once
+ *                     proxy_join
+ *
+ * The path of a query touches nothing here but the configuration. What else is shared:
+ *
+ *     pools, endpoints     found and made at logins                             proxy->lock
+ *     settings             sets of settings, see wire/settings.h                proxy->lock
+ *     statements           texts of prepared statements                         proxy->lock
+ *     budget               how many server connections there may be             atomics
+ *     users                secrets, and keys that clients have shown            proxy->lock
+ *
+ * A configuration is immutable. Workers change to a new one when they hear of it; the old one is
+ * kept until all of them have.
+ */
+#ifndef HF_PROXY_PROXY_H
+#define HF_PROXY_PROXY_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/breaker_mt.h"
+#include "core/bulkhead_mt.h"
+#include "net/loop.h"
+#include "net/tls.h"
+#include "os/log.h"
+#include "os/mem.h"
+#include "proxy/proxy_config.h"
+#include "wire/settings.h"
+
+#define PROXY_POOLS_MAX     10000
+#define PROXY_ENDPOINTS_MAX 256
+
+struct pool;
+struct resolver;
+struct statements;
+struct access;
+struct tls_context;
+struct worker;
+
+/* A server as an address in the configuration: shared by all pools that have it. */
+struct endpoint {
+    char host[PROXY_HOST_SIZE];
+    uint16_t port;
+    struct breaker *breaker;   /* of connecting */
+    struct bulkhead *connects; /* how many connects may be under way at once */
+    _Atomic uint32_t servers;  /* connections to it */
+};
+
+struct proxy {
+    struct mem *mem;
+    struct log *log;
+    struct resolver *resolver;
+    struct worker *workers;
+    uint32_t worker_count;
+    int64_t started_wall_ns;
+    const struct proxy_config *_Atomic config;
+    _Atomic uint32_t reloads_left; /* workers that have not changed to it yet */
+
+    _Atomic uint32_t client_count; /* of all workers */
+    _Atomic uint32_t server_count; /* the budget of server connections */
+    _Atomic uint32_t state;        /* enum proxy_state */
+    _Atomic uint32_t workers_ended;
+
+    pthread_mutex_t lock;
+    struct pool *pools;
+    uint32_t pool_count;
+    struct endpoint *endpoints[PROXY_ENDPOINTS_MAX];
+    uint32_t endpoint_count;
+    struct settings settings;
+    void *settings_memory;
+    struct statements *statements;
+    struct tls_context *client_tls; /* NULL: none */
+    struct tls_context *server_tls[TLS_VERIFY_FULL + 1]; /* by enum tls_verify; NULL: none */
+    char mock_seed[32];
+    struct access *access;                          /* hba rules and users */
+    struct listener listeners[PROXY_LISTENERS_MAX]; /* of worker 0; unix sockets are everybody's */
+    uint32_t listener_count;
+};
+
+enum proxy_state {
+    PROXY_RUNNING,
+    PROXY_DRAINING,
+    PROXY_STOPPING,
+};
+
+enum hf_rc proxy_start(struct proxy *proxy, const struct proxy_config *config, struct mem *mem,
+                       struct log *log, struct hf_err *err) HF_MUST_USE;
+void proxy_reload(struct proxy *proxy, const struct proxy_config *config);
+void proxy_drain(struct proxy *proxy);
+void proxy_stop(struct proxy *proxy);
+/* All workers have ended. */
+bool proxy_is_over(struct proxy *proxy);
+/* Waits for that, after drain or stop; then everything is given back. */
+void proxy_join(struct proxy *proxy);
+
+/* A place in the budget of server connections; false: none left. */
+bool proxy_budget_try(struct proxy *proxy, struct pool *pool);
+void proxy_budget_return(struct proxy *proxy, struct pool *pool);
+
+/* The endpoint of a host and port, made if there is none. NULL: too many, or no memory. */
+struct endpoint *proxy_endpoint(struct proxy *proxy, const struct proxy_host *host);
+
+/* Who may come in, held: access_drop() when it is no longer looked at. */
+struct access *proxy_access(struct proxy *proxy);
+
+/* References of sets of settings, under the lock. 0 needs none, and takes none. */
+void proxy_settings_keep(struct proxy *proxy, uint32_t set);
+void proxy_settings_drop(struct proxy *proxy, uint32_t set);
+/* Nothing in it could be refused by a server: at most an application_name. */
+bool proxy_settings_harmless(struct proxy *proxy, uint32_t set);
+
+#endif

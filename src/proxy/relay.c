@@ -1,0 +1,384 @@
+#include "proxy/relay.h"
+
+#include "proxy/client.h"
+#include "proxy/pool.h"
+#include "proxy/prepare.h"
+#include "proxy/relay_int.h"
+#include "proxy/server.h"
+#include "proxy/worker.h"
+#include "wire/build.h"
+#include "wire/message.h"
+
+/* False if there is no room: LOOP_DRAINED of `to` follows. */
+static bool run_begin(struct relay_run *run, struct loop *loop, struct stream *from,
+                      struct stream *to)
+{
+    *run = (struct relay_run){.loop = loop, .from = from, .to = to, .view = stream_view(from)};
+    if (to == NULL || run->view.size == 0)
+        return run->view.size > 0;
+    size_t room = stream_room(loop, to);
+    if (room <= RELAY_RESERVE) {
+        stream_out(loop, to, LOOP_BLOCK_SIZE);
+        return false;
+    }
+    run->is_cut = run->view.size > room - RELAY_RESERVE;
+    run->view = sv_take(run->view, room - RELAY_RESERVE);
+    return true;
+}
+
+/* Puts what has gathered. What stands behind it is the front of the view afterwards. */
+void relay_run_put(struct relay_run *run)
+{
+    if (run->size == 0)
+        return;
+    if (run->to != NULL) {
+        size_t sent = stream_send(run->loop, run->to, sv_take(run->view, run->size));
+        hf_assert(sent == run->size);
+    }
+    stream_consume(run->loop, run->from, run->size);
+    run->view = sv_drop(run->view, run->size);
+    run->size = 0;
+}
+
+/* The front of the view is dealt with. */
+void relay_run_drop(struct relay_run *run, size_t size)
+{
+    hf_assert(run->size == 0);
+    stream_consume(run->loop, run->from, size);
+    run->view = sv_drop(run->view, size);
+}
+
+/* ---- from the client ---- */
+
+enum relay_step relay_send_plain(struct client *client, const struct frame_part *part, char target)
+{
+    struct server *server = client->server;
+    struct replies_request request = {.type = part->type, .target = target};
+    switch (replies_send(&server->replies, request)) {
+    case REPLIES_OWED:
+        if (client->request_ns == 0)
+            client_begin_request(client);
+        return RELAY_PASS;
+    case REPLIES_FREE:
+    case REPLIES_SKIPPED:
+        return RELAY_PASS;
+    case REPLIES_FULL: {
+        /* A server may sit on replies until it is asked for them. */
+        struct buffer *out = stream_out(client->part->worker->loop, &server->stream, 8);
+        if (out != NULL && build_empty(out, 'H') != HF_OK)
+            return RELAY_STOP;
+        return RELAY_STOP;
+    }
+    case REPLIES_REFUSED:
+    default:
+        return RELAY_STOP;
+    }
+}
+
+/* The first part of a message of a client that has a server connection. */
+static enum relay_step from_client(struct client *client, struct relay_run *run,
+                                   const struct frame_part *part)
+{
+    struct message_target target;
+    switch (part->type) {
+    case 'X':
+        relay_run_put(run);
+        client_close(client, "client said goodbye");
+        return RELAY_OVER;
+    case 'P':
+    case 'B':
+    case 'C':
+    case 'D':
+        if (client->part->pool->mode != PROXY_POOL_SESSION)
+            return prepare_from_client(client, run, part);
+        if (part->type != 'D')
+            return relay_send_plain(client, part, 0);
+        switch (message_target(message_of(part), &target)) {
+        case MESSAGE_OK:
+            return relay_send_plain(client, part, target.kind);
+        case MESSAGE_MORE:
+            return RELAY_STOP;
+        case MESSAGE_LONG:
+        case MESSAGE_BAD:
+        default:
+            return relay_send_plain(client, part, 'S'); /* the server says what is wrong */
+        }
+    default:
+        return relay_send_plain(client, part, 0);
+    }
+}
+
+/* As much as can go to the server connection that the client has. */
+static enum relay_step pass_from_client(struct client *client)
+{
+    struct server *server = client->server;
+    struct relay_run run;
+    if (server->is_syncing)
+        return RELAY_STOP;
+    if (!run_begin(&run, client->part->worker->loop, &client->stream, &server->stream))
+        return RELAY_STOP;
+    client->part->stats.received += run.view.size;
+    for (;;) {
+        struct frame_part part;
+        enum frame_status status =
+            frame_look(&client->frame, sv_drop(run.view, run.size), &part);
+        if (status == FRAME_BAD) {
+            struct hf_err err;
+            relay_run_put(&run);
+            frame_error(&client->frame, &err);
+            client_fail(client, &err);
+            return RELAY_OVER;
+        }
+        enum relay_step step = RELAY_PASS;
+        if (status == FRAME_MORE)
+            step = RELAY_STOP;
+        else if (part.is_first)
+            step = from_client(client, &run, &part);
+        if (step == RELAY_OVER)
+            return RELAY_OVER;
+        if (step == RELAY_PASS) {
+            frame_take(&client->frame, part.bytes.size);
+            run.size += part.bytes.size;
+        } else if (step == RELAY_STOP) {
+            relay_run_put(&run);
+            if (run.is_cut)
+                stream_out(run.loop, run.to, LOOP_BLOCK_SIZE);
+            return RELAY_STOP;
+        }
+    }
+}
+
+/* What an idle client may say without a server connection: the rest of a copy that ended in an
+ * error, which PostgreSQL ignores too; a Flush, when nothing is owed; a Sync. */
+static enum relay_step answer_alone(struct client *client, const struct frame_part *part)
+{
+    struct loop *loop = client->part->worker->loop;
+    if (part->is_first && part->type == 'S') {
+        struct buffer *out = stream_out(loop, &client->stream, RELAY_RESERVE);
+        if (out == NULL || build_ready(out, 'I') != HF_OK)
+            return RELAY_STOP;
+    }
+    frame_take(&client->frame, part->bytes.size);
+    stream_consume(loop, &client->stream, part->bytes.size);
+    return RELAY_DONE;
+}
+
+/* A client without a server connection says something. */
+static enum relay_step begin_request(struct client *client)
+{
+    struct frame_part part;
+    struct hf_err err;
+    switch (frame_look(&client->frame, stream_view(&client->stream), &part)) {
+    case FRAME_MORE:
+        return RELAY_STOP;
+    case FRAME_PART:
+        break;
+    case FRAME_BAD:
+    default:
+        frame_error(&client->frame, &err);
+        client_fail(client, &err);
+        return RELAY_OVER;
+    }
+    switch (part.type) {
+    case 'X':
+        client_close(client, "client said goodbye");
+        return RELAY_OVER;
+    case 'c':
+    case 'd':
+    case 'f':
+    case 'H':
+    case 'S':
+        return answer_alone(client, &part);
+    default:
+        return client_ask(client) ? RELAY_DONE : RELAY_STOP;
+    }
+}
+
+void relay_from_client(struct client *client)
+{
+    enum relay_step step;
+    do {
+        if (client->server != NULL)
+            step = pass_from_client(client);
+        else if (client->state == CLIENT_IDLE)
+            step = begin_request(client);
+        else if (client->state == CLIENT_REFUSED)
+            step = client_skip(client) ? RELAY_DONE : RELAY_STOP;
+        else
+            step = RELAY_STOP;
+    } while (step == RELAY_DONE);
+}
+
+/* ---- from the server ---- */
+
+/* Messages that are looked into, and wait in the view until they are whole: all short, but an error
+ * may be longer than a view, and then what is in view must do. */
+static bool needs_whole(const struct server *server, char type)
+{
+    (void)server;
+    return type == 'E' || type == 'S' || type == 'Z' || type == 'C' || type == 'N';
+}
+
+/* A parameter has changed. The client is told by the message itself if it caused the change. */
+static void report(struct server *server, const struct frame_part *part, bool passes)
+{
+    struct message_parameter parameter;
+    if (message_parameter(message_of(part), &parameter) != MESSAGE_OK)
+        return;
+    server_report(server, parameter.name, parameter.value);
+    if (passes && server->client != NULL)
+        client_told(server->client, parameter.name, parameter.value);
+}
+
+/* What the accounting must know of a message beside its type. */
+static char detail_of(struct server *server, const struct frame_part *part)
+{
+    char status = 'I';
+    struct message_error error;
+    if (part->type == 'Z' && message_ready(message_of(part), &status) == MESSAGE_OK)
+        return status;
+    if (part->type != 'E')
+        return 0;
+    enum message_rc rc = message_error_fields(message_of(part), &error);
+    if (rc != MESSAGE_OK && rc != MESSAGE_MORE)
+        return 0;
+    server_note_error(server, &error);
+    return message_error_is_fatal(&error) ? REPLIES_FATAL : 0;
+}
+
+/* Replies that we owe the client ourselves, and requests that the server will not answer. */
+static enum relay_step after_reply(struct server *server, struct relay_run *run)
+{
+    struct replies_dropped dropped;
+    struct replies_request local;
+    while (replies_next_dropped(&server->replies, &dropped))
+        prepare_dropped(server, &dropped);
+    while (replies_next_local(&server->replies, &local)) {
+        relay_run_put(run);
+        prepare_answer(server, &local);
+    }
+    return RELAY_PASS;
+}
+
+/* The end of a request of the client. */
+static void count_ready(struct server *server, struct client *client)
+{
+    struct pool_stats *stats = &client->part->stats;
+    int64_t now_ns = worker_now(client->part->worker);
+    stats->queries++;
+    stats->query_ns += now_ns - client->request_ns;
+    if (server->replies.status == 'I') {
+        stats->transactions++;
+        stats->transaction_ns += now_ns - client->transaction_ns;
+    }
+    client_end_request(client, server->replies.status == 'I');
+}
+
+/* The first part of a message of the server. */
+static enum relay_step from_server(struct server *server, struct relay_run *run,
+                                   const struct frame_part *part)
+{
+    struct hf_err err;
+    if (!part->is_last && needs_whole(server, part->type) && run->view.size < LOOP_BLOCK_SIZE / 2)
+        return RELAY_STOP;
+    char detail = detail_of(server, part);
+    struct replies_verdict verdict = replies_receive(&server->replies, part->type, detail);
+    if (verdict.action == REPLIES_VIOLATION) {
+        relay_run_put(run);
+        replies_error(&server->replies, &err);
+        server_close(server, &err);
+        return RELAY_OVER;
+    }
+    /* What comes by itself while the connection is made ready for its client is not the client's;
+     * notifications are of whoever listened, which only in session mode is the one that is here. */
+    server->passes = verdict.action == REPLIES_FORWARD && server->client != NULL &&
+                     !(verdict.kind == REPLIES_NONE && server->is_syncing) &&
+                     !(part->type == 'A' && server->part->pool->mode != PROXY_POOL_SESSION);
+    if (part->type == 'S')
+        report(server, part, server->passes);
+    if (prepare_from_server(server, run, part, &verdict))
+        server->passes = false;
+    if (verdict.whose == REPLIES_OURS && part->type == 'E')
+        server->is_failed = true;
+    if (part->type == 'Z' && server->client != NULL && verdict.whose == REPLIES_CLIENT)
+        count_ready(server, server->client);
+    if (verdict.is_last && verdict.whose == REPLIES_OURS && verdict.kind == REPLIES_QUERY)
+        server->is_answered = true;
+    return server->passes ? RELAY_PASS : RELAY_DROP;
+}
+
+/* One part: accounted for, and put into the run or taken out of the view. */
+static enum relay_step take_part(struct server *server, struct relay_run *run,
+                                 const struct frame_part *part)
+{
+    enum relay_step step = server->passes ? RELAY_PASS : RELAY_DROP;
+    if (part->is_first)
+        step = from_server(server, run, part);
+    if (step == RELAY_OVER || step == RELAY_STOP)
+        return step;
+    frame_take(&server->frame, part->bytes.size);
+    if (step == RELAY_PASS) {
+        run->size += part->bytes.size;
+    } else {
+        size_t size = part->bytes.size; /* the part is in the view that is about to change */
+        relay_run_put(run);
+        relay_run_drop(run, size);
+    }
+    return after_reply(server, run);
+}
+
+/* The connection owes its client nothing: it may serve another one. */
+static bool is_done(const struct server *server)
+{
+    const struct client *client = server->client;
+    return client != NULL && client->part->pool->mode != PROXY_POOL_SESSION &&
+           !server->is_syncing && replies_is_clean(&server->replies) &&
+           frame_is_between(&client->frame) && frame_is_between(&server->frame);
+}
+
+/* What has gathered is put; what follows from what the server said is done. */
+static void settle(struct server *server, struct client *client)
+{
+    if (client == NULL) {
+        server_clean(server);
+        return;
+    }
+    if (server->is_syncing && server->is_answered && !server_synced(server))
+        return;
+    if (server->client == client && is_done(server))
+        server_detach(server);
+    relay_from_client(client);
+}
+
+void relay_from_server(struct server *server)
+{
+    struct client *client = server->client;
+    struct relay_run run;
+    struct stream *to = client != NULL ? &client->stream : NULL;
+    if (!run_begin(&run, server->part->worker->loop, &server->stream, to))
+        return;
+    if (client != NULL)
+        client->part->stats.sent += run.view.size;
+    enum relay_step step = RELAY_PASS;
+    while (step == RELAY_PASS) {
+        struct frame_part part;
+        enum frame_status status = frame_look(&server->frame, sv_drop(run.view, run.size), &part);
+        if (status == FRAME_PART) {
+            step = take_part(server, &run, &part);
+        } else if (status == FRAME_BAD) {
+            struct hf_err err;
+            relay_run_put(&run);
+            frame_error(&server->frame, &err);
+            server_close(server, &err);
+            return;
+        } else {
+            step = RELAY_STOP;
+        }
+    }
+    if (step == RELAY_OVER)
+        return;
+    relay_run_put(&run);
+    if (run.is_cut)
+        stream_out(run.loop, run.to, LOOP_BLOCK_SIZE);
+    settle(server, client);
+}

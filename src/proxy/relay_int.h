@@ -1,0 +1,45 @@
+/*
+ * What the files of the relay share: a run of bytes that pass unchanged.
+ */
+#ifndef HF_PROXY_RELAY_INT_H
+#define HF_PROXY_RELAY_INT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "net/loop.h"
+#include "proxy/relay.h"
+#include "wire/frame.h"
+
+struct client;
+
+/* What becomes of the message at the front of a view. */
+enum relay_step {
+    RELAY_PASS, /* it goes over as it is */
+    RELAY_DROP, /* it goes nowhere */
+    RELAY_DONE, /* it was dealt with, and taken from the view */
+    RELAY_STOP, /* not now */
+    RELAY_OVER, /* the pair is no more: touch nothing */
+};
+
+/* Bytes at the front of a view that pass, and are not put into the other stream yet. */
+struct relay_run {
+    struct loop *loop;
+    struct stream *from;
+    struct stream *to; /* NULL: nobody gets them */
+    struct sv view;    /* cut to the room there is */
+    size_t size;
+    bool is_cut;
+};
+
+/* Puts what has gathered. What stands behind it is the front of the view afterwards. */
+void relay_run_put(struct relay_run *run);
+
+/* The front of the view, before which nothing has gathered, is dealt with. */
+void relay_run_drop(struct relay_run *run, size_t size);
+
+/* A message that goes to the server as it is: accounted for. `target` of a Describe: S or P. */
+enum relay_step relay_send_plain(struct client *client, const struct frame_part *part,
+                                 char target);
+
+#endif

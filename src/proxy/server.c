@@ -1,0 +1,367 @@
+#include "proxy/server.h"
+
+#include <string.h>
+
+#include "base/bug.h"
+#include "proxy/cancel.h"
+#include "proxy/client.h"
+#include "proxy/pool.h"
+#include "proxy/prepare.h"
+#include "proxy/relay.h"
+#include "proxy/server_login.h"
+#include "proxy/worker.h"
+#include "wire/build.h"
+#include "wire/settings.h"
+
+static struct worker *worker_of(const struct server *server)
+{
+    return server->part->worker;
+}
+
+static struct loop *loop_of(const struct server *server)
+{
+    return server->part->worker->loop;
+}
+
+void server_enter(struct server *server, enum server_state state)
+{
+    struct pool_part *part = server->part;
+    server->state = (uint8_t)state;
+    server->since_ns = worker_now(part->worker);
+    if (list_is_linked(&server->link))
+        list_remove(&server->link);
+    if (state == SERVER_IDLE)
+        list_push_front(&part->idle, &server->link);
+    else
+        list_push_back(&part->servers, &server->link);
+}
+
+void server_note_error(struct server *server, const struct message_error *error)
+{
+    struct hf_err *last = &server->last_error;
+    char sqlstate[6] = "XX000";
+    sv_copy(error->sqlstate, sqlstate, sizeof sqlstate);
+    err_set(last, HF_RC_PEER, sqlstate, SV_FMT, SV_ARG(error->message));
+}
+
+void server_report(struct server *server, struct sv name, struct sv value)
+{
+    struct proxy *proxy = worker_of(server)->proxy;
+    uint32_t now;
+    pthread_mutex_lock(&proxy->lock);
+    if (settings_told(&proxy->settings, server->reported, name, value, &now) == HF_OK) {
+        settings_drop(&proxy->settings, server->reported);
+        server->reported = now;
+    }
+    pthread_mutex_unlock(&proxy->lock);
+}
+
+/* ---- asking in our own name ---- */
+
+bool server_ask(struct server *server, struct sv text)
+{
+    struct buffer *out = stream_out(loop_of(server), &server->stream, text.size + 16);
+    if (out == NULL || replies_room(&server->replies) == 0 || build_query(out, text) != HF_OK)
+        return false;
+    struct replies_request request = {.type = 'Q', .whose = REPLIES_OURS};
+    server->is_answered = false;
+    server->is_failed = false;
+    return replies_send(&server->replies, request) == REPLIES_OWED;
+}
+
+/* ---- with a client ---- */
+
+/* The settings of the client are not those of the connection: asks for them. False: no room. */
+static bool ask_settings(struct server *server, uint32_t want)
+{
+    struct proxy *proxy = worker_of(server)->proxy;
+    struct buffer *out = stream_out(loop_of(server), &server->stream, LOOP_BLOCK_SIZE);
+    struct replies_request request = {.type = 'Q', .whose = REPLIES_OURS};
+    if (out == NULL)
+        return false;
+    pthread_mutex_lock(&proxy->lock);
+    enum hf_rc rc = settings_diff(&proxy->settings, server->settings, want, out);
+    pthread_mutex_unlock(&proxy->lock);
+    server->is_answered = false;
+    server->is_failed = false;
+    return rc == HF_OK && replies_send(&server->replies, request) == REPLIES_OWED;
+}
+
+void server_attach(struct server *server, struct client *client)
+{
+    struct pool_part *part = server->part;
+    bool is_clean = replies_attach(&server->replies);
+    hf_assert(is_clean && server->client == NULL && client->server == NULL);
+    server->client = client;
+    client->server = server;
+    server_enter(server, SERVER_ACTIVE);
+    server->is_syncing = false;
+    if (part->pool->mode == PROXY_POOL_SESSION)
+        return;
+    if (client->settings != server->settings) {
+        server->is_syncing = true;
+        if (!ask_settings(server, client->settings)) {
+            struct hf_err err;
+            err_set(&err, HF_RC_LIMIT, "53200", "could not set up the session: no memory");
+            server_close(server, &err);
+        }
+    } else if (client->told != server->reported) {
+        client_tell(client, server->reported);
+    }
+}
+
+/* The settings could not be set: the server has said why. */
+static bool refuse_settings(struct server *server, struct client *client)
+{
+    struct hf_err err = server->last_error;
+    server_detach(server);
+    client_fail(client, &err);
+    return false;
+}
+
+bool server_synced(struct server *server)
+{
+    struct client *client = server->client;
+    struct proxy *proxy = worker_of(server)->proxy;
+    server->is_syncing = false;
+    if (server->is_failed)
+        return refuse_settings(server, client);
+    pthread_mutex_lock(&proxy->lock);
+    settings_keep(&proxy->settings, client->settings);
+    settings_drop(&proxy->settings, server->settings);
+    pthread_mutex_unlock(&proxy->lock);
+    server->settings = client->settings;
+    if (client->told != server->reported)
+        client_tell(client, server->reported);
+    client_ready(client);
+    return true;
+}
+
+void server_detach(struct server *server)
+{
+    struct client *client = server->client;
+    bool is_between = frame_is_between(&client->frame);
+    replies_detach(&server->replies);
+    server->client = NULL;
+    client->server = NULL;
+    prepare_detached(server, client);
+    server->permit.ending = BULKHEAD_RAN;
+    server->asked_reset = false;
+    server->has_cancelled = false;
+    if (!is_between) {
+        struct hf_err err;
+        err_set(&err, HF_RC_PEER, "08006", "the client left in the middle of a message");
+        server_close(server, &err);
+        return;
+    }
+    client_released(client);
+    if (server->part->pool->mode != PROXY_POOL_SESSION && server->cancels == 0 &&
+        !server->is_tainted && replies_is_clean(&server->replies)) {
+        pool_release(server);
+        return;
+    }
+    server_enter(server, SERVER_CLEANING);
+    worker_timer(worker_of(server), &server->timer,
+                 ns_add(server->since_ns, server->part->config.server_clean_timeout_ns));
+    server_clean(server);
+}
+
+/* ---- cleaning ---- */
+
+/* What the connection needs before another client may have it. False: nothing could be sent now, or
+ * nothing has to. */
+static bool ask_to_rest(struct server *server)
+{
+    struct buffer *out = stream_out(loop_of(server), &server->stream, 64);
+    struct replies_request request = {.whose = REPLIES_OURS};
+    if (out == NULL)
+        return false;
+    switch (replies_rest(&server->replies)) {
+    case REPLIES_OPEN:
+        request.type = 'S';
+        break;
+    case REPLIES_COPYING:
+        request.type = 'f';
+        break;
+    case REPLIES_DOUBTFUL:
+        return server_ask(server, SV(""));
+    case REPLIES_IDLE:
+        if (server->replies.status != 'I')
+            return server_ask(server, SV("ROLLBACK"));
+        if (server->part->pool->mode == PROXY_POOL_SESSION && !server->asked_reset) {
+            server->asked_reset = true;
+            return server_ask(server, SV("DISCARD ALL"));
+        }
+        return false;
+    case REPLIES_BUSY:
+    case REPLIES_OVER:
+    default:
+        return false;
+    }
+    if (replies_send(&server->replies, request) == REPLIES_REFUSED)
+        return false;
+    return (request.type == 'f' ? build_copy_fail(out, SV("the client is gone"))
+                                : build_empty(out, request.type)) == HF_OK;
+}
+
+void server_clean(struct server *server)
+{
+    struct hf_err err;
+    if (server->state != SERVER_CLEANING)
+        return;
+    if (server->is_failed || replies_rest(&server->replies) == REPLIES_OVER) {
+        err_set(&err, HF_RC_PEER, "08006", "the connection could not be cleaned up");
+        server_close(server, &err);
+        return;
+    }
+    if (replies_rest(&server->replies) == REPLIES_BUSY) {
+        if (!server->has_cancelled)
+            cancel_send(server);
+        server->has_cancelled = true;
+        return;
+    }
+    while (ask_to_rest(server))
+        ;
+    if (replies_is_clean(&server->replies) && server->cancels == 0 &&
+        (server->part->pool->mode != PROXY_POOL_SESSION || server->asked_reset)) {
+        worker_timer(worker_of(server), &server->timer, HF_NEVER);
+        prepare_reset(server);
+        pool_release(server);
+    }
+}
+
+/* ---- life ---- */
+
+static void forget(struct server *server)
+{
+    struct worker *worker = worker_of(server);
+    struct proxy *proxy = worker->proxy;
+    worker_timer(worker, &server->timer, HF_NEVER);
+    proxy_settings_drop(proxy, server->settings);
+    proxy_settings_drop(proxy, server->reported);
+    proxy_settings_drop(proxy, server->startup);
+    if (server->in_budget)
+        proxy_budget_return(proxy, server->part->pool);
+    pool_forget(server);
+    memset(server->key, 0, sizeof server->key);
+    mem_free(proxy->mem, server);
+}
+
+void server_close(struct server *server, const struct hf_err *reason)
+{
+    struct worker *worker = worker_of(server);
+    struct client *client = server->client;
+    struct buffer *out;
+    if (server->state == SERVER_CLOSING)
+        return;
+    bool was_login = server->login != NULL;
+    bool is_over = !was_login && server->is_started && replies_rest(&server->replies) == REPLIES_OVER;
+    if (was_login) {
+        struct hf_err err = *reason;
+        server_login_fail(server, &err);
+        return;
+    }
+    server_enter(server, SERVER_CLOSING);
+    prepare_lost(server);
+    if (reason != NULL)
+        log_emit(worker->proxy->log, LOG_AT_INFO, "server connection closed",
+                 log_text("database", server->part->pool->name),
+                 log_text("role", server->part->pool->role), log_int("pid", server->pid),
+                 log_text("reason", reason->message));
+    if (client != NULL) {
+        replies_detach(&server->replies);
+        server->client = NULL;
+        client->server = NULL;
+        client_server_lost(client, reason, is_over && server->was_told);
+    }
+    if (!server->is_started) {
+        forget(server);
+        return;
+    }
+    out = stream_out(worker->loop, &server->stream, 8);
+    if (out != NULL && build_empty(out, 'X') != HF_OK)
+        out = NULL;
+    worker_timer(worker, &server->timer, ns_add(server->since_ns, HF_SEC(2)));
+    stream_close(worker->loop, &server->stream, out != NULL);
+}
+
+void server_leave(struct server *server, struct pool_part *to)
+{
+    server->to = to;
+    server_enter(server, SERVER_LEAVING);
+    stream_leave(loop_of(server), &server->stream);
+}
+
+void server_adopt(struct server *server, struct pool_part *part, int fd)
+{
+    server->part = part;
+    server->to = NULL;
+    stream_start(part->worker->loop, &server->stream, fd, STREAM_SERVER);
+    server_enter(server, SERVER_IDLE);
+}
+
+/* Leaving was not possible: the connection has ended, or says something. */
+static void stay(struct server *server)
+{
+    struct pool_part *to = server->to;
+    server->to = NULL;
+    server_enter(server, SERVER_IDLE);
+    pool_left(server, to, -1);
+}
+
+static void ended(struct server *server, const struct loop_event *event)
+{
+    struct hf_err err;
+    if (server->client != NULL)
+        relay_from_server(server); /* its last words */
+    if (server->state == SERVER_CLOSING)
+        return;
+    err_set(&err, HF_RC_PEER, "08006", "server closed the connection unexpectedly");
+    if (event->error != 0)
+        err_detail(&err, "%s", stream_error(&server->stream));
+    server_close(server, &err);
+}
+
+void server_timeout(struct server *server)
+{
+    struct hf_err err;
+    if (server->state == SERVER_CLOSING) {
+        stream_close(loop_of(server), &server->stream, false);
+    } else if (server->login != NULL) {
+        err_set(&err, HF_RC_AGAIN, "08001", "could not connect to server \"%s\" port %u: timeout",
+                server->endpoint->host, server->endpoint->port);
+        server_login_fail(server, &err);
+    } else if (server->state == SERVER_CLEANING) {
+        err_set(&err, HF_RC_LIMIT, "08006", "what a client left behind did not end in time");
+        server_close(server, &err);
+    } else if (server->state == SERVER_ACTIVE && server->is_syncing) {
+        err_set(&err, HF_RC_LIMIT, "53200", "could not set up the session");
+        server_close(server, &err);
+    }
+}
+
+void server_event(struct server *server, const struct loop_event *event)
+{
+    if (event->kind == LOOP_GONE) {
+        forget(server);
+        return;
+    }
+    if (server->state == SERVER_CLOSING)
+        return;
+    if (event->kind == LOOP_LEFT) {
+        pool_left(server, server->to, event->fd);
+        return;
+    }
+    if (server->state == SERVER_LEAVING)
+        stay(server);
+    if (server->login != NULL) {
+        server_login_event(server, event);
+        return;
+    }
+    if (event->kind == LOOP_ENDED)
+        ended(server, event);
+    else if (event->kind == LOOP_DRAINED && server->client != NULL)
+        relay_from_client(server->client);
+    else
+        relay_from_server(server);
+}

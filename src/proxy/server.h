@@ -1,0 +1,132 @@
+/*
+ * A server connection: from connecting to its end.
+ *
+ *     server_open --> CONNECTING --> LOGIN --READY--> (IDLE) <---> ACTIVE with a client
+ *                          |           |                ^            |
+ *                          `-----------+--> failed      |            | the client left
+ *                                                       `- CLEANING <-'   rollback, reset, drain;
+ *                                                            |            under a deadline
+ *                                                            v
+ *     CLOSING <--- server_close, from anywhere --------------'
+ *
+ * IDLE means: replies_is_clean(), nobody is attached, and no cancel of it is on its way. Only then
+ * may another client have it. What it sends while IDLE is looked at: news of a parameter is kept,
+ * anything else ends the connection.
+ *
+ * The first ReadyForQuery, and the accounting of replies (wire/replies.h) from there on, decide whose
+ * every message is. proxy/relay.h moves the bytes while a client is attached or a connection is
+ * being cleaned.
+ *
+ * Belongs to one worker's thread; moves to another one only while IDLE (pool.h).
+ */
+#ifndef HF_PROXY_SERVER_H
+#define HF_PROXY_SERVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/timerq.h"
+#include "core/breaker_mt.h"
+#include "core/bulkhead_mt.h"
+#include "net/loop.h"
+#include "wire/frame.h"
+#include "wire/message.h"
+#include "wire/replies.h"
+
+struct client;
+struct endpoint;
+struct login_task;
+struct pool_part;
+
+#define SERVER_RUNS    256 /* runs of requests that may be owed */
+#define SERVER_KEY_MAX 256
+
+enum server_state {
+    SERVER_CONNECTING, /* also: looking up its name, being secured */
+    SERVER_LOGIN,
+    SERVER_IDLE,
+    SERVER_ACTIVE,   /* a client has it */
+    SERVER_CLEANING, /* the client left something behind, or a cancel is still on its way */
+    SERVER_LEAVING,  /* on the way to another worker */
+    SERVER_CLOSING,
+};
+
+struct server {
+    struct stream stream; /* kind STREAM_SERVER */
+    struct timer timer;   /* of connecting, logging in, cleaning */
+    struct list_node link;
+    struct pool_part *part;
+    struct client *client; /* attached; or, in session mode, whom the login is for */
+    struct endpoint *endpoint;
+    struct login_task *login; /* while LOGIN */
+    struct bulkhead_permit permit; /* of the client, or of the one that left */
+    struct breaker_permit attempt; /* of the endpoint's breaker, while connecting */
+    struct frame frame;
+    struct replies replies;
+    struct prepared_server *prepared; /* NULL: has none */
+    uint32_t settings;  /* settings_set that were applied */
+    uint32_t reported;  /* settings_set that it reports */
+    uint32_t startup;   /* settings_set that it was started with */
+    uint32_t cancels;   /* of it that are on their way */
+    uint32_t pid;
+    uint16_t key_size;
+    uint8_t state;
+    bool passes;        /* the message at hand goes to the client */
+    bool is_syncing;    /* ACTIVE: the settings of its client are on their way */
+    bool is_answered;   /* a query of ours has been */
+    bool is_tainted;    /* not to be used again: lifetime over, RECONNECT, its host has changed */
+    bool in_budget;     /* counted by the budget of server connections */
+    bool asked_reset;   /* CLEANING: the reset has been sent */
+    bool is_failed;     /* an error came in answer to something of ours */
+    bool is_started;    /* its stream was: it ends with LOOP_GONE */
+    bool is_special;    /* started with what no other session has: for one client alone */
+    bool was_told;      /* the client got the server's last words */
+    bool has_cancelled; /* CLEANING: its query was cancelled */
+    uint64_t opener;    /* sequence of the client that it was opened for; 0: for all */
+    struct pool_part *to; /* LEAVING: where to */
+    struct hf_err last_error; /* that the server said in answer to us */
+    int64_t connected_ns;
+    int64_t since_ns;   /* in this state */
+    int64_t expires_ns; /* its lifetime ends */
+    struct address address;
+    char key[SERVER_KEY_MAX];
+    struct replies_run runs[SERVER_RUNS];
+};
+
+/* Another state, and the list that belongs to it. */
+void server_enter(struct server *server, enum server_state state);
+
+/* Events of its stream. */
+void server_event(struct server *server, const struct loop_event *event);
+/* Its timer. */
+void server_timeout(struct server *server);
+
+/* Attaches a client to an idle connection. */
+void server_attach(struct server *server, struct client *client);
+/* The client is gone, or done: makes the connection idle again, now or after cleaning it. */
+void server_detach(struct server *server);
+
+/* CLEANING: looks whether it rests now, and asks for what is missing. */
+void server_clean(struct server *server);
+
+/* Sends a query of ours, whose answers nobody sees. False: no room. */
+bool server_ask(struct server *server, struct sv text);
+
+/* Ends it. `reason` is for the log, and for the client that is attached. */
+void server_close(struct server *server, const struct hf_err *reason);
+
+/* ACTIVE: our query for its client's settings was answered. False: the pair is no more. */
+bool server_synced(struct server *server);
+
+/* An error that it said: the last one is remembered for the log. */
+void server_note_error(struct server *server, const struct message_error *error);
+
+/* IDLE: to another worker's part; and from one. */
+void server_leave(struct server *server, struct pool_part *to);
+void server_adopt(struct server *server, struct pool_part *part, int fd);
+
+/* What it reports changes: kept; under proxy->lock. */
+void server_report(struct server *server, struct sv name, struct sv value);
+
+#endif

@@ -1,0 +1,537 @@
+#include "proxy/server_login.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/bug.h"
+#include "core/outcome.h"
+#include "os/entropy.h"
+#include "proxy/client.h"
+#include "proxy/admission.h"
+#include "proxy/pool.h"
+#include "proxy/prepare.h"
+#include "proxy/server.h"
+#include "proxy/secure.h"
+#include "proxy/worker.h"
+#include "wire/login.h"
+
+#define PARAMETERS_MAX 130 /* of a StartupMessage, user and database not counted */
+
+/* What is needed until a connection is logged in. */
+struct login_task {
+    struct list_node work; /* of worker->working_servers: a slice of hashing is to be done */
+    struct server *server;
+    const struct proxy_host *host;
+    struct lookup *lookup; /* NULL: nothing is being looked up */
+    struct access *access;  /* held */
+    struct user *user;      /* whose pass and secret it is; NULL: the database's own */
+    struct login_config config;
+    struct login login;
+    struct user_pass pass;
+    struct build_parameter parameters[PARAMETERS_MAX];
+    char packet[STARTUP_SIZE_MAX]; /* what `parameters` borrow */
+    char user_name[PROXY_NAME_SIZE];
+    char database[PROXY_NAME_SIZE];
+    struct secret secret;
+    char words[1024]; /* the ErrorResponse with which the server refused us */
+    size_t words_size;
+    bool holds_connect; /* a permit of endpoint->connects */
+    bool is_admitted;   /* `attempt` of the server is to be recorded */
+    struct bulkhead_permit connect;
+};
+
+/* A name that is being looked up. Lives until its answer is here, which may be longer than the
+ * connection that asked. */
+struct lookup {
+    struct resolve_request request;
+    struct worker *worker;
+    struct server *server; /* NULL: nobody waits for it any more */
+};
+
+static struct worker *worker_of(const struct server *server)
+{
+    return server->part->worker;
+}
+
+/* ---- the end of an attempt ---- */
+
+void server_login_end(struct server *server)
+{
+    struct login_task *task = server->login;
+    struct proxy *proxy = worker_of(server)->proxy;
+    int64_t now_ns = worker_now(worker_of(server));
+    if (task == NULL)
+        return;
+    server->login = NULL;
+    if (task->lookup != NULL)
+        task->lookup->server = NULL;
+    if (list_is_linked(&task->work))
+        list_remove(&task->work);
+    if (task->is_admitted)
+        breaker_abandon(server->endpoint->breaker, &server->attempt, now_ns);
+    if (task->holds_connect)
+        bulkhead_release(server->endpoint->connects, &task->connect, now_ns);
+    login_wipe(&task->login);
+    user_pass_wipe(&task->pass);
+    secret_wipe(&task->secret);
+    access_drop(task->access);
+    mem_free(proxy->mem, task);
+}
+
+/* What the ending says of the endpoint; true if waiting would not help. */
+static bool record(struct server *server, struct outcome outcome)
+{
+    struct login_task *task = server->login;
+    struct outcome_facts facts = {0};
+    const struct outcome_rule *rule = outcome_rule(outcome);
+    if (task->is_admitted)
+        breaker_record(server->endpoint->breaker, &server->attempt,
+                       outcome_verdict_of(rule, &facts), worker_now(worker_of(server)));
+    task->is_admitted = false;
+    return outcome.code == OUTCOME_SQLSTATE && rule->verdict == OUTCOME_VERDICT_NEUTRAL &&
+           rule->kind != OUTCOME_KIND_TRANSIENT && rule->kind != OUTCOME_KIND_OVERLOAD;
+}
+
+static void fail(struct server *server, struct outcome outcome, const struct hf_err *err)
+{
+    struct login_task *task = server->login;
+    struct pool_part *part = server->part;
+    char text[ADDRESS_TEXT_SIZE];
+    bool is_final = record(server, outcome) || err->rc == HF_RC_DENIED;
+    log_emit(worker_of(server)->proxy->log, LOG_AT_WARNING, "could not connect to server",
+             log_text("database", part->pool->name), log_text("role", task->user_name),
+             log_text("address", address_text(&server->address, text)),
+             log_text("reason", err->message), log_text("sqlstate", err->sqlstate));
+    struct sv words = sv_from(task->words, task->words_size);
+    struct pool_failure failure = {
+        .err = *err, .words = words, .is_final = is_final, .opener = server->opener};
+    pool_connect_failed(part, &failure);
+    server_login_end(server);
+    server_close(server, err);
+}
+
+void server_login_fail(struct server *server, const struct hf_err *err)
+{
+    struct outcome outcome = {.code = OUTCOME_CONNECT_TIMEOUT};
+    fail(server, outcome, err);
+}
+
+/* ---- what it takes to log in ---- */
+
+/* In session mode, what the client has said, word for word; else what is the same for all. */
+static void take_parameters(struct login_task *task, const struct client *client)
+{
+    size_t count = 0;
+    struct sv rest;
+    struct startup_parameter parameter;
+    const struct admission *admission = client != NULL ? client->admission : NULL;
+    if (admission == NULL)
+        return;
+    memcpy(task->packet, admission->packet, admission->packet_size);
+    rest = sv_from(task->packet, admission->packet_size);
+    while (count < PARAMETERS_MAX && startup_parameter_next(&rest, &parameter)) {
+        if (parameter.kind == STARTUP_SETTING || parameter.kind == STARTUP_OPTIONS ||
+            parameter.kind == STARTUP_REPLICATION)
+            task->parameters[count++] =
+                (struct build_parameter){.name = parameter.name, .value = parameter.value};
+    }
+    task->config.version = admission->version;
+    task->config.parameter_count = count;
+    if (admission->replication == STARTUP_REPLICATION_PHYSICAL)
+        task->database[0] = '\0';
+}
+
+/* Who we are for the server: the role of the pool with what is known of its secret, or the user
+ * that the configuration sets for this database. */
+static void take_secret(struct login_task *task, const struct pool *pool,
+                        const struct proxy_database *database)
+{
+    struct login_config *config = &task->config;
+    const char *name = database->user[0] != '\0' ? database->user : pool->role;
+    sv_copy(sv_from_cstr(name), task->user_name, sizeof task->user_name);
+    config->user = sv_from_cstr(task->user_name);
+    if (database->user[0] != '\0' && secret_is_set(&database->password)) {
+        task->secret = database->password;
+        config->secret = secret_reveal(&task->secret);
+        return;
+    }
+    task->user = users_find(task->access->users, config->user);
+    if (task->user == NULL)
+        return;
+    config->secret = user_secret(task->user);
+    if (user_get_pass(task->user, &task->pass)) {
+        config->keys = &task->pass.keys;
+        config->verifier = &task->pass.verifier;
+    }
+}
+
+static struct login_task *task_new(struct server *server, const struct proxy_host *host,
+                                   const struct client *client)
+{
+    struct proxy *proxy = worker_of(server)->proxy;
+    const struct pool *pool = server->part->pool;
+    const struct proxy_database *database = server->part->database;
+    struct login_task *task = mem_alloc(proxy->mem, sizeof *task);
+    if (task == NULL)
+        return NULL;
+    task->server = server;
+    task->host = host;
+    task->access = proxy_access(proxy);
+    const char *name = database->dbname[0] != '\0' ? database->dbname : pool->name;
+    sv_copy(sv_from_cstr(name), task->database, sizeof task->database);
+    task->config.version = STARTUP_VERSION(3, 0);
+    take_secret(task, pool, database);
+    if (pool->mode == PROXY_POOL_SESSION)
+        take_parameters(task, client);
+    task->config.parameters = task->parameters;
+    task->config.database = sv_from_cstr(task->database);
+    task->config.sslmode = (enum login_sslmode)database->sslmode;
+    task->config.is_local = host->is_unix;
+    task->config.methods = LOGIN_METHODS_ALL;
+    entropy_fill(task->config.random, sizeof task->config.random);
+    return task;
+}
+
+/* ---- beginning ---- */
+
+/* Leave to connect: of the endpoint's breaker, of the number of connects, of the budget. */
+static bool admit(struct server *server)
+{
+    struct pool_part *part = server->part;
+    struct login_task *task = server->login;
+    struct worker *worker = part->worker;
+    int64_t now_ns = worker_now(worker);
+    struct endpoint *endpoint = server->endpoint;
+    if (!breaker_admit(endpoint->breaker, now_ns, &server->attempt)) {
+        part->retry_at_ns = ns_min(ns_max(breaker_retry_at(endpoint->breaker), now_ns + HF_MS(10)),
+                                   now_ns + HF_SEC(1));
+        err_set(&part->failure, HF_RC_AGAIN, "08001", "server \"%s\" port %u cannot be reached",
+                endpoint->host, endpoint->port);
+        err_detail(&part->failure, "Connecting has failed too often; it is tried again soon.");
+        return false;
+    }
+    task->is_admitted = true;
+    if (!bulkhead_try(endpoint->connects, now_ns, &task->connect)) {
+        part->retry_at_ns = now_ns + HF_MS(5);
+        return false;
+    }
+    task->holds_connect = true;
+    server->in_budget = proxy_budget_try(worker->proxy, part->pool);
+    if (!server->in_budget) {
+        part->retry_at_ns = now_ns + HF_MS(20);
+        err_set(&part->failure, HF_RC_LIMIT, "53300", "too many server connections");
+        err_detail(&part->failure, "The limit is limits.server_connections_max = %lld.",
+                   (long long)worker->config->limits.server_connections_max);
+        return false;
+    }
+    return true;
+}
+
+/* The server's address is known. */
+static void connect_to(struct server *server, const struct address *address)
+{
+    server->address = *address;
+    stream_connect(worker_of(server)->loop, &server->stream, address, STREAM_SERVER);
+    server->is_started = true;
+}
+
+/* The name's addresses are here: the one that the turn falls on. */
+static void looked_up(struct server *server, const struct resolve_request *request)
+{
+    struct outcome outcome = {.code = OUTCOME_RESOLVE_FAILED};
+    if (request->rc != HF_OK)
+        fail(server, outcome, &request->err);
+    else
+        connect_to(server, &request->addresses[server->part->next_address++ % request->count]);
+}
+
+void server_login_resolved(struct loop_message *message)
+{
+    struct resolve_request *request = container_of(message, struct resolve_request, message);
+    struct lookup *lookup = container_of(request, struct lookup, request);
+    struct worker *worker = lookup->worker;
+    if (lookup->server != NULL) {
+        lookup->server->login->lookup = NULL;
+        looked_up(lookup->server, request);
+    }
+    mem_free(worker->proxy->mem, lookup);
+}
+
+/* The answer comes later even if it is there already: whoever has called us must not be called
+ * back. */
+static void look_up(struct server *server, const struct proxy_host *host)
+{
+    struct worker *worker = worker_of(server);
+    struct lookup *lookup = mem_alloc(worker->proxy->mem, sizeof *lookup);
+    struct hf_err *err = &server->login->login.err;
+    if (lookup == NULL ||
+        !resolve_request_init(&lookup->request, worker->loop, WORKER_RESOLVED,
+                              sv_from_cstr(host->name), host->port)) {
+        mem_free(worker->proxy->mem, lookup);
+        err_set(err, HF_RC_INVALID, "08001", "could not look up \"%s\"", host->name);
+        worker_timer(worker, &server->timer, server->since_ns);
+        return;
+    }
+    lookup->worker = worker;
+    lookup->server = server;
+    server->login->lookup = lookup;
+    if (resolve_ask(worker->proxy->resolver, &lookup->request) == RESOLVE_DONE)
+        loop_post(worker->loop, &lookup->request.message);
+}
+
+static void begin(struct server *server, const struct proxy_host *host)
+{
+    struct address address;
+    struct sv name = sv_from_cstr(host->name);
+    if (address_host_is_unix(name)) {
+        /* A path that is too long fails by the time limit, at once: whoever has called us must not
+         * be called back. */
+        if (address_unix(&address, name, host->port, &server->login->login.err) != HF_OK)
+            worker_timer(worker_of(server), &server->timer, server->since_ns);
+        else
+            connect_to(server, &address);
+    } else if (address_literal(&address, name, host->port)) {
+        connect_to(server, &address);
+    } else {
+        look_up(server, host);
+    }
+}
+
+/* The next host in turn. */
+static const struct proxy_host *next_host(struct pool_part *part)
+{
+    const struct proxy_database *database = part->database;
+    if (part->next_host >= database->host_count)
+        part->next_host = 0;
+    const struct proxy_host *host = &database->hosts[part->next_host];
+    if (database->load_balance_hosts == PROXY_BALANCE_ROUND_ROBIN)
+        part->next_host++;
+    return host;
+}
+
+bool server_open(struct pool_part *part, struct client *client)
+{
+    struct worker *worker = part->worker;
+    struct mem *mem = worker->proxy->mem;
+    const struct proxy_host *host = next_host(part);
+    struct server *server = mem_alloc(mem, sizeof *server);
+    if (server == NULL)
+        return false;
+    server->part = part;
+    server->endpoint = proxy_endpoint(worker->proxy, host);
+    server->login = server->endpoint != NULL ? task_new(server, host, client) : NULL;
+    if (server->login == NULL || !admit(server)) {
+        if (server->login != NULL)
+            server_login_end(server);
+        mem_free(mem, server);
+        part->next_host++;
+        return false;
+    }
+    if (part->pool->mode == PROXY_POOL_SESSION && client != NULL) {
+        server->opener = client->sequence;
+        server->is_special = client->is_special;
+        server->startup = client->settings;
+        proxy_settings_keep(worker->proxy, server->startup);
+    }
+    part->server_count++;
+    part->connecting++;
+    worker->server_count++;
+    server_enter(server, SERVER_CONNECTING);
+    worker_timer(worker, &server->timer,
+                 ns_add(server->since_ns, part->config.server_connect_timeout_ns));
+    begin(server, host);
+    return true;
+}
+
+/* ---- logging in ---- */
+
+static void ready(struct server *server, char status)
+{
+    struct login_task *task = server->login;
+    struct worker *worker = worker_of(server);
+    struct outcome outcome = {.code = OUTCOME_SUCCESS};
+    struct scram_keys keys;
+    struct scram_verifier verifier;
+    struct sv key = login_key(&task->login);
+    record(server, outcome);
+    if (task->user != NULL && login_made(&task->login, &keys, &verifier))
+        user_set_pass(task->user, &keys, &verifier);
+    server->pid = task->login.pid;
+    server->key_size = (uint16_t)key.size;
+    memcpy(server->key, key.data, key.size);
+    server_login_end(server);
+    worker_timer(worker, &server->timer, HF_NEVER);
+    frame_init(&server->frame, FRAME_BACKEND, FRAME_SESSION);
+    replies_init(&server->replies, server->runs, SERVER_RUNS, status);
+    server->connected_ns = worker_now(worker);
+    server->expires_ns = worker_lifetime(worker, &server->part->config);
+    prepare_begin(server);
+    proxy_settings_keep(worker->proxy, server->reported);
+    proxy_settings_drop(worker->proxy, server->part->told);
+    server->part->told = server->reported;
+    pool_ready(server);
+}
+
+static void failed(struct server *server, const struct login_event *event)
+{
+    struct login_task *task = server->login;
+    struct hf_err err = task->login.err;
+    struct outcome outcome = {.code = OUTCOME_PROTOCOL};
+    if (event->message.size > 0) {
+        outcome = (struct outcome){.code = OUTCOME_SQLSTATE,
+                                   .sqlstate = sqlstate_pack(err.sqlstate)};
+        if (event->message.size <= sizeof task->words) {
+            memcpy(task->words, event->message.data, event->message.size);
+            task->words_size = event->message.size;
+        }
+    }
+    server->part->next_host += err.rc == HF_RC_AGAIN;
+    fail(server, outcome, &err);
+}
+
+static void secure(struct server *server)
+{
+    struct login_task *task = server->login;
+    struct outcome outcome = {.code = OUTCOME_TLS_FAILED};
+    if (!secure_server(server, task->host, &task->login.err))
+        fail(server, outcome, &task->login.err);
+}
+
+/* What an event leads to. True: feed on. */
+static bool step(struct server *server, const struct login_event *event)
+{
+    struct login_task *task = server->login;
+    struct worker *worker = worker_of(server);
+    bool goes_on = true;
+    if (event->kind == LOGIN_PARAMETER)
+        server_report(server, event->name, event->value);
+    if (event->kind == LOGIN_FAILED) {
+        failed(server, event);
+        return false;
+    }
+    stream_consume(worker->loop, &server->stream, event->consumed);
+    switch (event->kind) {
+    case LOGIN_START_TLS:
+        secure(server);
+        return false;
+    case LOGIN_WORK:
+        list_push_back(&worker->working_servers, &task->work);
+        return false;
+    case LOGIN_READY:
+        ready(server, event->status);
+        return false;
+    case LOGIN_MORE:
+        goes_on = false;
+        break;
+    case LOGIN_NO_TLS:
+    case LOGIN_NEGOTIATED:
+    case LOGIN_NOTICE:
+    case LOGIN_PARAMETER:
+    case LOGIN_KEY:
+    case LOGIN_FAILED:
+    default:
+        break;
+    }
+    return goes_on;
+}
+
+static void feed(struct server *server)
+{
+    struct login_event event;
+    struct buffer *out;
+    if (list_is_linked(&server->login->work))
+        return;
+    do {
+        out = stream_out(worker_of(server)->loop, &server->stream, STARTUP_SIZE_MAX);
+        if (out == NULL)
+            return;
+        login_feed(&server->login->login, stream_view(&server->stream), out, &event);
+    } while (step(server, &event));
+}
+
+void server_login_work(struct list_node *work)
+{
+    struct login_task *task = container_of(work, struct login_task, work);
+    struct server *server = task->server;
+    struct login_event event;
+    struct buffer *out = stream_out(worker_of(server)->loop, &server->stream, 1024);
+    list_remove(&task->work);
+    if (out == NULL) {
+        list_push_back(&worker_of(server)->working_servers, &task->work);
+        return;
+    }
+    login_work(&task->login, out, &event);
+    if (step(server, &event))
+        feed(server);
+}
+
+static void begin_login(struct server *server)
+{
+    struct login_task *task = server->login;
+    struct outcome outcome = {.code = OUTCOME_PROTOCOL};
+    struct buffer *out =
+        stream_out(worker_of(server)->loop, &server->stream, STARTUP_SIZE_MAX);
+    server_enter(server, SERVER_LOGIN);
+    if (out == NULL || login_begin(&task->login, &task->config, out) != HF_OK) {
+        if (out == NULL)
+            err_set(&task->login.err, HF_RC_LIMIT, "53200", "out of buffers");
+        fail(server, outcome, &task->login.err);
+    }
+}
+
+static void encrypted(struct server *server)
+{
+    struct login_task *task = server->login;
+    struct outcome outcome = {.code = OUTCOME_TLS_FAILED};
+    struct scram_binding binding = {0};
+    struct buffer *out =
+        stream_out(worker_of(server)->loop, &server->stream, STARTUP_SIZE_MAX);
+    secure_binding(&server->stream, &binding);
+    if (out == NULL || login_encrypted(&task->login, &binding, out) != HF_OK)
+        fail(server, outcome, &task->login.err);
+}
+
+static void ended(struct server *server, const struct loop_event *event)
+{
+    struct hf_err err;
+    struct outcome outcome = {.code = OUTCOME_CONN_LOST};
+    if (server->state == SERVER_CONNECTING)
+        outcome.code = event->error == ECONNREFUSED ? OUTCOME_CONNECT_REFUSED : OUTCOME_UNREACHABLE;
+    const char *why = stream_error(&server->stream);
+    err_set(&err, HF_RC_AGAIN, "08001", "could not connect to server \"%s\" port %u: %s",
+            server->endpoint->host, server->endpoint->port,
+            why[0] != '\0' ? why : "the server closed the connection");
+    server->part->next_host++;
+    fail(server, outcome, &err);
+}
+
+void server_login_event(struct server *server, const struct loop_event *event)
+{
+    switch (event->kind) {
+    case LOOP_CONNECTED:
+        begin_login(server);
+        return;
+    case LOOP_SECURED:
+        encrypted(server);
+        return;
+    case LOOP_RECEIVED:
+    case LOOP_DRAINED:
+        if (server->state == SERVER_LOGIN)
+            feed(server);
+        return;
+    case LOOP_ENDED:
+        if (server->state == SERVER_LOGIN && stream_view(&server->stream).size > 0) {
+            feed(server);
+            if (server->login == NULL || server->state != SERVER_LOGIN)
+                return;
+        }
+        ended(server, event);
+        return;
+    case LOOP_ACCEPTED:
+    case LOOP_LEFT:
+    case LOOP_GONE:
+    case LOOP_POSTED:
+    default:
+        return;
+    }
+}

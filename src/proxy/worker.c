@@ -1,0 +1,400 @@
+#include "proxy/worker.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bug.h"
+#include "os/clock.h"
+#include "os/entropy.h"
+#include "proxy/admission.h"
+#include "proxy/cancel.h"
+#include "proxy/client.h"
+#include "proxy/pool.h"
+#include "proxy/server.h"
+#include "proxy/server_login.h"
+
+#define TICK_NS HF_SEC(1)
+
+/* ---- numbers of clients ---- */
+
+#define PID_OURS        (UINT32_C(1) << 30)
+#define PID_WORKER_AT   22
+#define PID_SLOT_MASK   ((UINT32_C(1) << PID_WORKER_AT) - 1)
+#define PID_WORKER_MASK (POOL_WORKERS_MAX - 1)
+
+_Static_assert((POOL_WORKERS_MAX & PID_WORKER_MASK) == 0, "a mask");
+
+bool worker_pid_is_ours(uint32_t pid)
+{
+    return (pid & PID_OURS) != 0; /* those of PostgreSQL's processes are below 2^22 */
+}
+
+uint32_t worker_pid_index(uint32_t pid)
+{
+    return pid >> PID_WORKER_AT & PID_WORKER_MASK;
+}
+
+uint32_t worker_pid(const struct client *client)
+{
+    const struct worker *worker = client->worker;
+    size_t slot = (size_t)((const char *)client - worker->clients.buffers) /
+                  worker->clients.buffer_size;
+    return PID_OURS | worker->index << PID_WORKER_AT | (uint32_t)slot;
+}
+
+struct client *worker_client(struct worker *worker, uint32_t pid)
+{
+    uint32_t slot = pid & PID_SLOT_MASK;
+    if (slot >= worker->clients.count)
+        return NULL;
+    struct client *client =
+        (struct client *)(void *)(worker->clients.buffers + slot * worker->clients.buffer_size);
+    return client->sequence != 0 ? client : NULL;
+}
+
+/* ---- time ---- */
+
+void worker_timer(struct worker *worker, struct timer *timer, int64_t at_ns)
+{
+    if (at_ns == HF_NEVER) {
+        if (timerq_is_linked(timer))
+            timerq_remove(&worker->timers, timer);
+    } else if (timerq_is_linked(timer)) {
+        timerq_move(&worker->timers, timer, at_ns);
+    } else {
+        timerq_add(&worker->timers, timer, at_ns);
+    }
+}
+
+/* Whose timer it is: in the structs it is a member of, a stream stands in front of it, whose kind
+ * tells. */
+static void fire(struct timer *timer)
+{
+    _Static_assert(offsetof(struct client, timer) == sizeof(struct stream), "see below");
+    _Static_assert(offsetof(struct server, timer) == sizeof(struct stream), "see below");
+    _Static_assert(offsetof(struct cancel, timer) == sizeof(struct stream), "see below");
+    struct stream *stream = (struct stream *)(void *)((char *)timer - sizeof(struct stream));
+    switch ((enum worker_stream)stream->kind) {
+    case STREAM_CLIENT:
+        client_timeout(container_of(stream, struct client, stream));
+        break;
+    case STREAM_SERVER:
+        server_timeout(container_of(stream, struct server, stream));
+        break;
+    case STREAM_CANCEL:
+        cancel_timeout(container_of(stream, struct cancel, stream));
+        break;
+    default:
+        hf_assert(false);
+    }
+}
+
+static void run_timers(struct worker *worker)
+{
+    struct timer *timer;
+    int64_t now_ns = worker_now(worker);
+    while ((timer = timerq_pop_due(&worker->timers, now_ns)) != NULL)
+        fire(timer);
+    if (now_ns < worker->wake_ns && now_ns < worker->tick_ns)
+        return;
+    worker->wake_ns = HF_NEVER;
+    list_for_each(node, &worker->parts) {
+        struct pool_part *part = container_of(node, struct pool_part, link);
+        if (bulkhead_deadline(part->bulkhead) <= now_ns)
+            pool_expire(part);
+        if (now_ns >= worker->tick_ns)
+            pool_tick(part, now_ns);
+        if (!list_is_empty(&part->awaiting)) {
+            if (part->retry_at_ns <= now_ns)
+                pool_touch(part);
+            else
+                worker_wake(worker, part->retry_at_ns);
+        }
+        worker_wake(worker, bulkhead_deadline(part->bulkhead));
+    }
+    if (now_ns >= worker->tick_ns)
+        worker->tick_ns = ns_add(now_ns, TICK_NS);
+}
+
+/* When there is something to do without an event. */
+static int64_t deadline(struct worker *worker)
+{
+    if (!list_is_empty(&worker->working) || !list_is_empty(&worker->working_servers))
+        return 0;
+    return ns_min(timerq_deadline(&worker->timers), ns_min(worker->tick_ns, worker->wake_ns));
+}
+
+int64_t worker_lifetime(struct worker *worker, const struct proxy_pool *config)
+{
+    int64_t life_ns = config->server_lifetime_ns;
+    if (life_ns == HF_NEVER)
+        return HF_NEVER;
+    int64_t jitter_ns = (int64_t)((double)life_ns * config->server_lifetime_jitter_ppm / 1e6);
+    return ns_add(worker_now(worker), life_ns - rng_range_ns(&worker->rng, 0, jitter_ns));
+}
+
+/* ---- events ---- */
+
+static void accepted(struct worker *worker, const struct loop_event *event)
+{
+    struct peer peer = peer_from_address(&event->peer);
+    atomic_fetch_add(&worker->proxy->client_count, 1);
+    client_accept(worker, event->fd, &peer);
+}
+
+static void stream_event(const struct loop_event *event)
+{
+    struct stream *stream = event->stream;
+    switch ((enum worker_stream)stream->kind) {
+    case STREAM_CLIENT:
+        client_event(container_of(stream, struct client, stream), event);
+        break;
+    case STREAM_SERVER:
+        server_event(container_of(stream, struct server, stream), event);
+        break;
+    case STREAM_CANCEL:
+        cancel_event(container_of(stream, struct cancel, stream), event);
+        break;
+    default:
+        hf_assert(false);
+    }
+}
+
+static void drain(struct worker *worker)
+{
+    worker->is_draining = true;
+    for (uint32_t i = 0; i < worker->listener_count; i++)
+        loop_unlisten(worker->loop, &worker->listeners[i]);
+}
+
+/* Clients that have nothing under way are told to go; the others when they are done. */
+static void drain_idle(struct worker *worker)
+{
+    struct hf_err err;
+    err_set(&err, HF_RC_AGAIN, "57P01", "terminating connection due to administrator command");
+    list_for_each(node, &worker->sessions) {
+        struct client *client = container_of(node, struct client, link);
+        bool is_idle = client->state == CLIENT_IDLE || client->state < CLIENT_ENTERING ||
+                       (client->state == CLIENT_ACTIVE && client->transaction_ns == 0);
+        if (worker->is_stopping || is_idle)
+            client_fail(client, &err);
+    }
+}
+
+static void posted(struct worker *worker, struct loop_message *message)
+{
+    struct pool_message *of_pool = container_of(message, struct pool_message, message);
+    switch ((enum worker_message)message->kind) {
+    case WORKER_STOP:
+        drain(worker);
+        worker->is_stopping = true;
+        break;
+    case WORKER_DRAIN:
+        drain(worker);
+        break;
+    case WORKER_BEG:
+        pool_begged(of_pool->part, of_pool->from);
+        break;
+    case WORKER_GIVE:
+        pool_given(of_pool->part, of_pool);
+        break;
+    case WORKER_CANCEL:
+        cancel_passed(worker, container_of(message, struct cancel_message, message));
+        break;
+    case WORKER_RESOLVED:
+        server_login_resolved(message);
+        break;
+    default:
+        hf_assert(false);
+    }
+}
+
+static void handle(struct worker *worker, const struct loop_event *event)
+{
+    switch (event->kind) {
+    case LOOP_ACCEPTED:
+        accepted(worker, event);
+        break;
+    case LOOP_POSTED:
+        posted(worker, event->message);
+        break;
+    case LOOP_CONNECTED:
+    case LOOP_SECURED:
+    case LOOP_RECEIVED:
+    case LOOP_DRAINED:
+    case LOOP_ENDED:
+    case LOOP_LEFT:
+    case LOOP_GONE:
+    default:
+        stream_event(event);
+        break;
+    }
+    struct list_node *node;
+    while ((node = list_first(&worker->dirty)) != NULL)
+        pool_serve(container_of(node, struct pool_part, dirty));
+}
+
+/* A slice of hashing for one client and one server: the rest goes on in between. */
+static void work(struct worker *worker)
+{
+    struct list_node *node = list_first(&worker->working);
+    if (node != NULL)
+        admission_work(container_of(node, struct admission, work));
+    node = list_first(&worker->working_servers);
+    if (node != NULL)
+        server_login_work(node);
+}
+
+/* Nothing is left: the streams of servers have been closed too. */
+static bool is_over(struct worker *worker)
+{
+    if (!worker->is_draining || !list_is_empty(&worker->sessions))
+        return false;
+    list_for_each(part_node, &worker->parts) {
+        struct pool_part *part = container_of(part_node, struct pool_part, link);
+        list_for_each(node, &part->idle)
+            server_close(container_of(node, struct server, link), NULL);
+        list_for_each(node, &part->servers) {
+            struct server *server = container_of(node, struct server, link);
+            struct hf_err err;
+            err_set(&err, HF_RC_AGAIN, "57P01", "the proxy shuts down");
+            server_close(server, &err);
+        }
+    }
+    return worker->server_count == 0 && list_is_empty(&worker->cancelling);
+}
+
+static void *run(void *argument)
+{
+    struct worker *worker = argument;
+    struct loop_event event;
+    struct hf_err err;
+    while (!is_over(worker)) {
+        if (loop_wait(worker->loop, deadline(worker), &err) != HF_OK) {
+            log_emit(worker->proxy->log, LOG_AT_ERROR, "a worker cannot go on",
+                     log_text("reason", err.message));
+            break;
+        }
+        while (loop_next(worker->loop, &event))
+            handle(worker, &event);
+        work(worker);
+        run_timers(worker);
+        if (worker->is_draining)
+            drain_idle(worker);
+        struct list_node *node;
+        while ((node = list_first(&worker->dirty)) != NULL)
+            pool_serve(container_of(node, struct pool_part, dirty));
+    }
+    atomic_fetch_add(&worker->proxy->workers_ended, 1);
+    return NULL;
+}
+
+/* ---- life ---- */
+
+void worker_use(struct worker *worker, struct pool_part *part)
+{
+    if (list_is_linked(&part->link))
+        return;
+    list_push_back(&worker->parts, &part->link);
+    part->database = proxy_database_find(worker->config, sv_from_cstr(part->pool->name));
+}
+
+static enum hf_rc make_pool(struct bufpool *pool, struct mem *mem, size_t count, size_t size,
+                            struct hf_err *err)
+{
+    size = (size + BUFPOOL_ALIGN - 1) / BUFPOOL_ALIGN * BUFPOOL_ALIGN;
+    void *memory = mem_alloc(mem, bufpool_size((uint32_t)count, size));
+    if (memory == NULL)
+        return mem_refused(mem, bufpool_size((uint32_t)count, size), err);
+    bufpool_init(pool, memory, (uint32_t)count, size);
+    return HF_OK;
+}
+
+/* A worker must be able to hold everybody, as nobody says who connects where. What is never used is
+ * never touched, and costs address space only. */
+static enum hf_rc make_memory(struct worker *worker, struct hf_err *err)
+{
+    struct mem *mem = worker->proxy->mem;
+    const struct proxy_limits *limits = &worker->config->limits;
+    size_t clients = (size_t)limits->clients_max + 1;
+    enum hf_rc rc = make_pool(&worker->clients, mem, clients, sizeof(struct client), err);
+    if (rc == HF_OK)
+        rc = make_pool(&worker->admissions, mem, clients, sizeof(struct admission), err);
+    if (rc == HF_OK)
+        rc = make_pool(&worker->waits, mem, clients, sizeof(struct wait), err);
+    if (rc == HF_OK)
+        rc = make_pool(&worker->cancels, mem, (size_t)limits->cancels_max, sizeof(struct cancel),
+                       err);
+    return rc;
+}
+
+static enum hf_rc listen_all(struct worker *worker, struct hf_err *err)
+{
+    struct proxy *proxy = worker->proxy;
+    enum hf_rc rc = HF_OK;
+    for (uint32_t i = 0; rc == HF_OK && i < proxy->listener_count; i++) {
+        struct listener *listener = &worker->listeners[i];
+        *listener = proxy->listeners[i];
+        if (worker->index > 0 && !address_is_unix(&listener->address))
+            rc = listener_open(listener, &proxy->listeners[i].address, true, err);
+        if (rc == HF_OK)
+            rc = loop_listen(worker->loop, listener, err);
+        if (rc == HF_OK)
+            worker->listener_count++;
+    }
+    return rc;
+}
+
+enum hf_rc worker_make(struct worker *worker, struct proxy *proxy, uint32_t index,
+                       struct hf_err *err)
+{
+    const struct proxy_config *config = atomic_load(&proxy->config);
+    struct loop_config loop = {
+        .io = (enum loop_io)config->proxy.io,
+        .blocks = (uint32_t)(config->proxy.memory / LOOP_BLOCK_SIZE / proxy->worker_count),
+    };
+    worker->proxy = proxy;
+    worker->index = index;
+    worker->config = config;
+    worker->wake_ns = HF_NEVER;
+    timerq_init(&worker->timers);
+    rng_init(&worker->rng, entropy_seed());
+    slow_init(&worker->slow, hash_key_from_seed(entropy_seed()));
+    list_init(&worker->parts);
+    list_init(&worker->dirty);
+    list_init(&worker->sessions);
+    list_init(&worker->cancelling);
+    list_init(&worker->working);
+    list_init(&worker->working_servers);
+    enum hf_rc rc = make_memory(worker, err);
+    if (rc == HF_OK)
+        rc = loop_new(&worker->loop, &loop, proxy->mem, err);
+    if (rc == HF_OK)
+        rc = listen_all(worker, err);
+    return rc;
+}
+
+enum hf_rc worker_start(struct worker *worker, struct hf_err *err)
+{
+    if (pthread_create(&worker->thread, NULL, run, worker) != 0)
+        return err_set(err, HF_RC_AGAIN, "53000", "could not start a thread");
+    worker->is_running = true;
+    return HF_OK;
+}
+
+void worker_end(struct worker *worker)
+{
+    struct mem *mem = worker->proxy->mem;
+    if (worker->is_running)
+        pthread_join(worker->thread, NULL);
+    for (uint32_t i = 0; i < worker->listener_count; i++) {
+        if (worker->index == 0 || !address_is_unix(&worker->listeners[i].address))
+            listener_close(&worker->listeners[i]);
+    }
+    if (worker->loop != NULL)
+        loop_free(worker->loop);
+    mem_free(mem, worker->clients.buffers);
+    mem_free(mem, worker->admissions.buffers);
+    mem_free(mem, worker->waits.buffers);
+    mem_free(mem, worker->cancels.buffers);
+}
