@@ -200,8 +200,8 @@ size_t stream_send(struct loop *loop, struct stream *stream, struct sv bytes) HF
 /* All that was put has been given to the kernel. */
 bool stream_is_flushed(const struct stream *stream);
 
-/* After LOOP_ENDED, in words: "connection reset by peer". Lower case; "" if the peer just closed.
- */
+/* After LOOP_ENDED, in the system's words: "Connection reset by peer"; "" if the peer has closed in
+ * order. */
 const char *stream_error(const struct stream *stream);
 
 /* Begins TLS on an open stream, as a server or as a client. Bytes that were received and not

@@ -63,6 +63,8 @@ enum stream_flag {
     STREAM_FORGOTTEN = 1 << 13, /* leaving or closing: the backend was told to stop */
     STREAM_STALLED = 1 << 14, /* receiving has to be looked at when the view or the pause changes */
 
+    STREAM_RECHECK = 1 << 15, /* the connection is known to have failed: receiving must see it */
+
     STREAM_RECEIVING = 1 << 16,  /* io_uring: a receive is under way in the kernel */
     STREAM_MULTISHOT = 1 << 17,  /* io_uring: ... into the kernel's own choice of buffers */
     STREAM_CANCELLING = 1 << 18, /* io_uring: ... and was told to stop */

@@ -335,10 +335,14 @@ static void uring_receive(struct loop *loop, struct stream *stream)
     bool wants = stream_wants_bytes(stream);
     if ((stream->flags & STREAM_RECEIVING) && (stream->flags & STREAM_MULTISHOT)) {
         /* A pause alone does not stop it: most peers send nothing then. What does come is kept. */
-        if (!wants && (stream->in != NULL || stream->state == STREAM_CLOSING)) {
+        bool is_behind = !wants && (stream->in != NULL || stream->state == STREAM_CLOSING);
+        if (is_behind)
             stream->flags |= STREAM_DIRECT;
+        /* Bytes and a reset that come together wake a multishot receive once, for the bytes (seen
+         * on Linux 6.18): it has to be armed anew to see the reset. */
+        if (is_behind || (stream->flags & STREAM_RECHECK))
             stop_receiving(loop, stream);
-        }
+        stream->flags &= ~(uint32_t)STREAM_RECHECK;
     } else if (stream->flags & STREAM_RECEIVING) {
         if (!has_view(stream) || stream->state == STREAM_CLOSING)
             stop_receiving(loop, stream);

@@ -376,6 +376,8 @@ static void on_broken(struct loop *loop, struct stream *stream, int error)
         stream->error = error;
     if (has(stream, STREAM_PAUSED))
         stream_on_end(loop, stream, error);
+    set(stream, STREAM_RECHECK);
+    loop_mark_dirty(loop, stream);
 }
 
 void stream_on_sent(struct loop *loop, struct stream *stream, int result)
