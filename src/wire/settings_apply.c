@@ -198,7 +198,8 @@ static void put_call(struct diff *diff, struct sv name, struct sv value)
         put_literal(&diff->build, value);
     else
         build_bytes(&diff->build, SV("NULL"));
-    build_bytes(&diff->build, SV(",false)"));
+    /* The answer would hold the value, and fail if the client_encoding cannot express it. */
+    build_bytes(&diff->build, SV(",false)IS NULL"));
 }
 
 /* Who the session acts as: what may be set depends on it, and setting the authorization resets the

@@ -55,7 +55,7 @@ static uint32_t made(struct settings *store, struct sv text)
 
 /* ---- SQL ---- */
 
-#define CALL(name, value) "pg_catalog.set_config(" name "," value ",false)"
+#define CALL(name, value) "pg_catalog.set_config(" name "," value ",false)IS NULL"
 
 static const struct diff_case {
     struct sv have, want, text;
