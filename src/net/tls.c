@@ -357,7 +357,11 @@ static bool set_up_client(struct tls *tls, const struct tls_options *options)
     const char *host = options->host_name != NULL ? options->host_name : "";
     if (host[0] != '\0') {
         tls->host_name = mem_copy_text(context->mem, host);
-        if (tls->host_name == NULL || !set_host(tls, host))
+        if (tls->host_name == NULL) {
+            mem_refused(context->mem, strlen(host) + 1, &tls->err);
+            return false;
+        }
+        if (!set_host(tls, host))
             return false;
     }
     SSL_set_connect_state(tls->ssl);
