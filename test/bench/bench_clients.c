@@ -441,12 +441,14 @@ int main(int argc, char **argv)
     struct options options = {.user = "bench", .database = "bench", .threads = 1};
     const char *mode = argc > 1 ? argv[1] : "";
     for (int i = 2; i < argc; i++) {
-        if (strcmp(argv[i], "--tls") == 0)
+        if (strcmp(argv[i], "--tls") == 0) {
             options.is_tls = true;
-        else if (i + 1 < argc)
-            set_option(&options, argv[i], argv[i + 1]), i++;
-        else
+        } else if (i + 1 < argc) {
+            set_option(&options, argv[i], argv[i + 1]);
+            i++;
+        } else {
             die_saying("an option lacks its value", sv_from_cstr(argv[i]));
+        }
     }
     if (options.threads < 1 || options.threads > THREADS_MAX)
         die_saying("--threads", sv_from_cstr("1 to 64"));

@@ -49,6 +49,22 @@ class Pooler:
     for all its clients."""
 
     name = None
+    TARGET = None   # of the build, if it is built here
+    IO = "auto"     # of those that can choose
+
+    @classmethod
+    def targets(cls):
+        return [cls.TARGET] if cls.TARGET else []
+
+    @classmethod
+    def version(cls):
+        """Of the program, as it says itself."""
+        said = subprocess.run([cls.program(), "--version"], capture_output=True, text=True).stdout
+        return said.split()[1]
+
+    @classmethod
+    def program(cls):
+        return BUILD / cls.TARGET
 
     def __init__(self, scratch, server):
         self._scratch = scratch
@@ -112,17 +128,12 @@ class Direct(Pooler):
 class PgBouncer(Pooler):
     name = "pgbouncer"
 
-    @staticmethod
-    def program():
+    @classmethod
+    def program(cls):
         path = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:" + os.environ.get("PATH", ""))
         if path is None:
             die("there is no pgbouncer", "apt-get install pgbouncer")
         return path
-
-    @classmethod
-    def version(cls):
-        said = subprocess.run([cls.program(), "--version"], capture_output=True, text=True).stdout
-        return said.split()[1]
 
     def _command(self, auth, tls, _workers):
         folder, server = self._scratch.folder, self._server
@@ -155,13 +166,7 @@ class PgBouncer(Pooler):
 
 class Holdfast(Pooler):
     name = "holdfast"
-    PROGRAM = BUILD / "src" / "cli" / "holdfast"
-    IO = "auto"
-
-    @classmethod
-    def version(cls):
-        said = subprocess.run([cls.PROGRAM, "--version"], capture_output=True, text=True).stdout
-        return said.split()[1]
+    TARGET = "src/cli/holdfast"
 
     def _command(self, auth, tls, workers):
         folder, server = self._scratch.folder, self._server
@@ -190,4 +195,21 @@ databases:
     hosts: 127.0.0.1:{server.port}
     dbname: {server.DATABASE}
 """)
-        return self._scratch.copy(self.PROGRAM), "proxy", "--config", config
+        return self._scratch.copy(self.program()), "proxy", "--config", config
+
+
+class Relay(Pooler):
+    """relay.c: carries bytes and pools nothing, so each client has a server connection."""
+
+    name = "relay"
+    TARGET = "test/bench/relay"
+
+    @classmethod
+    def version(cls):
+        return "without a version"
+
+    def _command(self, _auth, _tls, _workers):
+        return self._scratch.copy(self.program()), self.port, self._server.port, self.IO
+
+    def database(self, is_pooled=True):
+        return self._server.DATABASE

@@ -10,7 +10,7 @@ in prepared mode it is measured in session mode, and Holdfast still pools. One w
 against pgbouncer's one thread, unless a row says otherwise; both are held on the same core, and
 with one client, where never two of client, proxy and server work at the same time, all of them are.
 Else chance decides how far each wake-up is: with pgbouncer measured beside itself on a busy
-machine, ratios then went from 0.6 to 1.5, and with it from 0.95 to 1.05 (--noise shows it).
+machine, ratios then went from 0.6 to 1.5, and with it from 0.95 to 1.05 (--stand-in pgbouncer).
 """
 
 import os
@@ -25,7 +25,7 @@ from pathlib import Path
 import load
 import report
 from harness import build, die, say
-from poolers import Direct, Holdfast, PgBouncer, make_files
+from poolers import Direct, Holdfast, PgBouncer, Relay, make_files
 from report import Limit, Ratio, Row
 from scratch import Postgres, Scratch
 
@@ -61,8 +61,10 @@ FULL = Effort(300, 7, 1.0, 10000, 1000, 5.0, 50, 500)
 def add_options(parser):
     parser.add_argument("--smoke", action="store_true",
                         help="as short as can be: tries out the benchmark, measures nothing")
-    parser.add_argument("--noise", action="store_true",
-                        help="pgbouncer in Holdfast's place: what the machine's noise does")
+    parser.add_argument("--stand-in", choices=[one.name for one in STAND_INS],
+                        default=Holdfast.name, metavar="NAME",
+                        help="in Holdfast's place: pgbouncer, to see the machine's noise, or relay, "
+                        "to see the least that a proxy can cost (selects only)")
     parser.add_argument("--io", choices=("auto", "uring", "epoll"), default="auto",
                         help="what Holdfast's loops stand on")
     parser.add_argument("--only", choices=PARTS, help="one part of it")
@@ -204,8 +206,6 @@ class Bench:
 
     def workers(self):
         """What a second worker is worth, where clients, proxy and server share the machine."""
-        if not isinstance(self.ours, Holdfast):
-            return []
         poolers = two, one = self.ours, Holdfast(self.scratch, self.server)
         with two.start(workers=2), one.start(workers=1):
             slices = self._take_turns("simple", 64, poolers,
@@ -269,6 +269,10 @@ PARTS = {"selects": Bench.selects, "busy": Bench.busy, "workers": Bench.workers,
          "logins": Bench.logins, "memory": Bench.memory}
 LAST = "selects"
 
+# Who can be measured as ours is, and in what.
+STAND_INS = {Holdfast: tuple(PARTS), PgBouncer: ("selects", "busy", "logins", "memory"),
+             Relay: ("selects",)}
+
 
 def count_of(clients):
     return f"{clients} client{'' if clients == 1 else 's'}"
@@ -291,16 +295,16 @@ def go_before_others():
 
 def run(options):
     effort = SMOKE if options.smoke else QUICK if options.quick else FULL
-    ours = PgBouncer if options.noise else Holdfast
-    Holdfast.IO = options.io
-    build("test/bench/bench_clients", "src/cli/holdfast")
+    ours = next(one for one in STAND_INS if one.name == options.stand_in)
+    ours.IO = options.io
+    build("test/bench/bench_clients", *ours.targets())
     go_before_others()
     where = machine()
     with Scratch() as scratch:
         bench = Bench(scratch, effort, ours)
         say(f"PostgreSQL {bench.server.version} is up")
         found = {name: PARTS[name](bench) for name in sorted(PARTS, key=LAST.__eq__)
-                 if options.only in (None, name)}
+                 if options.only in (None, name) and name in STAND_INS[ours]}
         versions = (f"{ours.name} {ours.version()}, pgbouncer {PgBouncer.version()}, "
                     f"PostgreSQL {bench.server.version}")
     rows = [row for name in PARTS for row in [*found.get(name, []), None]]
