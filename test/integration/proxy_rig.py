@@ -39,6 +39,7 @@ ROLES = [
     ("old", "md5", "md5"),
     ("plain", "scram-sha-256", "password"),
     ("walker", "scram-sha-256", "scram-sha-256"),
+    ("trusted", "scram-sha-256", "trust"),
 ]
 DATABASES = ["app", "second"]
 
@@ -346,9 +347,10 @@ class PgbouncerProxy(Process):
     ENDS_WITH = 1
     user = "postgres" if os.geteuid() == 0 else None
 
-    def __init__(self, folder, port, server, mode="session", pool_size=20, **_):
+    def __init__(self, folder, port, server, mode="session", pool_size=20, auth_type="", **_):
         super().__init__(folder, port, server, mode)
         self.pool_size = pool_size
+        self.auth_type = auth_type or "scram-sha-256"
 
     def start(self, user=None):
         crt, key = make_certificate(self.folder, "proxy")
@@ -362,7 +364,7 @@ class PgbouncerProxy(Process):
 listen_addr = 127.0.0.1
 listen_port = {self.address[1]}
 unix_socket_dir =
-auth_type = scram-sha-256
+auth_type = {self.auth_type}
 auth_file = {self.folder}/users.txt
 pool_mode = {self.mode}
 default_pool_size = {self.pool_size}
@@ -419,12 +421,13 @@ class HoldfastProxy(Process):
 
 
 def holdfast_config(proxy, databases=None, roles=None, limits=None, client_tls=None,
-                    server_tls=None, listen=None, **pools):
+                    server_tls=None, listen=None, auth_type="scram-sha-256", **pools):
     """The file of a proxy. Keywords are settings of the pools; those of other sections come as
     dicts."""
     sections = {
         "proxy": {"listen": "127.0.0.1", "port": proxy.address[1], "unix_socket_dir": proxy.folder,
-                  "auth_file": proxy.folder / "users.txt", "admin_users": "app", **(listen or {}),
+                  "auth_file": proxy.folder / "users.txt", "admin_users": "app",
+                  "auth_type": auth_type, **(listen or {}),
                   "client_tls": {"sslmode": "allow", "cert_file": proxy.folder / "proxy.crt",
                                  "key_file": proxy.folder / "proxy.key", **(client_tls or {})},
                   "server_tls": {"sslmode": "disable", **(server_tls or {})}},
