@@ -1,7 +1,7 @@
 /*
- * A loop with a listener, one accepted stream that does as it is told, and a raw socket at its other
- * end: for the tests of loop and stream. Everything runs in the test's own thread: rig_turn() is one
- * turn of the loop, in between the raw socket is used without blocking.
+ * A loop with a listener, one accepted stream that does as it is told, and a raw socket at its
+ * other end: for the tests of loop and stream. Everything runs in the test's own thread: rig_turn()
+ * is one turn of the loop, in between the raw socket is used without blocking.
  *
  * Each case runs over both backends: BOTH(case) in the list of cases.
  */
@@ -260,6 +260,21 @@ static inline int raw_end(int fd)
     return count == 0 ? 0 : errno;
 }
 
+/* Sends `total` bytes of the pattern through an echoing actor and reads them back. */
+static inline void echo_through(struct rig *rig, int fd, uint64_t total)
+{
+    uint64_t sent = 0;
+    uint64_t got = 0;
+    int64_t limit_ns = clock_now() + HF_SEC(50);
+    while (got < total && clock_now() < limit_ns) {
+        sent += raw_write(fd, sent, total - sent < 100000 ? total - sent : 100000);
+        rig_turn(rig, 0);
+        for (size_t count = raw_read(fd, got); count > 0; count = raw_read(fd, got))
+            got += count;
+    }
+    assert_int_equal(got, total);
+}
+
 static const enum loop_io rig_uring = LOOP_IO_URING;
 static const enum loop_io rig_epoll = LOOP_IO_EPOLL;
 
@@ -271,7 +286,7 @@ static inline enum loop_io rig_io(void **state)
 #define BOTH(case)                                                                                 \
     {#case " (io_uring)", case, NULL, NULL, (void *)(uintptr_t)&rig_uring},                        \
     {                                                                                              \
-        #case " (epoll)", case, NULL, NULL, (void *)(uintptr_t)&rig_epoll                          \
+#case " (epoll)", case, NULL, NULL, (void *)(uintptr_t)&rig_epoll                          \
     }
 
 #endif

@@ -4,21 +4,6 @@
 
 /* ---- bytes ---- */
 
-/* Sends `total` bytes of the pattern through an echoing actor and reads them back. */
-static void echo_through(struct rig *rig, int fd, uint64_t total)
-{
-    uint64_t sent = 0;
-    uint64_t got = 0;
-    int64_t limit_ns = clock_now() + HF_SEC(50);
-    while (got < total && clock_now() < limit_ns) {
-        sent += raw_write(fd, sent, total - sent < 100000 ? total - sent : 100000);
-        rig_turn(rig, 0);
-        for (size_t count = raw_read(fd, got); count > 0; count = raw_read(fd, got))
-            got += count;
-    }
-    assert_int_equal(got, total);
-}
-
 static void stream__what_is_sent_comes_back_in_order(void **state)
 {
     struct rig rig;
