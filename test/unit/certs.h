@@ -1,5 +1,5 @@
 /*
- * Certificates for tests, made while they run: in a folder of their own, keys on P-256.
+ * Certificates for tests, made while they run, in a folder of their own.
  *
  *     struct certs certs;
  *     certs_init(&certs);
@@ -33,6 +33,12 @@ struct certs {
     long serial;
 };
 
+enum certs_key {
+    CERTS_P256,
+    CERTS_RSA,
+    CERTS_ED25519,
+};
+
 struct certs_spec {
     const char *name;   /* CN */
     const char *names;  /* subjectAltName, in OpenSSL's notation; NULL: none */
@@ -41,7 +47,7 @@ struct certs_spec {
     long from_s;      /* relative to now; 0: a day ago */
     long to_s;        /* relative to now; 0: in a year */
     const char *hash; /* of the signature; NULL: SHA256 */
-    bool is_ed25519;
+    enum certs_key key;
 };
 
 static inline char *certs_path(const struct certs *certs, const char *file,
@@ -102,10 +108,22 @@ static inline void certs_extend(X509 *certificate, X509 *issuer, int nid, const 
     X509_EXTENSION_free(extension);
 }
 
+static inline EVP_PKEY *certs_make_key(enum certs_key kind)
+{
+    switch (kind) {
+    case CERTS_P256:
+        return EVP_EC_gen("P-256");
+    case CERTS_RSA:
+        return EVP_RSA_gen(2048);
+    case CERTS_ED25519:
+        return EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+    }
+    return NULL;
+}
+
 static inline void certs_add(struct certs *certs, const char *id, const struct certs_spec *spec)
 {
-    EVP_PKEY *key =
-        spec->is_ed25519 ? EVP_PKEY_Q_keygen(NULL, NULL, "ED25519") : EVP_EC_gen("P-256");
+    EVP_PKEY *key = certs_make_key(spec->key);
     assert_non_null(key);
     X509 *certificate = X509_new();
     X509 *issuer = spec->issuer != NULL ? certs_load(certs, spec->issuer) : certificate;
@@ -128,7 +146,7 @@ static inline void certs_add(struct certs *certs, const char *id, const struct c
     if (spec->names != NULL)
         certs_extend(certificate, issuer, NID_subject_alt_name, spec->names);
     const EVP_MD *hash = EVP_get_digestbyname(spec->hash != NULL ? spec->hash : "SHA256");
-    assert_true(X509_sign(certificate, signer, spec->is_ed25519 ? NULL : hash) > 0);
+    assert_true(X509_sign(certificate, signer, spec->key == CERTS_ED25519 ? NULL : hash) > 0);
 
     FILE *file = certs_open(certs, id, "crt", "w");
     assert_int_equal(PEM_write_X509(file, certificate), 1);
