@@ -7,7 +7,7 @@
 
 #include "base/ns.h"
 #include "cli/args.h"
-#include "cli/connstr.h"
+#include "config/connstr.h"
 #include "cli/demo_cluster.h"
 #include "cli/demo_screen.h"
 #include "cli/demo_watch.h"

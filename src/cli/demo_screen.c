@@ -8,7 +8,7 @@
 #include "base/ns.h"
 #include "base/sv.h"
 #include "base/units.h"
-#include "cli/connstr.h"
+#include "config/connstr.h"
 #include "cli/report.h"
 #include "os/clock.h"
 #include "os/file.h"

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/ns.h"
-#include "cli/connstr.h"
+#include "config/connstr.h"
 #include "cli/demo_screen.h"
 #include "cli/report.h"
 #include "cli/server_facts.h"

@@ -32,6 +32,9 @@ void faults_init(struct config_faults *faults);
 enum hf_rc faults_add(struct config_faults *faults, struct tree_place place, const char *key,
                       const struct hf_err *err);
 
+/* Into the order of the file. */
+void faults_sort(struct config_faults *faults);
+
 /* "holdfast.yml:3:14: pools.pool_size: 0 is too small", without what is not known. Returns out. */
 char *faults_text(const struct config_fault *fault, const char *file, char out[FAULTS_TEXT_MAX]);
 

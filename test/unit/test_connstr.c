@@ -1,6 +1,6 @@
 #include "unit.h"
 
-#include "cli/connstr.h"
+#include "config/connstr.h"
 
 #include <libpq-fe.h>
 #include <stdio.h>

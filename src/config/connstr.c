@@ -1,7 +1,7 @@
-#include "cli/connstr.h"
+#include "config/connstr.h"
 
-#include <libpq-fe.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/sv.h"
@@ -157,21 +157,46 @@ static bool is_port_list(const char *text)
     return text[strspn(text, "0123456789,")] == '\0';
 }
 
-enum hf_rc connstr_read(struct connstr *out, const char *text, struct hf_err *err)
+enum hf_rc connstr_parse(PQconninfoOption **options, const char *text, struct hf_err *err)
 {
     char *problem = NULL;
-    *out = (struct connstr){.has_password = false};
-    PQconninfoOption *options = PQconninfoParse(text, &problem);
-    if (options == NULL) {
+    *options = PQconninfoParse(text, &problem);
+    if (*options == NULL) {
         fail_without_quotes(err, problem != NULL ? problem : "out of memory");
         PQfreemem(problem);
         return HF_RC_INVALID;
     }
-    const bool is_fine = is_port_list(value_of(options, "port"));
-    if (is_fine)
-        describe(out, options);
-    else
-        fail_without_quotes(err, "its port is not a number");
+    if (is_port_list(value_of(*options, "port")))
+        return HF_OK;
+    PQconninfoFree(*options);
+    *options = NULL;
+    fail_without_quotes(err, "its port is not a number");
+    return HF_RC_INVALID;
+}
+
+const char *connstr_value(const PQconninfoOption *options, const char *keyword)
+{
+    for (; options->keyword != NULL; options++) {
+        if (strcmp(options->keyword, keyword) != 0)
+            continue;
+        if (options->val != NULL)
+            return options->val;
+        /* Connection strings are read before there are threads that could change it. */
+        const char *name = options->envvar;
+        const char *value = name != NULL ? getenv(name) : NULL; /* NOLINT(concurrency-mt-unsafe) */
+        return value != NULL ? value : "";
+    }
+    return "";
+}
+
+enum hf_rc connstr_read(struct connstr *out, const char *text, struct hf_err *err)
+{
+    PQconninfoOption *options = NULL;
+    *out = (struct connstr){.has_password = false};
+    const enum hf_rc rc = connstr_parse(&options, text, err);
+    if (rc != HF_OK)
+        return rc;
+    describe(out, options);
     PQconninfoFree(options);
-    return is_fine ? HF_OK : HF_RC_INVALID;
+    return HF_OK;
 }

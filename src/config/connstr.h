@@ -1,9 +1,12 @@
 /*
- * Connection strings: shown without their secrets, printed so that a shell takes them.
+ * Connection strings: read by libpq, shown without their secrets, printed so that a shell takes
+ * them.
  */
-#ifndef HF_CLI_CONNSTR_H
-#define HF_CLI_CONNSTR_H
+#ifndef HF_CONFIG_CONNSTR_H
+#define HF_CONFIG_CONNSTR_H
 
+#include <libpq-fe.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/err.h"
@@ -18,6 +21,15 @@ struct connstr {
     char psql[CONNSTR_SIZE]; /* psql 'host=db1 user=bob ...', for a shell */
     bool has_password;       /* it held one */
 };
+
+/* libpq's own reading of a URL or a key=value string, to be given back with PQconninfoFree().
+ * Errors are as those of connstr_read(). */
+enum hf_rc HF_MUST_USE connstr_parse(PQconninfoOption **options, const char *text,
+                                     struct hf_err *err);
+
+/* What an option says: its value in the string, or that of its environment variable; "" if there is
+ * neither. The keyword is one of libpq's. */
+const char *connstr_value(const PQconninfoOption *options, const char *keyword);
 
 /* Reads a URL or a key=value string. Errors say what is wrong without quoting the string, of which
  * any part may be a password put into the wrong place. */
