@@ -349,7 +349,8 @@ static enum hf_rc read_auth(struct login *login, struct message message, struct 
         login->state = WAITS_ACCEPTANCE;
         return scram_client_verify(&login->scram, auth.data, &login->err);
     }
-    if (login->state != WAITS_REQUEST)
+    bool is_answer = auth.kind == BUILD_AUTH_SASL_CONTINUE || auth.kind == BUILD_AUTH_SASL_FINAL;
+    if (login->state != WAITS_REQUEST || is_answer)
         return out_of_place(login, 'R');
     if (auth.kind == BUILD_AUTH_CLEARTEXT)
         return answer_cleartext(login, out);
@@ -388,7 +389,7 @@ static enum hf_rc read_error(struct login *login, const struct frame_part *part,
     if (error.sqlstate.size == 5)
         memcpy(sqlstate, error.sqlstate.data, 5);
     struct sv text = error.message.size > 0 ? error.message : SV("the server gave no reason");
-    err_set(&login->err, judge_sqlstate(sv_from(sqlstate, 5)), sqlstate, "%.*s", TEXT_ARG(text));
+    err_set(&login->err, judge_sqlstate(error.sqlstate), sqlstate, "%.*s", TEXT_ARG(text));
     err_detail(&login->err, "%.*s", TEXT_ARG(error.detail));
     err_hint(&login->err, "%.*s", TEXT_ARG(error.hint));
     if (part->is_last)
