@@ -362,7 +362,7 @@ static const struct {
 };
 
 /* How the client misbehaves in this turn, if it does. */
-static void misbehave(struct client *client, int64_t now_ns)
+static void misbehave(struct client *client, size_t turn, int64_t now_ns)
 {
     client->pause_after = client->drop_after = client->hold_at = 0;
     client->cancel_ns = HF_NEVER;
@@ -374,7 +374,7 @@ static void misbehave(struct client *client, int64_t now_ns)
     } else if (kind < 13) {
         client->hold_at = 1 + below(client, (uint32_t)client->out_size);
         client->hold_ns = now_ns + HF_MS(1 + below(client, 40));
-    } else if (kind < 25 && client->id % 3 == 0) {
+    } else if (client->id % 3 == 0 && kind < (turns[turn].make == turn_sleeps ? 70 : 25)) {
         /* Only every third client ever cancels: the others must never notice. */
         client->cancel_ns = now_ns + (int64_t)below(client, 20000) * HF_US(1);
     }
@@ -400,5 +400,5 @@ void turn_make(struct run *run, struct client *client, int64_t now_ns)
     client->turn_ns = now_ns;
     client->pause_ns = 0;
     turns[kind].make(client);
-    misbehave(client, now_ns);
+    misbehave(client, kind, now_ns);
 }
