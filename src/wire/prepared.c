@@ -70,11 +70,19 @@ static bool is_unsettled(const struct prepared *prepared, uint16_t name, uint32_
     return false;
 }
 
+/* A Sync or Query was not answered: a part of the pipeline before this one may still fail, or drop
+ * all statements. */
+static bool is_behind(const struct prepared *prepared)
+{
+    return prepared->server->behind > 0 &&
+           replies_room(prepared->replies) < prepared->replies->capacity;
+}
+
 /* The server would not find the transaction failed. Where the statement was sent in this very part
  * of the pipeline, it would skip the rest if it did. */
 static bool is_harmless(const struct prepared *prepared, uint32_t id)
 {
-    bool is_known = prepared->server->behind == 0 && prepared->replies->status != 'E';
+    bool is_known = !is_behind(prepared) && prepared->replies->status != 'E';
     return is_known || prepared_is_changing(prepared->server, id);
 }
 
@@ -84,12 +92,24 @@ static bool is_ready(const struct prepared_server *server, uint16_t slot)
     return slot != PREPARED_NO_SLOT && !server->slot[slot].is_stale;
 }
 
+/* How many statements the server may have when all is settled. Those that were closed before the
+ * last Sync may come back, while what is sent now stays. */
+static uint32_t count_at_most(struct prepared_server *server)
+{
+    uint32_t count = server->count;
+    for (uint32_t place = 0; place < server->changes_used; place++) {
+        const struct prepared_change *change = prepared_server_change(server, place);
+        count += change->segment != server->segment && (change->bits & PREPARED_EVICTS) != 0;
+    }
+    return count;
+}
+
 /* The statement to be closed for one more: the one used longest ago of those without a change.
  * False if there is none. STATEMENTS_NONE: none need be closed. */
 static bool find_victim(struct prepared_server *server, uint32_t *id)
 {
     *id = STATEMENTS_NONE;
-    if (server->count < server->statements_max)
+    if (count_at_most(server) < server->statements_max)
         return true;
     uint16_t slot = server->oldest;
     while (slot != PREPARED_NO_SLOT && prepared_is_changing(server, server->slot[slot].id))
@@ -331,16 +351,20 @@ static enum prepared_do refuse(const struct prepared *prepared, struct prepared_
     return PREPARED_INSTEAD;
 }
 
-/* The client has the name already: the server must have the text, and then refuse it. */
+/* The client has the name already: the server must have the text, and then refuse it. What would
+ * make it wrong to have sent the text is waited for; few clients do this, and none often. */
 static enum prepared_do parse_again(const struct prepared *prepared, uint16_t name, uint32_t id,
                                     struct prepared_plan *plan)
 {
+    if (is_behind(prepared))
+        return PREPARED_WAIT;
     enum prepared_do todo = provide(prepared, plan, id);
     if (todo != PREPARED_LOCAL)
         return todo;
     struct prepared_change *change = prepared_server_push(prepared->server, PREPARED_DUPLICATES);
     change->name = name;
     change->id = id;
+    statements_hold(prepared->store, id);
     ask(plan, 'P', REPLIES_CLIENT, change->tag);
     return PREPARED_RENAME;
 }

@@ -125,8 +125,12 @@ struct prepared_change *prepared_server_push(struct prepared_server *server, uin
     server->last_tag = server->last_tag < INT32_MAX ? server->last_tag + 1 : 1;
     server->changes_used++;
     struct prepared_change *change = prepared_server_change(server, server->changes_used - 1U);
-    *change =
-        (struct prepared_change){.tag = server->last_tag, .segment = server->segment, .bits = bits};
+    *change = (struct prepared_change){.tag = server->last_tag,
+                                       .segment = server->segment,
+                                       .id = STATEMENTS_NONE,
+                                       .before = STATEMENTS_NONE,
+                                       .name = PREPARED_NO_NAME,
+                                       .bits = bits};
     return change;
 }
 

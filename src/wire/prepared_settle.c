@@ -30,12 +30,30 @@ static struct prepared_change *first_change(const struct prepared *prepared, uin
     return change;
 }
 
+/* The Parse of a name that the client had was meant to fail, and did not: what stood before it in
+ * the pipeline has dropped all statements. So the client has the name anew, and the server the
+ * statement. */
+static void take_duplicate(const struct prepared *prepared, const struct prepared_change *change)
+{
+    if (prepared_server_find(prepared->server, change->id) == PREPARED_NO_SLOT) {
+        prepared_server_add(prepared->server, change->id);
+        statements_hold(prepared->store, change->id);
+    }
+    if (change->name == PREPARED_NO_NAME)
+        return;
+    release(prepared, prepared_id_of_name(prepared, change->name));
+    prepared->client->names[change->name].id = change->id;
+    statements_hold(prepared->store, change->id);
+}
+
 void prepared_done(const struct prepared *prepared, uint32_t tag)
 {
     const struct prepared_change change = *first_change(prepared, tag);
     prepared_server_pop(prepared->server);
     release(prepared, change.before);
-    if ((change.bits & PREPARED_EVICTS) != 0)
+    if ((change.bits & PREPARED_DUPLICATES) != 0)
+        take_duplicate(prepared, &change);
+    if ((change.bits & (PREPARED_EVICTS | PREPARED_DUPLICATES)) != 0)
         release(prepared, change.id);
     tidy_name(prepared, change.name);
 }
@@ -86,6 +104,8 @@ void prepared_undone(const struct prepared *prepared, uint32_t tag)
         restore_name(prepared, &change);
     if ((change.bits & PREPARED_SERVER_BITS) != 0)
         restore_statement(prepared, &change);
+    if ((change.bits & PREPARED_DUPLICATES) != 0)
+        release(prepared, change.id);
     prepared_server_pop(prepared->server);
     tidy_name(prepared, change.name);
 }

@@ -9,8 +9,8 @@
  *     gone ...     a missing table (42P01)              all others   a command without rows
  *     fail ...     can be prepared, but not executed
  *
- * What it says can be seen only after a Flush, a Sync or a Query, as with a real one: so a relay
- * that waits for what is not flushed waits for ever.
+ * What it says can be seen only after a Flush, a Sync, a Query or an error, as with a real one: so
+ * a relay that waits for what is not flushed waits for ever.
  *
  * Whoever includes this defines RIG_CHECK(condition) first.
  */
@@ -133,6 +133,7 @@ static inline void pg_fail(struct pg *pg, struct pg_error error, struct sv name)
     err_set(&err, HF_RC_PEER, error.sqlstate, "%s%.*s%s", error.before, (int)name.size,
             sv_print_data(name), error.behind);
     RIG_CHECK(build_error(&pg->unflushed, BUILD_ERROR, &err) == HF_OK);
+    pg_flush(pg);
     if (pg->status == 'T')
         pg->status = 'E';
 }
@@ -322,8 +323,11 @@ static inline void pg_query(struct pg *pg, struct message message)
     char copy[PG_TEXT_SIZE];
     RIG_CHECK(message_query(message, &text) == MESSAGE_OK && sv_copy(text, copy, sizeof copy));
     pg_drop(pg->statements, SV(""));
-    if (pg_analyze(pg, copy))
+    if (pg_analyze(pg, copy)) {
+        if (pg_is(copy, "select"))
+            pg_say(pg, 'T', copy);
         pg_run(pg, copy);
+    }
     if (pg->status == 'I')
         pg_drop_all(pg->portals);
     pg_ready(pg);
@@ -346,11 +350,9 @@ static inline bool pg_extended(struct pg *pg, char type, struct message message)
         return pg_describe(pg, message);
     case 'E':
         return pg_execute(pg, message);
-    case 'C':
-        return pg_close(pg, message);
     default:
-        RIG_CHECK(!"a message that the model does not know");
-        return false;
+        RIG_CHECK(type == 'C');
+        return pg_close(pg, message);
     }
 }
 
@@ -361,10 +363,10 @@ static inline void pg_do(struct pg *pg, char type, struct message message)
         if (pg->status == 'I')
             pg_drop_all(pg->portals);
         pg_ready(pg);
-    } else if (type == 'H') {
-        pg_flush(pg);
     } else if (pg->is_skipping) {
         return;
+    } else if (type == 'H') {
+        pg_flush(pg);
     } else if (type == 'Q') {
         pg_query(pg, message);
     } else {
