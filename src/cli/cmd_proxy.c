@@ -3,18 +3,33 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/ns.h"
 #include "cli/args.h"
 #include "cli/report.h"
 #include "cli/subcommand.h"
 #include "cli/version.h"
+#include "config/config.h"
+#include "config/config_url.h"
+#include "config/connstr.h"
 #include "os/clock.h"
 #include "os/signals.h"
 #include "proxy/proxy.h"
 
 struct proxy_options {
     char config[PATH_MAX];
+    enum log_form log_form;
+};
+
+static const char *const log_forms[] = {"text", "json", NULL};
+
+/* What the configuration comes from, also again at a reload. */
+struct proxy_run {
+    struct mem *mem;
+    struct log *log;
+    const char *file;
+    char *url; /* NULL: a file; else owned, and wiped */
 };
 
 static const struct opt_row rows[] = {
@@ -23,27 +38,46 @@ static const struct opt_row rows[] = {
      OPT_FIELD(struct proxy_options, config),
      .default_text = "",
      .since = "0.2",
-     .sentence = "The configuration file; `holdfast config example` prints one."},
+     .sentence = "The configuration file; `holdfast config example` prints one. Without it, and "
+                 "without a connection string, holdfast.yml here or in /etc/holdfast."},
+    {.key = "log_form",
+     .type = OPT_ENUM,
+     OPT_FIELD(struct proxy_options, log_form),
+     .default_text = "text",
+     .names = log_forms,
+     .since = "0.2",
+     .sentence = "How log lines are written to standard error: key=value, or JSON."},
 };
 
-static struct proxy_config *dev_config(struct mem *mem, const char *operand, struct hf_err *err)
+/* The first of the places where a file is looked for. */
+static const char *default_file(void)
 {
-    struct proxy_config *config = proxy_config_new(mem, 4, 4);
-    struct proxy_database *database;
-    struct proxy_role *role;
-    struct proxy_fault fault;
-    char mode = operand[0];
-    if (proxy_config_add_database(config, SV("*"), &database, err) != HF_OK)
-        return NULL;
-    snprintf(database->hosts_text, sizeof database->hosts_text, "%s", operand + 1);
-    database->pool.pool_mode = mode == 's' ? PROXY_POOL_SESSION : PROXY_POOL_TRANSACTION;
-    config->proxy.auth_type = PROXY_AUTH_TRUST;
-    (void)role;
-    if (proxy_config_finish(config, &fault, err) != HF_OK) {
-        printf("%s %s\n", fault.section, fault.key);
-        return NULL;
+    static const char *const places[] = {"holdfast.yml", "/etc/holdfast/holdfast.yml"};
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        if (access(places[i], R_OK) == 0)
+            return places[i];
     }
-    return config;
+    return NULL;
+}
+
+static enum hf_rc read_file(const char *path, struct mem *mem, struct proxy_config **config,
+                            struct hf_err *err)
+{
+    static struct config_faults faults; /* too large for comfort on a stack */
+    faults_init(&faults);
+    if (config_read_file(config, path, mem, &faults) == HF_OK)
+        return HF_OK;
+    config_fault_as_err(&faults, path, err);
+    return err_hint(err, "holdfast config check %s shows all that is wrong.", path);
+}
+
+/* From the file, or from a connection string with no file at all. */
+static enum hf_rc read_config(const struct proxy_run *run, struct proxy_config **config,
+                              struct hf_err *err)
+{
+    if (run->url != NULL)
+        return config_from_url(config, run->url, run->mem, err);
+    return read_file(run->file, run->mem, config, err);
 }
 
 static void wait_for_end(struct proxy *proxy, struct signals *signals)
@@ -62,33 +96,82 @@ static void wait_for_end(struct proxy *proxy, struct signals *signals)
     }
 }
 
-static int run(const struct subcommand *self, int argc, char **argv)
+/* What the arguments say. The string is copied and then hidden, so that a password in it is in the
+ * list of processes for a moment only. */
+static enum hf_rc choose(struct proxy_run *run, const struct proxy_options *options,
+                         const char *operand, int argc, char **argv, struct hf_err *err)
+{
+    if (operand != NULL && options->config[0] != '\0') {
+        err_set(err, HF_RC_INVALID, "42601", "a connection string and --config exclude each other");
+        return err_hint(err, "A configuration file says where the servers are by itself.");
+    }
+    run->file = options->config[0] != '\0' ? options->config : default_file();
+    if (operand == NULL && run->file == NULL) {
+        err_set(err, HF_RC_MISSING, "58P01", "no configuration: where are the servers?");
+        return err_hint(err, "%s proxy 'postgresql://HOST/DATABASE' does without a file; "
+                             "holdfast config example > holdfast.yml writes one.",
+                        report_called_as());
+    }
+    if (operand == NULL)
+        return HF_OK;
+    run->url = mem_copy_text(run->mem, operand);
+    for (int i = 0; i < argc; i++) {
+        if (argv[i] == operand)
+            connstr_hide(argv[i]);
+    }
+    return run->url != NULL ? HF_OK : mem_refused(run->mem, strlen(operand), err);
+}
+
+static int serve(struct proxy_run *run)
 {
     static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-    static struct proxy proxy;
+    static struct proxy proxy; /* workers and the breakers of hosts point into it */
+    struct proxy_config *config = NULL;
+    struct hf_err err;
+    struct signals signals;
+    if (signals_open(&signals, numbers, 3, &err) != HF_OK)
+        return report_failure(&err);
+    enum hf_rc rc = read_config(run, &config, &err);
+    if (rc == HF_OK)
+        rc = proxy_start(&proxy, config, run->mem, run->log, &err);
+    if (rc == HF_OK) {
+        log_emit(run->log, LOG_AT_INFO, "ready to accept connections",
+                 log_text("version", version_number()), log_int("workers", proxy.worker_count),
+                 log_int("port", config->proxy.port));
+        wait_for_end(&proxy, &signals);
+        proxy_join(&proxy);
+        log_emit(run->log, LOG_AT_INFO, "shut down");
+    }
+    proxy_config_free(config);
+    signals_close(&signals);
+    return rc == HF_OK ? CLI_OK : report_failure(&err);
+}
+
+static int run(const struct subcommand *self, int argc, char **argv)
+{
     static struct mem mem;
     struct log log;
+    struct log_config log_config = LOG_DEFAULTS;
+    struct proxy_run run = {.mem = &mem, .log = &log};
     struct proxy_options options;
     struct args args;
     struct hf_err err;
-    struct signals signals;
     if (args_parse(&args, self, &options, argc, argv, &err) != HF_OK)
         return report_usage(&err);
     mem_init(&mem, 0);
-    const struct log_config log_config = LOG_DEFAULTS;
+    log_config.form = options.log_form;
     log_init(&log, &log_config);
-    struct proxy_config *config = dev_config(&mem, args.operand, &err);
-    if (config == NULL || signals_open(&signals, numbers, 3, &err) != HF_OK)
-        return report_failure(&err);
-    if (proxy_start(&proxy, config, &mem, &log, &err) != HF_OK)
-        return report_failure(&err);
-    log_emit(&log, LOG_AT_INFO, "ready to accept connections",
-             log_int("workers", proxy.worker_count));
-    wait_for_end(&proxy, &signals);
-    proxy_join(&proxy);
-    proxy_config_free(config);
+    int status = CLI_FAILED;
+    if (choose(&run, &options, args.operand, argc, argv, &err) == HF_OK)
+        status = serve(&run);
+    else
+        report_failure(&err);
+    if (run.url != NULL)
+        explicit_bzero(run.url, strlen(run.url));
+    mem_free(&mem, run.url);
+    log_deinit(&log);
     mem_deinit(&mem);
-    return CLI_OK;
+    return status;
 }
 
 const struct subcommand *cmd_proxy(void)
@@ -97,10 +180,25 @@ const struct subcommand *cmd_proxy(void)
         .name = "proxy",
         .summary = "stand between clients and their PostgreSQL servers",
         .operand = "URL",
-        .operand_sentence = "Servers.",
-        .description = "Proxy.",
+        .operand_sentence = "Servers as libpq writes them, with any setting of the sections proxy "
+                            "and pools among the parameters: no file is needed then.",
+        .description =
+            "Pools connections: many clients share few connections to servers, in session, "
+            "transaction or statement mode, over all cores. Clients change host and port, and "
+            "nothing else.\n\n"
+            "With a connection string alone it listens on 127.0.0.1:6432. With a password in it "
+            "(or in PGPASSWORD or ~/.pgpass) clients log in as that user with that password; "
+            "without one only this machine's clients are let in, as the server would do.\n\n"
+            "SIGTERM lets clients finish what they do, up to limits.drain_timeout; a second one, "
+            "or SIGINT, ends at once.",
         .options = OPT_TABLE(rows),
         .config_size = sizeof(struct proxy_options),
+        .examples =
+            {
+                {"holdfast proxy 'postgresql://app@db1,db2/shop'", "Pools two servers' "
+                                                                   "connections."},
+                {"holdfast proxy --config /etc/holdfast/holdfast.yml", "Does what the file says."},
+            },
         .run = run,
     };
     return &subcommand;

@@ -40,7 +40,8 @@
  *  2. Every stream that was started gets exactly one LOOP_GONE (or LOOP_LEFT), and no event after
  *     it; only then may its memory be used for something else.
  *  3. After stream_close() no event but LOOP_GONE comes.
- *  4. No more than two blocks for sending and one for receiving are lent to a stream.
+ *  4. No more than two blocks for sending and one for receiving (two, with TLS) are lent to a
+ *     stream.
  *  5. Nothing blocks but loop_wait(). Steady state allocates nothing.
  *
  * One thread owns a loop and its streams; only loop_post() may be called from other threads.
@@ -125,6 +126,7 @@ struct stream {
     uint16_t tokens;            /* operations under way in the kernel */
     int32_t error;              /* errno of the first failure */
     struct loop_block *in;      /* received: the view, and behind it what did not fit into it */
+    struct loop_block *wire;    /* received, and still encrypted */
     struct loop_block *out;     /* being filled */
     struct loop_block *sending; /* on its way */
     struct stream *next_dirty;  /* in the list of those to look at when the turn ends */

@@ -136,7 +136,8 @@ static void epoll_receive(struct loop *loop, struct stream *stream)
     if (!(stream->flags & STREAM_READABLE))
         return;
     if (!stream_wants_bytes(stream)) {
-        if ((stream->flags & STREAM_PAUSED) && (stream->flags & STREAM_HUNG) && stream->in == NULL)
+        if ((stream->flags & STREAM_PAUSED) && (stream->flags & STREAM_HUNG) &&
+            !stream_holds_bytes(stream))
             look_for_end(loop, stream);
         return;
     }

@@ -63,7 +63,10 @@ enum stream_flag {
     STREAM_FORGOTTEN = 1 << 13, /* leaving or closing: the backend was told to stop */
     STREAM_STALLED = 1 << 14, /* receiving has to be looked at when the view or the pause changes */
 
-    STREAM_RECHECK = 1 << 15, /* the connection is known to have failed: receiving must see it */
+    STREAM_SECURED = 1 << 24,   /* LOOP_SECURED is owed */
+    STREAM_CLEAR_OUT = 1 << 25, /* stream->out is from before TLS: it goes as it is */
+    STREAM_SAID_BYE = 1 << 26,  /* close_notify was put */
+    STREAM_RECHECK = 1 << 15,   /* the connection is known to have failed: receiving must see it */
 
     STREAM_RECEIVING = 1 << 16,  /* io_uring: a receive is under way in the kernel */
     STREAM_MULTISHOT = 1 << 17,  /* io_uring: ... into the kernel's own choice of buffers */
@@ -176,7 +179,25 @@ void stream_flush(struct loop *loop, struct stream *stream);
 /* Fills the event with one thing that the stream's owner has to know; false: there is none. */
 bool stream_tell(struct loop *loop, struct stream *stream, struct loop_event *event);
 
+/* ---- streams, between stream.c and stream_tls.c ---- */
+
+/* Decrypts what was received, into the view. */
+void stream_decrypt(struct loop *loop, struct stream *stream);
+/* Fills stream->sending, if there is something to say. */
+void stream_encrypt(struct loop *loop, struct stream *stream);
+/* The connection has ended: in the middle of a handshake, that is a failure. */
+void stream_cut_tls(struct stream *stream);
+/* Something was received that is not part of the view yet, be it for want of room. */
+bool stream_has_cipher(const struct stream *stream);
+/* Gives what was put to the backend, if that has nothing of this stream. */
+void stream_kick(struct loop *loop, struct stream *stream);
+/* The kernel is writing into the block of stream_landing(), which has to stay where it is. */
+bool stream_is_landing(const struct stream *stream);
+
 /* ---- streams, for the backends ---- */
+
+/* Bytes are held that were received, told of or not. */
+bool stream_holds_bytes(const struct stream *stream);
 
 /* May bytes be received now? */
 bool stream_wants_bytes(const struct stream *stream);

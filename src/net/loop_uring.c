@@ -328,6 +328,13 @@ static bool has_view(const struct stream *stream)
     return stream->in != NULL && buffer_held(&stream->in->buffer) > 0;
 }
 
+/* Something is left in a lent block, so receiving may as well wait with it in hand. What is
+ * encrypted never lands in the view. */
+static bool has_own_view(const struct stream *stream)
+{
+    return has_view(stream) && !stream->in->is_provided && stream->tls == NULL;
+}
+
 static void uring_receive(struct loop *loop, struct stream *stream)
 {
     if (stream->flags & STREAM_CANCELLING)
@@ -335,7 +342,7 @@ static void uring_receive(struct loop *loop, struct stream *stream)
     bool wants = stream_wants_bytes(stream);
     if ((stream->flags & STREAM_RECEIVING) && (stream->flags & STREAM_MULTISHOT)) {
         /* A pause alone does not stop it: most peers send nothing then. What does come is kept. */
-        bool is_behind = !wants && (stream->in != NULL || stream->state == STREAM_CLOSING);
+        bool is_behind = !wants && (stream_holds_bytes(stream) || stream->state == STREAM_CLOSING);
         if (is_behind)
             stream->flags |= STREAM_DIRECT;
         /* Bytes and a reset that come together wake a multishot receive once, for the bytes (seen
@@ -348,7 +355,7 @@ static void uring_receive(struct loop *loop, struct stream *stream)
             stop_receiving(loop, stream);
     } else if (!wants) {
         stream->flags |= STREAM_STALLED;
-    } else if ((stream->flags & STREAM_DIRECT) || (has_view(stream) && !stream->in->is_provided)) {
+    } else if ((stream->flags & STREAM_DIRECT) || has_own_view(stream)) {
         arm_direct(loop, stream);
     } else {
         arm_multishot(loop, stream);
@@ -455,7 +462,7 @@ static void on_multishot(struct loop *loop, struct stream *stream, int result, u
 
 static void on_direct(struct loop *loop, struct stream *stream, int result)
 {
-    struct loop_block *block = stream->in;
+    const struct loop_block *block = stream->tls == NULL ? stream->in : stream->wire;
     size_t room = block->buffer.size - block->landing;
     stream_on_landed(loop, stream, result > 0 ? (size_t)result : 0);
     if (result <= 0 || (size_t)result < room)

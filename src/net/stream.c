@@ -22,6 +22,7 @@
 #include "base/bug.h"
 #include "net/loop.h"
 #include "net/loop_int.h"
+#include "net/tls.h"
 
 /* Before a socket is closed after last words, so much of what the peer had sent is thrown away: to
  * close a TCP socket with unread bytes resets the connection, and takes the last words with it. */
@@ -107,8 +108,7 @@ static size_t view_size(const struct stream *stream)
     return stream->in == NULL ? 0 : buffer_held(&stream->in->buffer);
 }
 
-/* A receive into the first block is under way: the block has to stay where it is. */
-static bool is_landing(const struct stream *stream)
+bool stream_is_landing(const struct stream *stream)
 {
     return (stream->flags & (STREAM_RECEIVING | STREAM_MULTISHOT)) == STREAM_RECEIVING;
 }
@@ -116,8 +116,14 @@ static bool is_landing(const struct stream *stream)
 bool stream_wants_bytes(const struct stream *stream)
 {
     return stream->state == STREAM_OPEN && !has(stream, STREAM_PAUSED | STREAM_ENDED) &&
+           stream->wire == NULL &&
            (stream->in == NULL ||
             (stream->in->next == NULL && view_size(stream) < LOOP_BLOCK_SIZE));
+}
+
+bool stream_holds_bytes(const struct stream *stream)
+{
+    return stream->in != NULL || stream->wire != NULL;
 }
 
 struct sv stream_view(const struct stream *stream)
@@ -140,12 +146,13 @@ void stream_consume(struct loop *loop, struct stream *stream, size_t size)
     buffer_consume(&stream->in->buffer, size);
     if (view_size(stream) == 0) {
         unset(stream, STREAM_FRESH);
-        if (!is_landing(stream))
+        if (!stream_is_landing(stream) || stream->tls != NULL)
             drop_first(loop, stream);
         if (stream->in != NULL && view_size(stream) > 0)
             set(stream, STREAM_FRESH);
     }
-    if (has(stream, STREAM_FRESH) || (stream->in != NULL && stream->in->next != NULL))
+    if (has(stream, STREAM_FRESH) || (stream->in != NULL && stream->in->next != NULL) ||
+        stream_has_cipher(stream))
         loop_mark_news(loop, stream);
     if (has(stream, STREAM_STALLED))
         loop_mark_dirty(loop, stream);
@@ -162,7 +169,7 @@ void stream_resume(struct loop *loop, struct stream *stream)
     if (!has(stream, STREAM_PAUSED))
         return;
     unset(stream, STREAM_PAUSED);
-    if (stream->in != NULL)
+    if (stream->in != NULL || stream_has_cipher(stream))
         loop_mark_news(loop, stream);
     if (has(stream, STREAM_STALLED))
         loop_mark_dirty(loop, stream);
@@ -207,8 +214,21 @@ static void absorb(struct loop *loop, struct stream *stream)
     }
 }
 
+/* What is encrypted lands in a block of its own, which is empty then: see stream_wants_bytes(). */
+static struct loop_block *landing_of_cipher(struct loop *loop, struct stream *stream)
+{
+    stream->wire = loop_lend(loop);
+    if (stream->wire == NULL)
+        loop_mark_starved(loop, stream);
+    else
+        stream->wire->landing = 0;
+    return stream->wire;
+}
+
 struct loop_block *stream_landing(struct loop *loop, struct stream *stream)
 {
+    if (stream->tls != NULL)
+        return landing_of_cipher(loop, stream);
     if (stream->in == NULL)
         stream->in = loop_lend(loop);
     if (stream->in == NULL || !own_first(loop, stream)) {
@@ -224,17 +244,20 @@ struct loop_block *stream_landing(struct loop *loop, struct stream *stream)
 
 void stream_on_landed(struct loop *loop, struct stream *stream, size_t size)
 {
-    struct loop_block *block = stream->in;
+    struct loop_block **slot = stream->tls == NULL ? &stream->in : &stream->wire;
+    struct loop_block *block = *slot;
     if (size > 0) {
         /* What was held may have been consumed meanwhile: the view then begins where the kernel
          * was writing. */
         if (buffer_held(&block->buffer) == 0)
             block->buffer.start = block->buffer.end = block->landing;
         buffer_commit(&block->buffer, size);
-        set(stream, STREAM_FRESH);
+        if (stream->tls == NULL)
+            set(stream, STREAM_FRESH);
         loop_mark_news(loop, stream);
     } else if (buffer_held(&block->buffer) == 0) {
-        drop_first(loop, stream);
+        *slot = block->next;
+        loop_return(loop, block);
     }
 }
 
@@ -245,14 +268,15 @@ void stream_on_provided(struct loop *loop, struct stream *stream, struct loop_bl
         return;
     }
     block->next = NULL;
-    struct loop_block **end = &stream->in;
+    struct loop_block **end = stream->tls == NULL ? &stream->in : &stream->wire;
+    bool is_first = *end == NULL;
     while (*end != NULL)
         end = &(*end)->next;
     *end = block;
-    if (stream->in == block)
-        set(stream, STREAM_FRESH);
-    else
+    if (!is_first)
         loop_mark_dirty(loop, stream); /* the owner does not keep up: perhaps no more */
+    else if (stream->tls == NULL)
+        set(stream, STREAM_FRESH);
     loop_mark_news(loop, stream);
 }
 
@@ -273,19 +297,28 @@ static bool has_put(const struct stream *stream)
     return stream->out != NULL && buffer_held(&stream->out->buffer) > 0;
 }
 
-/* Gives what was put to the backend, if that has nothing of this stream. */
-static void kick(struct loop *loop, struct stream *stream)
+static void return_out(struct loop *loop, struct stream *stream)
 {
-    if (stream->sending != NULL || stream->out == NULL || stream->state == STREAM_CONNECTING)
-        return;
-    struct loop_block *block = stream->out;
+    if (stream->out != NULL)
+        loop_return(loop, stream->out);
     stream->out = NULL;
-    if (buffer_held(&block->buffer) == 0 || has(stream, STREAM_BROKEN)) {
-        loop_return(loop, block);
+}
+
+void stream_kick(struct loop *loop, struct stream *stream)
+{
+    if (stream->sending != NULL || stream->state == STREAM_CONNECTING)
+        return;
+    if (has(stream, STREAM_BROKEN) || (stream->out != NULL && !has_put(stream)))
+        return_out(loop, stream);
+    if (stream->tls != NULL && !has(stream, STREAM_BROKEN | STREAM_CLEAR_OUT)) {
+        stream_encrypt(loop, stream);
     } else {
-        stream->sending = block;
-        loop->backend->send(loop, stream);
+        stream->sending = stream->out;
+        stream->out = NULL;
+        unset(stream, STREAM_CLEAR_OUT);
     }
+    if (stream->sending != NULL)
+        loop->backend->send(loop, stream);
     if (has(stream, STREAM_SHORT))
         loop_mark_news(loop, stream);
 }
@@ -309,14 +342,20 @@ static bool takes_puts(const struct stream *stream)
     return stream->state == STREAM_OPEN || stream->state == STREAM_CONNECTING;
 }
 
+/* Bytes from before TLS are still to be sent: nothing may get between them. */
+static bool is_sealed(const struct stream *stream)
+{
+    return has(stream, STREAM_CLEAR_OUT);
+}
+
 struct buffer *stream_out(struct loop *loop, struct stream *stream, size_t room)
 {
     hf_assert(room <= LOOP_BLOCK_SIZE);
     if (!takes_puts(stream))
         return NULL;
     if (stream->out != NULL && buffer_free(&stream->out->buffer) < room)
-        kick(loop, stream);
-    struct loop_block *block = out_block(loop, stream);
+        stream_kick(loop, stream);
+    struct loop_block *block = is_sealed(stream) ? NULL : out_block(loop, stream);
     if (block == NULL || buffer_free(&block->buffer) < room) {
         put_was_short(loop, stream);
         return NULL;
@@ -334,6 +373,8 @@ size_t stream_room(struct loop *loop, struct stream *stream)
         room = buffer_free(&stream->out->buffer);
     if (room == 0 && (stream->out == NULL || stream->sending == NULL) && loop_has_block(loop))
         room = LOOP_BLOCK_SIZE;
+    if (is_sealed(stream))
+        room = 0;
     if (room == 0)
         put_was_short(loop, stream);
     return room;
@@ -343,9 +384,9 @@ size_t stream_send(struct loop *loop, struct stream *stream, struct sv bytes)
 {
     size_t done = 0;
     while (done < bytes.size && takes_puts(stream)) {
-        struct loop_block *block = out_block(loop, stream);
+        struct loop_block *block = is_sealed(stream) ? NULL : out_block(loop, stream);
         if (block != NULL && buffer_free(&block->buffer) == 0) {
-            kick(loop, stream);
+            stream_kick(loop, stream);
             block = out_block(loop, stream);
         }
         if (block == NULL || buffer_free(&block->buffer) == 0) {
@@ -364,7 +405,8 @@ size_t stream_send(struct loop *loop, struct stream *stream, struct sv bytes)
 
 bool stream_is_flushed(const struct stream *stream)
 {
-    return stream->sending == NULL && !has_put(stream);
+    return stream->sending == NULL && !has_put(stream) &&
+           (stream->tls == NULL || !tls_has_output(stream->tls));
 }
 
 /* Sending has failed. What the peer had sent before may still be there to be received (a server's
@@ -399,7 +441,7 @@ void stream_on_sent(struct loop *loop, struct stream *stream, int result)
     /* More was put meanwhile: it goes at the end of the turn with what else comes, unless its owner
      * waits for room. */
     if (has(stream, STREAM_SHORT))
-        kick(loop, stream);
+        stream_kick(loop, stream);
     else if (stream->out != NULL || stream->state == STREAM_CLOSING)
         loop_mark_dirty(loop, stream);
     if (has(stream, STREAM_SHORT))
@@ -412,12 +454,15 @@ static void return_blocks(struct loop *loop, struct stream *stream)
 {
     while (stream->in != NULL)
         drop_first(loop, stream);
-    if (stream->out != NULL)
-        loop_return(loop, stream->out);
+    return_out(loop, stream);
     if (stream->sending != NULL)
         loop_return(loop, stream->sending);
-    stream->out = NULL;
     stream->sending = NULL;
+    while (stream->wire != NULL) {
+        struct loop_block *next = stream->wire->next;
+        loop_return(loop, stream->wire);
+        stream->wire = next;
+    }
 }
 
 /* See LAST_BYTES_MAX. Only TCP resets, and only TCP drops bytes without copying them. */
@@ -438,6 +483,8 @@ static void settle(struct loop *loop, struct stream *stream)
 {
     if (stream->state == STREAM_CLOSING) {
         return_blocks(loop, stream);
+        tls_free(stream->tls);
+        stream->tls = NULL;
         if (stream->fd >= 0) {
             if (has(stream, STREAM_LINGERS))
                 drop_last_bytes(stream->fd);
@@ -481,7 +528,8 @@ void stream_close(struct loop *loop, struct stream *stream, bool after_sending)
 
 void stream_leave(struct loop *loop, struct stream *stream)
 {
-    hf_assert(stream->state == STREAM_OPEN && view_size(stream) == 0 && stream_is_flushed(stream));
+    hf_assert(stream->state == STREAM_OPEN && stream->tls == NULL);
+    hf_assert(view_size(stream) == 0 && stream_is_flushed(stream));
     stream->state = STREAM_LEAVING;
     loop_mark_dirty(loop, stream);
 }
@@ -494,15 +542,27 @@ static bool is_lingering(const struct stream *stream)
     return has(stream, STREAM_LINGERS) && !has(stream, STREAM_BROKEN) && !stream_is_flushed(stream);
 }
 
+/* Sends what there is to send, and then TLS's own goodbye. False: that goes on. */
+static bool send_last(struct loop *loop, struct stream *stream)
+{
+    if (is_lingering(stream))
+        stream_kick(loop, stream);
+    if (stream->tls != NULL && has(stream, STREAM_LINGERS) && !has(stream, STREAM_SAID_BYE) &&
+        stream_is_flushed(stream)) {
+        set(stream, STREAM_SAID_BYE);
+        tls_close(stream->tls);
+        stream_kick(loop, stream);
+    }
+    return !is_lingering(stream);
+}
+
 static void flush_ending(struct loop *loop, struct stream *stream)
 {
     if (has(stream, STREAM_GONE | STREAM_LEFT))
         return;
-    if (stream->state == STREAM_CLOSING && is_lingering(stream)) {
-        kick(loop, stream);
+    if (stream->state == STREAM_CLOSING && !send_last(loop, stream)) {
         loop->backend->receive(loop, stream);
-        if (is_lingering(stream))
-            return;
+        return;
     }
     if (!has(stream, STREAM_FORGOTTEN)) {
         set(stream, STREAM_FORGOTTEN);
@@ -517,11 +577,13 @@ void stream_flush(struct loop *loop, struct stream *stream)
         flush_ending(loop, stream);
         return;
     }
-    kick(loop, stream);
+    stream_kick(loop, stream);
     if (stream->state == STREAM_OPEN && !has(stream, STREAM_ENDED))
         loop->backend->receive(loop, stream);
     bool wants_block = has(stream, STREAM_SHORT) && stream->out == NULL;
-    bool wants_view = stream->in != NULL && stream->in->next != NULL && stream->in->is_provided;
+    bool wants_view = stream->tls != NULL ? stream->in == NULL && stream_has_cipher(stream)
+                                          : stream->in != NULL && stream->in->next != NULL &&
+                                                stream->in->is_provided;
     if (wants_block || wants_view) {
         if (loop_has_block(loop))
             loop_mark_news(loop, stream);
@@ -547,6 +609,10 @@ static bool tell_received(struct loop *loop, struct stream *stream)
 {
     if (has(stream, STREAM_PAUSED))
         return false;
+    if (stream->tls != NULL && !has(stream, STREAM_FRESH))
+        stream_decrypt(loop, stream);
+    if (has(stream, STREAM_SECURED))
+        return false; /* which is told first */
     if (!has(stream, STREAM_FRESH) && stream->in != NULL && stream->in->next != NULL)
         absorb(loop, stream);
     if (!has(stream, STREAM_FRESH))
@@ -557,6 +623,8 @@ static bool tell_received(struct loop *loop, struct stream *stream)
 
 static bool can_tell_end(const struct stream *stream)
 {
+    if (stream_has_cipher(stream))
+        return false;
     return has(stream, STREAM_ENDED) && !has(stream, STREAM_TOLD_END | STREAM_FRESH) &&
            (stream->in == NULL || stream->in->next == NULL);
 }
@@ -568,11 +636,16 @@ static bool tell_open(struct loop *loop, struct stream *stream, struct loop_even
         event->kind = LOOP_CONNECTED;
     } else if (tell_received(loop, stream)) {
         event->kind = LOOP_RECEIVED;
+    } else if (has(stream, STREAM_SECURED)) {
+        unset(stream, STREAM_SECURED);
+        event->kind = LOOP_SECURED;
+        loop_mark_news(loop, stream);
     } else if (has(stream, STREAM_SHORT) && stream->out == NULL && loop_has_block(loop)) {
         unset(stream, STREAM_SHORT);
         event->kind = LOOP_DRAINED;
     } else if (can_tell_end(stream)) {
         set(stream, STREAM_TOLD_END);
+        stream_cut_tls(stream);
         event->kind = LOOP_ENDED;
         event->error = stream->error;
     } else {
@@ -597,6 +670,9 @@ bool stream_tell(struct loop *loop, struct stream *stream, struct loop_event *ev
 
 const char *stream_error(const struct stream *stream)
 {
+    const struct hf_err *err = stream->tls == NULL ? NULL : tls_error(stream->tls);
+    if (err != NULL)
+        return err->message;
     if (stream->error == 0)
         return "";
     return strerrordesc_np(stream->error);
