@@ -89,14 +89,21 @@ static int on_verify(int is_good, X509_STORE_CTX *store)
     return 0;
 }
 
+/* A private key's password, while it is read. */
+struct unlocking {
+    const struct secret *password; /* NULL: there is none */
+    bool was_needed;
+};
+
 /* Without this OpenSSL would ask whoever sits at the terminal. */
 static int on_password(char *out, int size, int is_writing, void *argument)
 {
     (void)is_writing;
-    const struct secret *password = argument;
-    if (password == NULL)
+    struct unlocking *unlocking = argument;
+    unlocking->was_needed = true;
+    if (unlocking->password == NULL)
         return -1;
-    struct sv text = secret_reveal(password);
+    struct sv text = secret_reveal(unlocking->password);
     if (text.size > (size_t)size)
         return -1;
     memcpy(out, text.data, text.size);
@@ -135,25 +142,30 @@ static enum hf_rc file_check(const char *what, const char *path, bool is_secret,
 static enum hf_rc file_refuse(const char *what, const char *path, struct hf_err *err)
 {
     char reason[REASON_SIZE];
-    tls_last_reason(reason, sizeof reason);
+    tls_first_reason(reason, sizeof reason);
     err_set(err, HF_RC_INVALID, "F0000", "cannot use %s file \"%s\": %s", what, path, reason);
     return err_hint(err, "It must be in the PEM format, with its BEGIN and END lines.");
 }
 
-static enum hf_rc key_refuse(const struct tls_config *config, struct hf_err *err)
+static enum hf_rc load_key(SSL_CTX *ssl, const struct tls_config *config, struct hf_err *err)
 {
-    int reason = ERR_GET_REASON(ERR_peek_last_error());
-    int library = ERR_GET_LIB(ERR_peek_last_error());
-    bool is_other = library == ERR_LIB_X509 && reason == X509_R_KEY_VALUES_MISMATCH;
-    bool is_locked = library == ERR_LIB_PEM && reason == PEM_R_BAD_PASSWORD_READ;
-    if (!is_other && !is_locked)
-        return file_refuse("private key", config->key_file, err);
-    ERR_clear_error();
-    if (is_locked) {
+    struct unlocking unlocking = {.password = config->key_password};
+    SSL_CTX_set_default_passwd_cb(ssl, on_password);
+    SSL_CTX_set_default_passwd_cb_userdata(ssl, &unlocking);
+    int is_loaded = SSL_CTX_use_PrivateKey_file(ssl, config->key_file, SSL_FILETYPE_PEM);
+    SSL_CTX_set_default_passwd_cb_userdata(ssl, NULL);
+    if (is_loaded == 1)
+        return HF_OK;
+    if (unlocking.was_needed && unlocking.password == NULL) {
+        ERR_clear_error();
         err_set(err, HF_RC_INVALID, "F0000", "private key file \"%s\" is encrypted",
                 config->key_file);
         return err_hint(err, "Give its password, or a key without one.");
     }
+    unsigned long error = ERR_peek_last_error();
+    if (ERR_GET_LIB(error) != ERR_LIB_X509 || ERR_GET_REASON(error) != X509_R_KEY_VALUES_MISMATCH)
+        return file_refuse("private key", config->key_file, err);
+    ERR_clear_error();
     err_set(err, HF_RC_INVALID, "F0000", "private key file \"%s\" belongs to another certificate",
             config->key_file);
     return err_detail(err, "The certificate is in file \"%s\".", config->cert_file);
@@ -168,14 +180,11 @@ static enum hf_rc load_own(struct tls_context *context, const struct tls_config 
         rc = file_check("private key", config->key_file, true, err);
     if (rc != HF_OK)
         return rc;
-    SSL_CTX_set_default_passwd_cb(ssl, on_password);
-    SSL_CTX_set_default_passwd_cb_userdata(ssl, (void *)(uintptr_t)config->key_password);
     if (SSL_CTX_use_certificate_chain_file(ssl, config->cert_file) != 1)
         return file_refuse("certificate", config->cert_file, err);
-    int is_loaded = SSL_CTX_use_PrivateKey_file(ssl, config->key_file, SSL_FILETYPE_PEM);
-    SSL_CTX_set_default_passwd_cb_userdata(ssl, NULL);
-    if (is_loaded != 1)
-        return key_refuse(config, err);
+    rc = load_key(ssl, config, err);
+    if (rc != HF_OK)
+        return rc;
     X509 *own = SSL_CTX_get0_certificate(ssl);
     context->binding_size = tls_binding_of(own, context->binding);
     struct tm end;
@@ -380,7 +389,7 @@ enum hf_rc tls_context_new(struct tls_context **out, const struct tls_config *co
     if (context->bio == NULL || context->ssl == NULL) {
         char reason[REASON_SIZE];
         rc = err_set(err, HF_RC_AGAIN, "53200", "could not set up OpenSSL: %s",
-                     tls_last_reason(reason, sizeof reason));
+                     tls_first_reason(reason, sizeof reason));
     } else {
         rc = set_up(context, config, err);
     }

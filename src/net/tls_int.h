@@ -123,7 +123,7 @@ void tls_explain_verify(struct tls *tls, X509_STORE_CTX *store);
 /* "client" or "server". */
 const char *tls_peer_word(const struct tls *tls);
 
-/* What OpenSSL says about its latest error, in its own words; empties the queue. */
-const char *tls_last_reason(char *out, size_t size);
+/* What OpenSSL says about what went wrong first, in its own words; empties the queue. */
+const char *tls_first_reason(char *out, size_t size);
 
 #endif

@@ -12,9 +12,10 @@ const char *tls_peer_word(const struct tls *tls)
     return tls->context->side == TLS_SERVER ? "client" : "server";
 }
 
-const char *tls_last_reason(char *out, size_t size)
+const char *tls_first_reason(char *out, size_t size)
 {
-    unsigned long code = ERR_peek_last_error();
+    /* The first one is the cause, the others say who passed it on ("PEM lib"). */
+    unsigned long code = ERR_peek_error();
     const char *reason = ERR_reason_error_string(code);
     if (code == 0)
         snprintf(out, size, "OpenSSL gives no reason");
