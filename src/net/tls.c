@@ -51,7 +51,7 @@ static bool pending_grow(struct tls *tls, size_t size)
         mem_refused(tls->context->mem, room, &tls->err);
         return false;
     }
-    if (held > 0)
+    if (tls->pending != NULL)
         memcpy(block, tls->pending + tls->pending_start, held);
     mem_free(tls->context->mem, tls->pending);
     tls->pending = block;

@@ -70,15 +70,37 @@ static int rig_tear_down(void **state)
     return 0;
 }
 
-static void tls_context__what_cannot_be_used_is_refused_with_its_name(void **state)
+/* What is wrong with a configuration, and how the message begins; %s: the folder. */
+struct refusal {
+    struct tls_config config;
+    const char *message;
+};
+
+static void assert_refused(struct rig *rig, const struct refusal *refusal)
+{
+    struct tls_context *context;
+    struct hf_err err;
+    char expected[512];
+    const char *folder = strstr(refusal->message, "%s");
+    if (folder == NULL)
+        snprintf(expected, sizeof expected, "%s", refusal->message);
+    else
+        snprintf(expected, sizeof expected, "%.*s%s%s", (int)(folder - refusal->message),
+                 refusal->message, rig->certs.dir, folder + 2);
+    if (tls_context_new(&context, &refusal->config, &rig->mem, &err) == HF_OK)
+        fail_msg("no refusal: %s", expected);
+    assert_null(context);
+    if (strncmp(err.message, expected, strlen(expected)) != 0)
+        fail_msg("%s instead of %s", err.message, expected);
+    assert_int_equal(mem_stats(&rig->mem).bytes, 0);
+}
+
+static void tls_context__a_certificate_that_cannot_be_used_is_refused_by_name(void **state)
 {
     struct rig *rig = *state;
     struct secret wrong = {.size = 0};
     assert_int_equal(secret_set(&wrong, SV("open"), NULL), HF_OK);
-    const struct {
-        struct tls_config config;
-        const char *message; /* how it begins; %s: the folder */
-    } cases[] = {
+    const struct refusal cases[] = {
         {{.side = TLS_SERVER}, "TLS for clients needs a certificate"},
         {{.side = TLS_SERVER, .cert_file = "", .key_file = ""},
          "TLS for clients needs a certificate"},
@@ -105,6 +127,16 @@ static void tls_context__what_cannot_be_used_is_refused_with_its_name(void **sta
           .key_file = rig->locked_key,
           .key_password = &wrong},
          "cannot use private key file \"%s/locked.key\": "},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        assert_refused(rig, &cases[i]);
+    secret_wipe(&wrong);
+}
+
+static void tls_context__what_cannot_be_verified_or_agreed_is_refused_by_name(void **state)
+{
+    struct rig *rig = *state;
+    const struct refusal cases[] = {
         {{.side = TLS_CLIENT, .verify = TLS_VERIFY_CA},
          "cannot verify servers without a file of authorities"},
         {{.side = TLS_CLIENT, .verify = TLS_VERIFY_CA, .ca_file = rig->absent},
@@ -129,24 +161,8 @@ static void tls_context__what_cannot_be_used_is_refused_with_its_name(void **sta
         {{.side = TLS_CLIENT, .min_version = TLS_VERSION_1_3, .max_version = TLS_VERSION_1_2},
          "the newest version of TLS that is allowed is older than the oldest"},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct tls_context *context;
-        struct hf_err err;
-        if (tls_context_new(&context, &cases[i].config, &rig->mem, &err) == HF_OK)
-            fail_msg("case %zu was taken", i);
-        assert_null(context);
-        char expected[512], *folder;
-        snprintf(expected, sizeof expected, "%s", cases[i].message);
-        folder = strstr(expected, "%s");
-        if (folder != NULL) {
-            snprintf(folder, sizeof expected - (size_t)(folder - expected), "%s%s", rig->certs.dir,
-                     strstr(cases[i].message, "%s") + 2);
-        }
-        if (strncmp(err.message, expected, strlen(expected)) != 0)
-            fail_msg("case %zu: %s", i, err.message);
-        assert_int_equal(mem_stats(&rig->mem).bytes, 0);
-    }
-    secret_wipe(&wrong);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        assert_refused(rig, &cases[i]);
 }
 
 static void tls_context__no_more_protocols_are_taken_than_a_handshake_has_room_for(void **state)
@@ -262,7 +278,8 @@ int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, rig_set_up, rig_tear_down)
     const struct CMUnitTest tests[] = {
-        CASE(tls_context__what_cannot_be_used_is_refused_with_its_name),
+        CASE(tls_context__a_certificate_that_cannot_be_used_is_refused_by_name),
+        CASE(tls_context__what_cannot_be_verified_or_agreed_is_refused_by_name),
         CASE(tls_context__no_more_protocols_are_taken_than_a_handshake_has_room_for),
         CASE(tls_context__a_key_with_a_password_is_opened_by_it),
         CASE(tls_context__the_systems_authorities_do_not_know_ours),
