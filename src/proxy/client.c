@@ -231,7 +231,7 @@ void client_close(struct client *client, const char *reason)
     pool_withdraw(client);
     if (client->admission != NULL)
         admission_end(client);
-    prepare_end(client);
+    prepare_left(NULL, client);
     if (was_in) {
         client->part->clients--;
         log_end(client, reason);

@@ -29,6 +29,7 @@
 #include "wire/frame.h"
 
 struct admission;
+struct assembly;
 struct pool_part;
 struct prepared_client;
 struct server;
@@ -60,6 +61,7 @@ struct client {
     struct wait *wait;                /* WAITING, or AWAITING a connection */
     struct admission *admission;      /* until IDLE */
     struct prepared_client *prepared; /* NULL: has none */
+    struct assembly *assembly;        /* NULL: no message is being put together */
     int64_t connected_ns;
     int64_t since_ns;   /* in this state */
     int64_t request_ns; /* when its request came; 0: it has none under way */

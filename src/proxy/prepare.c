@@ -1,61 +1,546 @@
 #include "proxy/prepare.h"
 
+#include <string.h>
+
+#include "base/bug.h"
 #include "proxy/client.h"
 #include "proxy/pool.h"
 #include "proxy/server.h"
 #include "proxy/worker.h"
+#include "wire/build.h"
+#include "wire/message.h"
+#include "wire/prepared.h"
+
+#define NAMES_MAX     10000         /* of one client */
+#define ASSEMBLY_MAX  (16 << 20)    /* a Parse that names its statement */
+#define REQUESTS_MAX  4 /* that one message may become */
+
+/* A Parse that is longer than a view, put together: its text has to be known as a whole. */
+struct assembly {
+    size_t size;
+    size_t filled;
+    char bytes[];
+};
+
+/* What is on its way to the server ahead of everything else, as there was no room for all of it. */
+struct pending {
+    size_t size;
+    size_t sent;
+    char bytes[];
+};
+
+static struct proxy *proxy_of(const struct server *server)
+{
+    return server->part->worker->proxy;
+}
+
+static struct prepared meet(struct server *server, struct client *client)
+{
+    struct proxy *proxy = proxy_of(server);
+    return (struct prepared){
+        .client = client != NULL ? client->prepared : NULL,
+        .server = server->prepared,
+        .store = &proxy->statements,
+        .replies = &server->replies,
+        .key = &proxy->hash_key,
+        .names_max = NAMES_MAX,
+    };
+}
+
+/* ---- sending more than there is room for ---- */
+
+bool prepare_flush(struct server *server)
+{
+    struct pending *pending = server->pending;
+    struct worker *worker = server->part->worker;
+    if (pending == NULL)
+        return true;
+    struct sv rest = sv_from(pending->bytes + pending->sent, pending->size - pending->sent);
+    pending->sent += stream_send(worker->loop, &server->stream, rest);
+    if (pending->sent < pending->size)
+        return false;
+    mem_free(worker->proxy->mem, pending);
+    server->pending = NULL;
+    return true;
+}
+
+/* Sends, or keeps what finds no room. False: no memory. */
+static bool emit(struct server *server, struct sv bytes)
+{
+    struct worker *worker = server->part->worker;
+    struct pending *before = server->pending;
+    if (before == NULL)
+        bytes = sv_drop(bytes, stream_send(worker->loop, &server->stream, bytes));
+    if (bytes.size == 0)
+        return true;
+    size_t kept = before != NULL ? before->size - before->sent : 0;
+    struct pending *pending = mem_alloc(worker->proxy->mem, sizeof *pending + kept + bytes.size);
+    if (pending == NULL)
+        return false;
+    if (before != NULL)
+        memcpy(pending->bytes, before->bytes + before->sent, kept);
+    memcpy(pending->bytes + kept, bytes.data, bytes.size);
+    pending->size = kept + bytes.size;
+    mem_free(worker->proxy->mem, before);
+    server->pending = pending;
+    return true;
+}
+
+/* ---- memory ---- */
+
+static bool grow_store(struct proxy *proxy)
+{
+    struct statements_want want = statements_want(&proxy->statements);
+    void *memory = mem_alloc(proxy->mem, want.size);
+    if (memory == NULL)
+        return false;
+    mem_free(proxy->mem, statements_give(&proxy->statements, memory, want));
+    return true;
+}
+
+static bool grow_names(struct client *client, const struct prepared_plan *plan)
+{
+    struct proxy *proxy = client->worker->proxy;
+    struct prepared_client *larger = mem_alloc(proxy->mem, plan->size);
+    if (larger == NULL)
+        return false;
+    prepared_client_init(larger, plan->names, &proxy->hash_key, client->prepared);
+    mem_free(proxy->mem, client->prepared);
+    client->prepared = larger;
+    return true;
+}
+
+static bool grow_ahead(struct worker *worker, size_t size)
+{
+    void *memory = mem_alloc(worker->proxy->mem, size);
+    if (memory == NULL)
+        return false;
+    mem_free(worker->proxy->mem, worker->ahead.block);
+    buffer_init(&worker->ahead, memory, size);
+    return true;
+}
+
+/* ---- deciding ---- */
+
+/* A message, as far as it has to be known. */
+struct asked {
+    char type;
+    struct sv bytes; /* from its header on */
+    struct sv name;  /* that may have to be replaced: a view into them */
+    struct message_parse parse;
+    struct message_bind bind;
+    struct message_target target;
+};
+
+static enum prepared_do decide_once(const struct asked *asked, struct prepared *prepared,
+                                    struct prepared_plan *plan)
+{
+    switch (asked->type) {
+    case 'P':
+        return prepared_parse(prepared, &asked->parse, plan);
+    case 'B':
+        return prepared_bind(prepared, &asked->bind, plan);
+    case 'D':
+        return prepared_describe(prepared, &asked->target, plan);
+    case 'C':
+    default:
+        return prepared_close(prepared, &asked->target, plan);
+    }
+}
+
+/* Gives what is asked for until there is a decision. PREPARED_GROW_NAMES: there is no memory. */
+static enum prepared_do decide(struct client *client, const struct asked *asked,
+                               struct prepared_plan *plan)
+{
+    struct worker *worker = client->worker;
+    struct proxy *proxy = worker->proxy;
+    bool is_locked = asked->type == 'P', is_good = true;
+    for (;;) {
+        struct prepared prepared = meet(client->server, client);
+        buffer_clear(&worker->ahead);
+        prepared.ahead = &worker->ahead;
+        prepared.store = is_locked ? &proxy->statements : NULL;
+        if (is_locked)
+            pthread_mutex_lock(&proxy->lock);
+        enum prepared_do answer = decide_once(asked, &prepared, plan);
+        if (answer == PREPARED_GROW_STORE)
+            is_good = grow_store(proxy);
+        if (is_locked)
+            pthread_mutex_unlock(&proxy->lock);
+        if (answer == PREPARED_STORE)
+            is_locked = true;
+        else if (answer == PREPARED_GROW_NAMES)
+            is_good = grow_names(client, plan);
+        else if (answer == PREPARED_ROOM)
+            is_good = grow_ahead(worker, plan->size);
+        else if (answer != PREPARED_GROW_STORE)
+            return answer;
+        if (!is_good)
+            return PREPARED_GROW_NAMES;
+    }
+}
+
+/* Accounts for what the plan says, and sends what goes ahead. False: the connection is over. */
+static bool carry_out(struct server *server, const struct prepared_plan *plan)
+{
+    struct worker *worker = server->part->worker;
+    for (uint8_t i = 0; i < plan->count; i++) {
+        enum replies_sent sent = replies_send(&server->replies, plan->requests[i]);
+        if (sent == REPLIES_REFUSED || sent == REPLIES_FULL)
+            return false;
+    }
+    return emit(server, buffer_view(&worker->ahead));
+}
+
+static void answer_due(struct server *server)
+{
+    struct replies_request local;
+    while (replies_next_local(&server->replies, &local))
+        prepare_answer(server, &local);
+}
+
+static enum relay_step out_of_memory(struct client *client)
+{
+    struct hf_err err;
+    err_set(&err, HF_RC_LIMIT, "53200", "out of memory for prepared statements");
+    client_fail(client, &err);
+    return RELAY_OVER;
+}
+
+/* The server is asked for what it owes, so that there is room again, or certainty. */
+static enum relay_step wait_for_server(struct server *server, struct relay_run *run)
+{
+    if (replies_rest(&server->replies) == REPLIES_OPEN)
+        return relay_send_flush(server, run);
+    return RELAY_STOP;
+}
+
+/* The head of the message with another name. Returns how much of the message it replaces, 0 if there
+ * is no memory. */
+static size_t emit_renamed(struct server *server, const struct asked *asked,
+                           const struct prepared_plan *plan)
+{
+    char head[FRAME_HEADER_SIZE + 2 * MESSAGE_NAME_MAX + 16];
+    size_t size = message_rename(asked->bytes, asked->name, prepared_plan_name(plan), head,
+                                 sizeof head);
+    if (size == 0 || !emit(server, sv_from(head, size)))
+        return 0;
+    return message_head_size(asked->bytes, asked->name);
+}
+
+/* ---- messages of the client ---- */
+
+/* What there is to know of the message. MESSAGE_MORE: not yet. */
+static enum message_rc understand(struct message message, struct sv bytes, char type,
+                                  struct asked *asked)
+{
+    enum message_rc rc;
+    *asked = (struct asked){.type = type, .bytes = bytes};
+    switch (type) {
+    case 'P':
+        rc = message_parse(message, &asked->parse);
+        asked->name = asked->parse.name;
+        break;
+    case 'B':
+        rc = message_bind(message, &asked->bind);
+        asked->name = asked->bind.statement;
+        break;
+    default:
+        rc = message_target(message, &asked->target);
+        asked->name = asked->target.name;
+        break;
+    }
+    return rc;
+}
+
+/* A Parse whose name is in view. */
+static bool is_unnamed_parse(struct message message)
+{
+    return message.body.size > 0 && message.body.data[0] == '\0';
+}
+
+static enum relay_step begin_assembly(struct client *client, struct relay_run *run,
+                                      const struct frame_part *part)
+{
+    struct mem *mem = client->worker->proxy->mem;
+    size_t size = part->bytes.size;
+    if (part->size > ASSEMBLY_MAX) {
+        struct hf_err err;
+        err_set(&err, HF_RC_LIMIT, "54000", "prepared statement is too long");
+        err_detail(&err, "It has %u bytes; %d are possible.", part->size, ASSEMBLY_MAX);
+        client_fail(client, &err);
+        return RELAY_OVER;
+    }
+    client->assembly = mem_alloc(mem, sizeof *client->assembly + part->size);
+    if (client->assembly == NULL)
+        return out_of_memory(client);
+    client->assembly->size = part->size;
+    client->assembly->filled = size;
+    memcpy(client->assembly->bytes, part->bytes.data, size);
+    relay_run_put(run);
+    frame_take(&client->frame, size);
+    relay_run_drop(run, size);
+    return RELAY_DONE;
+}
+
+/* What was put together is dealt with like a message in view, but goes out through emit(). */
+static enum relay_step send_assembly(struct client *client, struct relay_run *run)
+{
+    struct server *server = client->server;
+    struct assembly *assembly = client->assembly;
+    struct sv bytes = sv_from(assembly->bytes, assembly->size);
+    struct prepared_plan plan;
+    struct asked asked;
+    struct message message = {sv_drop(bytes, FRAME_HEADER_SIZE), true};
+    if (replies_room(&server->replies) < REQUESTS_MAX)
+        return wait_for_server(server, run);
+    enum prepared_do todo = PREPARED_PASS;
+    enum message_rc rc = understand(message, bytes, 'P', &asked);
+    plan = (struct prepared_plan){.requests = {{.type = 'P'}}, .count = 1};
+    buffer_clear(&client->worker->ahead);
+    if (rc == MESSAGE_OK && !server->replies.is_skipping)
+        todo = decide(client, &asked, &plan);
+    if (todo == PREPARED_WAIT)
+        return wait_for_server(server, run);
+    if (todo == PREPARED_GROW_NAMES || !carry_out(server, &plan))
+        return out_of_memory(client);
+    if (todo == PREPARED_RENAME) {
+        size_t head = emit_renamed(server, &asked, &plan);
+        if (head == 0 || !emit(server, sv_drop(bytes, head)))
+            return out_of_memory(client);
+    } else if (todo == PREPARED_PASS && !emit(server, bytes)) {
+        return out_of_memory(client);
+    }
+    answer_due(server);
+    mem_free(client->worker->proxy->mem, assembly);
+    client->assembly = NULL;
+    relay_run_fit(run);
+    return RELAY_DONE;
+}
+
+enum relay_step prepare_assemble(struct client *client, struct relay_run *run)
+{
+    struct assembly *assembly = client->assembly;
+    struct frame_part part;
+    while (assembly->filled < assembly->size) {
+        if (frame_look(&client->frame, run->view, &part) != FRAME_PART)
+            return RELAY_STOP;
+        size_t size = part.bytes.size;
+        memcpy(assembly->bytes + assembly->filled, part.bytes.data, size);
+        assembly->filled += size;
+        frame_take(&client->frame, size);
+        relay_run_drop(run, size);
+    }
+    return send_assembly(client, run);
+}
+
+/* The message goes out under another name. The rest of it follows as it is. */
+static enum relay_step send_renamed(struct client *client, struct relay_run *run,
+                                    const struct frame_part *part, const struct asked *asked,
+                                    const struct prepared_plan *plan)
+{
+    size_t size = part->bytes.size;
+    size_t head = emit_renamed(client->server, asked, plan);
+    if (head == 0)
+        return out_of_memory(client);
+    frame_take(&client->frame, size);
+    relay_run_drop(run, head);
+    bool is_kept = emit(client->server, sv_take(run->view, size - head));
+    relay_run_drop(run, size - head);
+    relay_run_fit(run);
+    if (!is_kept)
+        return out_of_memory(client);
+    return client->server->pending == NULL ? RELAY_DONE : RELAY_STOP;
+}
+
+static enum relay_step send_planned(struct client *client, struct relay_run *run,
+                                    const struct frame_part *part, const struct asked *asked)
+{
+    struct server *server = client->server;
+    struct prepared_plan plan;
+    enum prepared_do todo = decide(client, asked, &plan);
+    if (todo == PREPARED_WAIT)
+        return wait_for_server(server, run);
+    relay_run_put(run);
+    if (todo == PREPARED_GROW_NAMES || !carry_out(server, &plan))
+        return out_of_memory(client);
+    if (client->request_ns == 0)
+        client_begin_request(client);
+    if (todo == PREPARED_RENAME)
+        return send_renamed(client, run, part, asked, &plan);
+    if (todo == PREPARED_PASS && buffer_held(&client->worker->ahead) == 0)
+        return RELAY_PASS;
+    if (todo == PREPARED_PASS && !emit(server, part->bytes))
+        return out_of_memory(client);
+    size_t size = part->bytes.size;
+    frame_take(&client->frame, size);
+    relay_run_drop(run, size);
+    answer_due(server);
+    relay_run_fit(run);
+    return server->pending == NULL ? RELAY_DONE : RELAY_STOP;
+}
 
 enum relay_step prepare_from_client(struct client *client, struct relay_run *run,
                                     const struct frame_part *part)
 {
-    struct message_target target = {.kind = 'S'};
-    (void)run;
-    if (part->type == 'D' && message_target(message_of(part), &target) == MESSAGE_MORE)
+    struct server *server = client->server;
+    struct message message = message_of(part);
+    struct asked asked;
+    enum message_rc rc = understand(message, part->bytes, part->type, &asked);
+    if (rc == MESSAGE_MORE) {
+        bool is_full = part->bytes.size >= LOOP_BLOCK_SIZE / 2;
+        if (part->type == 'P' && is_full && !is_unnamed_parse(message))
+            return begin_assembly(client, run, part);
+        if (part->type != 'P' || !is_unnamed_parse(message))
+            return RELAY_STOP;
+        rc = MESSAGE_BAD; /* not to be looked into */
+    }
+    bool is_whole_needed = part->type == 'P' || part->type == 'C';
+    if (rc != MESSAGE_OK || server->prepared == NULL || server->replies.is_skipping ||
+        (asked.name.size == 0 && part->type != 'C'))
+        return relay_send_plain(client, run, part, asked.target.kind != 0 ? asked.target.kind : 'S');
+    if (is_whole_needed && !part->is_last)
         return RELAY_STOP;
-    return relay_send_plain(client, part, target.kind);
+    if (replies_room(&server->replies) < REQUESTS_MAX)
+        return wait_for_server(server, run);
+    return send_planned(client, run, part, &asked);
+}
+
+/* ---- what became of them ---- */
+
+/* An error in answer to something that was changed or used. True: another one was put in its place.
+ */
+static bool failed(struct server *server, struct relay_run *run, const struct frame_part *part,
+                   const struct replies_verdict *verdict)
+{
+    struct proxy *proxy = proxy_of(server);
+    struct client *client = server->client;
+    struct message_error error;
+    struct hf_err err;
+    bool is_replaced = false;
+    if (message_error_fields(message_of(part), &error) == MESSAGE_BAD)
+        error = (struct message_error){0};
+    if (prepared_is_stale(&error) && verdict->tag != 0)
+        prepared_forget(server->prepared, verdict->tag);
+    if (prepared_is_change(verdict->tag)) {
+        struct prepared prepared = meet(server, client);
+        pthread_mutex_lock(&proxy->lock);
+        is_replaced = prepared_failed(&prepared, verdict->tag, &error, &err);
+        pthread_mutex_unlock(&proxy->lock);
+    }
+    if (!is_replaced || client == NULL || verdict->action != REPLIES_FORWARD)
+        return false;
+    relay_run_put(run);
+    struct buffer *out = stream_out(run->loop, &client->stream, RELAY_RESERVE / 2);
+    return out != NULL && build_error(out, BUILD_ERROR, &err) == HF_OK;
 }
 
 bool prepare_from_server(struct server *server, struct relay_run *run,
                          const struct frame_part *part, const struct replies_verdict *verdict)
 {
-    (void)server;
-    (void)run;
-    (void)part;
-    (void)verdict;
+    struct proxy *proxy = proxy_of(server);
+    struct sv command;
+    if (server->prepared == NULL)
+        return false;
+    if (part->type == 'Z')
+        prepared_ready(server->prepared, &server->replies);
+    if (part->type == 'E')
+        return failed(server, run, part, verdict);
+    struct prepared prepared = meet(server, server->client);
+    if (verdict->is_last && prepared_is_change(verdict->tag)) {
+        pthread_mutex_lock(&proxy->lock);
+        prepared_done(&prepared, verdict->tag);
+        pthread_mutex_unlock(&proxy->lock);
+    }
+    if (part->type == 'C' && part->bytes.size > FRAME_HEADER_SIZE &&
+        part->bytes.data[FRAME_HEADER_SIZE] == 'D' &&
+        message_text(message_of(part), &command) == MESSAGE_OK && prepared_is_discard(command)) {
+        pthread_mutex_lock(&proxy->lock);
+        prepared_discarded(&prepared);
+        pthread_mutex_unlock(&proxy->lock);
+    }
     return false;
 }
+
 void prepare_dropped(struct server *server, const struct replies_dropped *dropped)
 {
-    (void)server;
-    (void)dropped;
+    struct proxy *proxy = proxy_of(server);
+    if (server->prepared == NULL || !prepared_is_change(dropped->tag))
+        return;
+    struct prepared prepared = meet(server, server->client);
+    pthread_mutex_lock(&proxy->lock);
+    prepared_undone(&prepared, dropped->tag);
+    pthread_mutex_unlock(&proxy->lock);
 }
+
 void prepare_answer(struct server *server, const struct replies_request *local)
 {
-    (void)server;
-    (void)local;
+    struct proxy *proxy = proxy_of(server);
+    struct client *client = server->client;
+    struct buffer *out = stream_out(server->part->worker->loop, &client->stream, 8);
+    hf_assert(out != NULL); /* RELAY_RESERVE is for this */
+    enum hf_rc rc = build_empty(out, local->type == 'P' ? '1' : '3');
+    hf_assert(rc == HF_OK);
+    if (!prepared_is_change(local->tag))
+        return;
+    struct prepared prepared = meet(server, client);
+    pthread_mutex_lock(&proxy->lock);
+    prepared_done(&prepared, local->tag);
+    pthread_mutex_unlock(&proxy->lock);
 }
+
 void prepare_synced(struct server *server)
 {
-    (void)server;
+    if (server->prepared != NULL)
+        prepared_sync(server->prepared);
 }
+
+/* ---- lives ---- */
+
 void prepare_begin(struct server *server)
 {
-    (void)server;
+    const struct pool_part *part = server->part;
+    int64_t most = part->config.max_prepared_statements;
+    if (part->pool->mode == PROXY_POOL_SESSION || most == 0)
+        return;
+    server->prepared = mem_alloc(proxy_of(server)->mem, prepared_server_size((uint16_t)most));
+    if (server->prepared != NULL)
+        prepared_server_init(server->prepared, (uint16_t)most);
 }
-void prepare_detached(struct server *server, struct client *client)
+
+void prepare_left(struct server *server, struct client *client)
 {
-    (void)server;
-    (void)client;
+    struct proxy *proxy = client->worker->proxy;
+    mem_free(proxy->mem, client->assembly);
+    client->assembly = NULL;
+    if (client->prepared == NULL)
+        return;
+    struct prepared prepared = {.client = client->prepared,
+                                .server = server != NULL ? server->prepared : NULL,
+                                .store = &proxy->statements,
+                                .replies = server != NULL ? &server->replies : NULL,
+                                .key = &proxy->hash_key,
+                                .names_max = NAMES_MAX};
+    pthread_mutex_lock(&proxy->lock);
+    prepared_leave(&prepared);
+    void *spare = statements_spare(&proxy->statements);
+    pthread_mutex_unlock(&proxy->lock);
+    mem_free(proxy->mem, spare);
+    mem_free(proxy->mem, client->prepared);
+    client->prepared = NULL;
 }
-void prepare_reset(struct server *server)
-{
-    (void)server;
-}
+
 void prepare_lost(struct server *server)
 {
-    (void)server;
-}
-void prepare_end(struct client *client)
-{
-    (void)client;
+    struct proxy *proxy = proxy_of(server);
+    mem_free(proxy->mem, server->pending);
+    server->pending = NULL;
+    if (server->prepared == NULL)
+        return;
+    struct prepared prepared = meet(server, server->client);
+    pthread_mutex_lock(&proxy->lock);
+    prepared_reset(&prepared);
+    pthread_mutex_unlock(&proxy->lock);
+    mem_free(proxy->mem, server->prepared);
+    server->prepared = NULL;
 }

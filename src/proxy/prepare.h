@@ -27,11 +27,17 @@ void prepare_answer(struct server *server, const struct replies_request *local);
 /* A Sync, Query or FunctionCall was sent. */
 void prepare_synced(struct server *server);
 
-/* Lives of maps: with connections and clients. */
+/* What goes to the server ahead of everything else is sent as far as there is room. False: there is
+ * more of it, and nothing may pass it. */
+bool prepare_flush(struct server *server);
+
+/* The client is in the middle of a Parse that has to be put together; `run` is empty. */
+enum relay_step prepare_assemble(struct client *client, struct relay_run *run);
+
+/* Lives of maps: of a connection that is ready, and lost; of a client that ends, after
+ * replies_detach() of the connection that it had (NULL: none). */
 void prepare_begin(struct server *server);
-void prepare_detached(struct server *server, struct client *client);
-void prepare_reset(struct server *server);
 void prepare_lost(struct server *server);
-void prepare_end(struct client *client);
+void prepare_left(struct server *server, struct client *client);
 
 #endif

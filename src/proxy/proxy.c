@@ -178,6 +178,9 @@ static enum hf_rc make_settings(struct proxy *proxy, struct hf_err *err)
     if (proxy->settings_memory == NULL)
         return mem_refused(proxy->mem, settings_size(&config), err);
     settings_init(&proxy->settings, proxy->settings_memory, &config);
+    proxy->hash_key = hash_key_from_seed(entropy_seed());
+    statements_init(&proxy->statements, hash_key_from_seed(entropy_seed()),
+                    (size_t)proxy->config->limits.prepared_memory);
     return HF_OK;
 }
 
@@ -273,6 +276,8 @@ void proxy_join(struct proxy *proxy)
     if (proxy->access != NULL)
         access_drop(proxy->access);
     mem_free(proxy->mem, proxy->settings_memory);
+    for (void *block; (block = statements_deinit(&proxy->statements)) != NULL;)
+        mem_free(proxy->mem, block);
     mem_free(proxy->mem, proxy->workers);
     pthread_mutex_destroy(&proxy->lock);
 }

@@ -33,13 +33,13 @@
 #include "os/mem.h"
 #include "proxy/proxy_config.h"
 #include "wire/settings.h"
+#include "wire/statements.h"
 
 #define PROXY_POOLS_MAX     10000
 #define PROXY_ENDPOINTS_MAX 256
 
 struct pool;
 struct resolver;
-struct statements;
 struct access;
 struct tls_context;
 struct worker;
@@ -75,7 +75,8 @@ struct proxy {
     uint32_t endpoint_count;
     struct settings settings;
     void *settings_memory;
-    struct statements *statements;
+    struct statements statements;
+    struct hash_key hash_key; /* of names that come from clients */
     struct tls_context *client_tls; /* NULL: none */
     struct tls_context *server_tls[TLS_VERIFY_FULL + 1]; /* by enum tls_verify; NULL: none */
     char mock_seed[32];

@@ -9,21 +9,32 @@
 #include "wire/build.h"
 #include "wire/message.h"
 
-/* False if there is no room: LOOP_DRAINED of `to` follows. */
+bool relay_run_fit(struct relay_run *run)
+{
+    size_t room = run->to != NULL ? stream_room(run->loop, run->to) : SIZE_MAX;
+    size_t most = room > RELAY_RESERVE ? room - RELAY_RESERVE : 0;
+    hf_assert(run->size == 0);
+    if (run->view.size > most) {
+        run->is_cut = true;
+        run->view = sv_take(run->view, most);
+    }
+    return run->view.size > 0;
+}
+
+/* All that is in the view and finds room; false: nothing. */
 static bool run_begin(struct relay_run *run, struct loop *loop, struct stream *from,
                       struct stream *to)
 {
     *run = (struct relay_run){.loop = loop, .from = from, .to = to, .view = stream_view(from)};
-    if (to == NULL || run->view.size == 0)
-        return run->view.size > 0;
-    size_t room = stream_room(loop, to);
-    if (room <= RELAY_RESERVE) {
-        stream_out(loop, to, LOOP_BLOCK_SIZE);
-        return false;
-    }
-    run->is_cut = run->view.size > room - RELAY_RESERVE;
-    run->view = sv_take(run->view, room - RELAY_RESERVE);
-    return true;
+    return relay_run_fit(run);
+}
+
+/* Puts what is left. If more is there than there was room for, LOOP_DRAINED of `to` follows. */
+static void run_end(struct relay_run *run)
+{
+    relay_run_put(run);
+    if (run->is_cut)
+        stream_out(run->loop, run->to, LOOP_BLOCK_SIZE);
 }
 
 /* Puts what has gathered. What stands behind it is the front of the view afterwards. */
@@ -50,25 +61,32 @@ void relay_run_drop(struct relay_run *run, size_t size)
 
 /* ---- from the client ---- */
 
-enum relay_step relay_send_plain(struct client *client, const struct frame_part *part, char target)
+enum relay_step relay_send_flush(struct server *server, struct relay_run *run)
+{
+    relay_run_put(run); /* what has gathered stands before it, and may end a message */
+    struct buffer *out = stream_out(run->loop, &server->stream, 8);
+    if (out != NULL && build_empty(out, 'H') != HF_OK)
+        return RELAY_STOP;
+    return RELAY_STOP;
+}
+
+enum relay_step relay_send_plain(struct client *client, struct relay_run *run,
+                                 const struct frame_part *part, char target)
 {
     struct server *server = client->server;
     struct replies_request request = {.type = part->type, .target = target};
     switch (replies_send(&server->replies, request)) {
     case REPLIES_OWED:
+        if (part->type == 'S' || part->type == 'Q' || part->type == 'F')
+            prepare_synced(server);
         if (client->request_ns == 0)
             client_begin_request(client);
         return RELAY_PASS;
     case REPLIES_FREE:
     case REPLIES_SKIPPED:
         return RELAY_PASS;
-    case REPLIES_FULL: {
-        /* A server may sit on replies until it is asked for them. */
-        struct buffer *out = stream_out(client->part->worker->loop, &server->stream, 8);
-        if (out != NULL && build_empty(out, 'H') != HF_OK)
-            return RELAY_STOP;
-        return RELAY_STOP;
-    }
+    case REPLIES_FULL: /* a server may sit on replies until it is asked for them */
+        return relay_send_flush(server, run);
     case REPLIES_REFUSED:
     default:
         return RELAY_STOP;
@@ -92,19 +110,19 @@ static enum relay_step from_client(struct client *client, struct relay_run *run,
         if (client->part->pool->mode != PROXY_POOL_SESSION)
             return prepare_from_client(client, run, part);
         if (part->type != 'D')
-            return relay_send_plain(client, part, 0);
+            return relay_send_plain(client, run, part, 0);
         switch (message_target(message_of(part), &target)) {
         case MESSAGE_OK:
-            return relay_send_plain(client, part, target.kind);
+            return relay_send_plain(client, run, part, target.kind);
         case MESSAGE_MORE:
             return RELAY_STOP;
         case MESSAGE_LONG:
         case MESSAGE_BAD:
         default:
-            return relay_send_plain(client, part, 'S'); /* the server says what is wrong */
+            return relay_send_plain(client, run, part, 'S'); /* the server says what is wrong */
         }
     default:
-        return relay_send_plain(client, part, 0);
+        return relay_send_plain(client, run, part, 0);
     }
 }
 
@@ -115,9 +133,18 @@ static enum relay_step pass_from_client(struct client *client)
     struct relay_run run;
     if (server->is_syncing)
         return RELAY_STOP;
-    if (!run_begin(&run, client->part->worker->loop, &client->stream, &server->stream))
+    if (!prepare_flush(server))
+        return RELAY_STOP; /* LOOP_DRAINED follows */
+    bool is_empty = !run_begin(&run, client->worker->loop, &client->stream, &server->stream);
+    if (is_empty && client->assembly == NULL) {
+        run_end(&run);
         return RELAY_STOP;
-    client->part->stats.received += run.view.size;
+    }
+    if (client->assembly != NULL) {
+        enum relay_step step = prepare_assemble(client, &run);
+        if (step != RELAY_DONE || server->pending != NULL)
+            return step;
+    }
     for (;;) {
         struct frame_part part;
         enum frame_status status =
@@ -140,9 +167,7 @@ static enum relay_step pass_from_client(struct client *client)
             frame_take(&client->frame, part.bytes.size);
             run.size += part.bytes.size;
         } else if (step == RELAY_STOP) {
-            relay_run_put(&run);
-            if (run.is_cut)
-                stream_out(run.loop, run.to, LOOP_BLOCK_SIZE);
+            run_end(&run);
             return RELAY_STOP;
         }
     }
@@ -256,6 +281,7 @@ static enum relay_step after_reply(struct server *server, struct relay_run *run)
     while (replies_next_local(&server->replies, &local)) {
         relay_run_put(run);
         prepare_answer(server, &local);
+        relay_run_fit(run);
     }
     return RELAY_PASS;
 }
@@ -355,8 +381,10 @@ void relay_from_server(struct server *server)
     struct client *client = server->client;
     struct relay_run run;
     struct stream *to = client != NULL ? &client->stream : NULL;
-    if (!run_begin(&run, server->part->worker->loop, &server->stream, to))
+    if (!run_begin(&run, server->part->worker->loop, &server->stream, to)) {
+        run_end(&run);
         return;
+    }
     if (client != NULL)
         client->part->stats.sent += run.view.size;
     enum relay_step step = RELAY_PASS;
@@ -377,8 +405,6 @@ void relay_from_server(struct server *server)
     }
     if (step == RELAY_OVER)
         return;
-    relay_run_put(&run);
-    if (run.is_cut)
-        stream_out(run.loop, run.to, LOOP_BLOCK_SIZE);
+    run_end(&run);
     settle(server, client);
 }

@@ -12,6 +12,7 @@
 #include "wire/frame.h"
 
 struct client;
+struct server;
 
 /* What becomes of the message at the front of a view. */
 enum relay_step {
@@ -38,8 +39,15 @@ void relay_run_put(struct relay_run *run);
 /* The front of the view, before which nothing has gathered, is dealt with. */
 void relay_run_drop(struct relay_run *run, size_t size);
 
+/* Cuts the view to the room that there is now; false: nothing is left. To be called again, with
+ * nothing gathered, whenever something else was put into the stream. */
+bool relay_run_fit(struct relay_run *run);
+
 /* A message that goes to the server as it is: accounted for. `target` of a Describe: S or P. */
-enum relay_step relay_send_plain(struct client *client, const struct frame_part *part,
-                                 char target);
+enum relay_step relay_send_plain(struct client *client, struct relay_run *run,
+                                 const struct frame_part *part, char target);
+
+/* The server is asked for what it owes, since otherwise it may sit on it. RELAY_STOP. */
+enum relay_step relay_send_flush(struct server *server, struct relay_run *run);
 
 #endif

@@ -66,6 +66,7 @@ bool server_ask(struct server *server, struct sv text)
     struct replies_request request = {.type = 'Q', .whose = REPLIES_OURS};
     server->is_answered = false;
     server->is_failed = false;
+    prepare_synced(server);
     return replies_send(&server->replies, request) == REPLIES_OWED;
 }
 
@@ -84,6 +85,7 @@ static bool ask_settings(struct server *server, uint32_t want)
     pthread_mutex_unlock(&proxy->lock);
     server->is_answered = false;
     server->is_failed = false;
+    prepare_synced(server);
     return rc == HF_OK && replies_send(&server->replies, request) == REPLIES_OWED;
 }
 
@@ -140,11 +142,12 @@ bool server_synced(struct server *server)
 void server_detach(struct server *server)
 {
     struct client *client = server->client;
-    bool is_between = frame_is_between(&client->frame);
+    bool is_between = frame_is_between(&client->frame) && server->pending == NULL;
     replies_detach(&server->replies);
     server->client = NULL;
     client->server = NULL;
-    prepare_detached(server, client);
+    if (client->state == CLIENT_CLOSING)
+        prepare_left(server, client);
     server->permit.ending = BULKHEAD_RAN;
     server->asked_reset = false;
     server->has_cancelled = false;
@@ -179,6 +182,7 @@ static bool ask_to_rest(struct server *server)
     switch (replies_rest(&server->replies)) {
     case REPLIES_OPEN:
         request.type = 'S';
+        prepare_synced(server);
         break;
     case REPLIES_COPYING:
         request.type = 'f';
@@ -225,7 +229,6 @@ void server_clean(struct server *server)
     if (replies_is_clean(&server->replies) && server->cancels == 0 &&
         (server->part->pool->mode != PROXY_POOL_SESSION || server->asked_reset)) {
         worker_timer(worker_of(server), &server->timer, HF_NEVER);
-        prepare_reset(server);
         pool_release(server);
     }
 }

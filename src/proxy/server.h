@@ -37,6 +37,8 @@
 struct client;
 struct endpoint;
 struct login_task;
+struct pending;
+struct prepared_server;
 struct pool_part;
 
 #define SERVER_RUNS    256 /* runs of requests that may be owed */
@@ -65,6 +67,7 @@ struct server {
     struct frame frame;
     struct replies replies;
     struct prepared_server *prepared; /* NULL: has none */
+    struct pending *pending; /* bytes to be sent before all others; NULL: none */
     uint32_t settings;  /* settings_set that were applied */
     uint32_t reported;  /* settings_set that it reports */
     uint32_t startup;   /* settings_set that it was started with */

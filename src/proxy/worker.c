@@ -325,6 +325,11 @@ static enum hf_rc make_memory(struct worker *worker, struct hf_err *err)
     if (rc == HF_OK)
         rc = make_pool(&worker->cancels, mem, (size_t)limits->cancels_max, sizeof(struct cancel),
                        err);
+    void *ahead = mem_alloc(mem, LOOP_BLOCK_SIZE);
+    if (rc == HF_OK && ahead == NULL)
+        rc = mem_refused(mem, LOOP_BLOCK_SIZE, err);
+    if (ahead != NULL)
+        buffer_init(&worker->ahead, ahead, LOOP_BLOCK_SIZE);
     return rc;
 }
 
@@ -397,4 +402,5 @@ void worker_end(struct worker *worker)
     mem_free(mem, worker->admissions.buffers);
     mem_free(mem, worker->waits.buffers);
     mem_free(mem, worker->cancels.buffers);
+    mem_free(mem, worker->ahead.block);
 }

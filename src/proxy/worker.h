@@ -56,6 +56,7 @@ struct worker {
     struct list working_servers; /* struct login_task: the same */
     struct list cancelling;      /* struct cancel */
     struct slow slow;
+    struct buffer ahead; /* scratch: what goes to a server before a message of its client */
     struct listener listeners[PROXY_LISTENERS_MAX];
     uint32_t listener_count;
     struct bufpool clients;    /* struct client */
