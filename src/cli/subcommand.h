@@ -44,6 +44,7 @@ const struct subcommand *subcommand_find(struct sv name);
 enum hf_rc subcommand_unknown(struct sv name, struct hf_err *err);
 
 /* The rows. */
+const struct subcommand *cmd_config(void);
 const struct subcommand *cmd_demo(void);
 const struct subcommand *cmd_help(void);
 const struct subcommand *cmd_proxy(void);

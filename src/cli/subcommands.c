@@ -3,6 +3,7 @@
 #include "base/bug.h"
 
 static const struct subcommand *(*const rows[])(void) = {
+    cmd_config,
     cmd_demo,
     cmd_help,
     cmd_proxy,

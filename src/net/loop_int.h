@@ -72,6 +72,8 @@ enum stream_flag {
     STREAM_MULTISHOT = 1 << 17,  /* io_uring: ... into the kernel's own choice of buffers */
     STREAM_CANCELLING = 1 << 18, /* io_uring: ... and was told to stop */
     STREAM_DIRECT = 1 << 19,     /* io_uring: the next receive goes into a lent block */
+    STREAM_QUICK = 1 << 27,      /* io_uring: ... that reports only if it does not send all */
+    STREAM_SLOW = 1 << 28,       /* io_uring: the socket was full: the next send may take time */
     STREAM_SENDS = 1 << 20,      /* io_uring: a send is under way in the kernel */
     STREAM_READABLE = 1 << 21,   /* epoll: the socket may hold more */
     STREAM_HUNG = 1 << 22,       /* epoll: the end is behind what the socket holds */

@@ -16,6 +16,12 @@
  *                                         | too far behind: cancel
  *     not receiving, DIRECT --arm_direct--> RECEIVING --bytes, or cancelled--> not receiving
  *
+ * Sending is tried without waiting, and reports only if it did not send all (STREAM_QUICK): when
+ * the call that handed it over returns, no report means that it is done. That spares half of all
+ * reports, and more: a report would end the wait that the same call goes into, so the loop would
+ * turn once more for nothing after each turn that sent something. A socket that is full gets a send
+ * that waits and reports (STREAM_SLOW).
+ *
  * A stream's memory is the owner's again only when the kernel has reported the end of each
  * operation that carries its address: stream->tokens counts them.
  */
@@ -30,9 +36,11 @@
 #include "base/ns.h"
 #include "net/loop.h"
 #include "net/loop_int.h"
+#include "net/tls.h"
 #include "os/sys.h"
 
 #define SQ_ENTRIES 512  /* few, so that they stay in the cache; more just means another call */
+#define QUICK_MAX  512  /* sends of one turn; what is more reports */
 #define CQ_ENTRIES 8192 /* what may come in one turn without the kernel having to keep it aside */
 
 /* The ring of provided buffers. Queries and most answers fit one; a large result takes one for each
@@ -64,6 +72,8 @@ struct uring {
     char *provided_bytes;
     uint32_t recycled; /* put into the ring, and not yet shown to the kernel */
     uint32_t batch;    /* completions to look at in this turn */
+    uint32_t quick_count;
+    struct stream *quick[QUICK_MAX]; /* with a send that reports only failure */
     bool is_set_up;
     bool is_enabled;
     bool is_wake_armed;
@@ -286,12 +296,22 @@ static int uring_watch(struct loop *loop, struct stream *stream)
 
 static void uring_send(struct loop *loop, struct stream *stream)
 {
+    struct uring *uring = uring_of(loop);
     struct sv bytes = buffer_view(&stream->sending->buffer);
-    struct io_uring_sqe *sqe = ask(uring_of(loop), subject_of(stream), OP_SEND);
-    /* With WAITALL the kernel goes on by itself when the socket took only a part. */
-    io_uring_prep_send(sqe, stream->fd, bytes.data, bytes.size, MSG_NOSIGNAL | MSG_WAITALL);
+    struct io_uring_sqe *sqe = ask(uring, subject_of(stream), OP_SEND);
+    /* With WAITALL less than everything is a failure, or, for one that may wait, no end yet. */
+    int flags = MSG_NOSIGNAL | MSG_WAITALL;
+    bool is_quick = !(stream->flags & STREAM_SLOW) && uring->quick_count < QUICK_MAX;
+    if (is_quick)
+        flags |= MSG_DONTWAIT;
+    io_uring_prep_send(sqe, stream->fd, bytes.data, bytes.size, flags);
     stream->flags |= STREAM_SENDS;
     stream->tokens++;
+    if (is_quick) {
+        sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+        stream->flags |= STREAM_QUICK;
+        uring->quick[uring->quick_count++] = stream;
+    }
 }
 
 static void arm_multishot(struct loop *loop, struct stream *stream)
@@ -367,6 +387,8 @@ static void uring_forget(struct loop *loop, struct stream *stream)
     if ((stream->flags & STREAM_RECEIVING) && !(stream->flags & STREAM_CANCELLING))
         stop_receiving(loop, stream);
     uint32_t tokens = stream->tokens - ((stream->flags & STREAM_RECEIVING) ? 1u : 0u);
+    if (stream->flags & STREAM_QUICK)
+        return; /* is over when it was handed over */
     if (stream->flags & STREAM_SENDS)
         cancel(uring_of(loop), subject_of(stream), OP_SEND);
     else if (tokens > 0)
@@ -410,6 +432,50 @@ static void arm_wake(struct loop *loop)
     uring_of(loop)->is_wake_armed = true;
 }
 
+/* Somebody has to act on a send that is done as soon as it is handed over: that must not wait. */
+static bool is_send_awaited(const struct uring *uring)
+{
+    for (uint32_t i = 0; i < uring->quick_count; i++) {
+        const struct stream *stream = uring->quick[i];
+        if (stream->state != STREAM_OPEN || (stream->flags & STREAM_SHORT) || stream->out != NULL ||
+            (stream->tls != NULL && tls_has_output(stream->tls)))
+            return true;
+    }
+    return false;
+}
+
+static void on_sent(struct loop *loop, struct stream *stream, int result)
+{
+    stream->flags &= ~(uint32_t)(STREAM_SENDS | STREAM_QUICK);
+    stream->tokens--;
+    stream_on_sent(loop, stream, result);
+    if (stream->state != STREAM_OPEN)
+        stream_on_quiet(loop, stream);
+}
+
+/* The quick sends have been handed over: those that do not report a failure have sent all. */
+static void end_quick(struct loop *loop)
+{
+    struct uring *uring = uring_of(loop);
+    uint32_t count = uring->quick_count;
+    if (count == 0)
+        return;
+    unsigned head;
+    struct io_uring_cqe *cqe;
+    io_uring_for_each_cqe(&uring->ring, head, cqe)
+    {
+        if ((cqe->user_data & OP_MASK) == OP_SEND)
+            ((struct stream *)(uintptr_t)(cqe->user_data & ~OP_MASK))->flags &=
+                ~(uint32_t)STREAM_QUICK;
+    }
+    uring->quick_count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct stream *stream = uring->quick[i];
+        if (stream->flags & STREAM_QUICK)
+            on_sent(loop, stream, (int)buffer_held(&stream->sending->buffer));
+    }
+}
+
 static int submit_and_wait(struct uring *uring, int64_t wait_ns)
 {
     if (wait_ns == 0)
@@ -433,8 +499,9 @@ static enum hf_rc uring_wait(struct loop *loop, int64_t wait_ns, struct hf_err *
     if (!uring->is_wake_armed)
         arm_wake(loop);
     show_provided(uring);
-    rc = submit_and_wait(uring, uring->batch > 0 ? 0 : wait_ns);
+    rc = submit_and_wait(uring, uring->batch > 0 || is_send_awaited(uring) ? 0 : wait_ns);
     uring->batch = io_uring_cq_ready(&uring->ring);
+    end_quick(loop);
     bool is_usual = rc >= 0 || rc == -ETIME || rc == -EINTR || rc == -EAGAIN || rc == -EBUSY;
     return is_usual ? HF_OK : sys_fail(err, -rc, "could not wait for sockets");
 }
@@ -494,11 +561,12 @@ static void on_receive(struct loop *loop, struct stream *stream, int result, uin
 
 static void on_send(struct loop *loop, struct stream *stream, int result)
 {
-    stream->flags &= ~(uint32_t)STREAM_SENDS;
-    stream->tokens--;
-    stream_on_sent(loop, stream, result == -EINTR ? 0 : result);
-    if (stream->state != STREAM_OPEN)
-        stream_on_quiet(loop, stream);
+    stream->flags &= ~(uint32_t)STREAM_SLOW;
+    if (result == -EAGAIN || result == -EINTR)
+        result = 0;
+    if (result >= 0 && (size_t)result < buffer_held(&stream->sending->buffer))
+        stream->flags |= STREAM_SLOW;
+    on_sent(loop, stream, result);
 }
 
 static void on_connect(struct loop *loop, struct stream *stream)

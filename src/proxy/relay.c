@@ -101,6 +101,9 @@ static enum relay_step from_client(struct client *client, struct relay_run *run,
     switch (part->type) {
     case 'X':
         relay_run_put(run);
+        client->is_leaving = 1;
+        if (replies_rest(&client->server->replies) == REPLIES_BUSY)
+            return RELAY_STOP; /* what it asked before is answered, as PostgreSQL does */
         client_close(client, "client said goodbye");
         return RELAY_OVER;
     case 'P':

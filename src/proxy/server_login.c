@@ -88,8 +88,8 @@ static bool record(struct server *server, struct outcome outcome)
         breaker_record(server->endpoint->breaker, &server->attempt,
                        outcome_verdict_of(rule, &facts), worker_now(worker_of(server)));
     task->is_admitted = false;
-    return outcome.code == OUTCOME_SQLSTATE && rule->verdict == OUTCOME_VERDICT_NEUTRAL &&
-           rule->kind != OUTCOME_KIND_TRANSIENT && rule->kind != OUTCOME_KIND_OVERLOAD;
+    return outcome.code == OUTCOME_SQLSTATE &&
+           (rule->kind == OUTCOME_KIND_QUERY || rule->kind == OUTCOME_KIND_PERSISTENT);
 }
 
 static void fail(struct server *server, struct outcome outcome, const struct hf_err *err)

@@ -169,16 +169,16 @@ static enum hf_rc no_use(struct login *login, const char *method)
     err_set(&login->err, HF_RC_DENIED, "28000", "no secret of user \"" SV_FMT "\" for %s",
             SV_ARG(config->user), method);
     if (config->secret.size == 0)
-        return err_detail(&login->err, "The server asks for a password, and none is known here.");
+        return err_detail(&login->err, config->keys != NULL
+                                           ? "Only a client's SCRAM keys are known here."
+                                           : "The server asks for a password, and none is known "
+                                             "here.");
     if (password_kind(config->secret) == PASSWORD_MD5)
         return err_detail(&login->err, "What is known here is an MD5 hash of the password.");
-    if (password_kind(config->secret) == PASSWORD_SCRAM) {
-        err_detail(&login->err, "What is known here is a SCRAM verifier: it can check a password, "
-                                "but nobody can log in with it.");
-        return err_hint(&login->err, "Give the password itself, or let the client log in by SCRAM "
-                                     "with the same verifier as the server's.");
-    }
-    return err_detail(&login->err, "Only a client's SCRAM keys are known here.");
+    err_detail(&login->err, "What is known here is a SCRAM verifier: it can check a password, but "
+                            "nobody can log in with it.");
+    return err_hint(&login->err, "Give the password itself, or let the client log in by SCRAM with "
+                                 "the same verifier as the server's.");
 }
 
 static enum hf_rc say_password(struct login *login, struct sv text, struct buffer *out)
@@ -244,8 +244,7 @@ static enum hf_rc begin_scram(struct login *login, struct sv mechanisms, struct 
     buffer_init(&text, block, sizeof block);
     scram_client_init(&login->scram, choice, binding);
     enum hf_rc rc = scram_client_first(&login->scram, config->random, &text, &login->err);
-    if (rc != HF_OK)
-        return rc;
+    hf_assert(rc == HF_OK); /* it has begun just now, and there is room */
     rc = build_sasl_initial(
         out, choice == SCRAM_CHOICE_PLUS ? SV(SCRAM_SHA_256_PLUS) : SV(SCRAM_SHA_256),
         buffer_view(&text));
@@ -261,8 +260,7 @@ static enum hf_rc write_proof(struct login *login, const struct scram_keys *keys
     struct buffer text;
     buffer_init(&text, block, sizeof block);
     enum hf_rc rc = scram_client_final(&login->scram, keys, &text, &login->err);
-    if (rc != HF_OK)
-        return rc;
+    hf_assert(rc == HF_OK); /* the challenge was read, and there is room */
     rc = build_sasl_response(out, buffer_view(&text));
     bytes_wipe(block, sizeof block);
     login->state = WAITS_SIGNATURE;
@@ -337,8 +335,7 @@ static enum hf_rc read_auth(struct login *login, struct message message, struct 
 {
     struct message_auth auth;
     enum message_rc rc = message_auth(message, &auth);
-    if (rc != MESSAGE_OK)
-        return message_explain(rc, FRAME_BACKEND, 'R', &login->err);
+    hf_assert(rc == MESSAGE_OK); /* the frame has seen to its length */
     if (login->is_accepted)
         return out_of_place(login, 'R');
     if (auth.kind == BUILD_AUTH_OK)
@@ -446,11 +443,8 @@ static enum hf_rc read_key(struct login *login, struct message message, struct l
 {
     struct message_key key;
     enum message_rc rc = message_key(message, &key);
-    bool is_of_version = login->version > STARTUP_VERSION_OLDEST || key.key.size == 4;
-    if (rc == MESSAGE_OK && !is_of_version)
-        rc = MESSAGE_BAD;
-    if (rc != MESSAGE_OK)
-        return message_explain(rc, FRAME_BACKEND, 'K', &login->err);
+    if (rc != MESSAGE_OK || (login->version == STARTUP_VERSION_OLDEST && key.key.size != 4))
+        return message_explain(MESSAGE_BAD, FRAME_BACKEND, 'K', &login->err);
     if (!login->is_accepted)
         return out_of_place(login, 'K');
     login->pid = key.pid;

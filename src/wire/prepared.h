@@ -59,6 +59,9 @@
  *    that name, it is closed before.
  *  - A Close always succeeds, so it is answered here; the server keeps the statement for the next
  *    client. Portals are none of our business, nor is the unnamed statement.
+ *  - In a failed transaction a Parse of ours fails as the client's Bind would, with 25P02. Only a
+ *    Describe of a statement that gives no rows would succeed there, and does not if the server
+ *    lacks the statement.
  *  - Limits. A Parse beyond names_max or the store's memory must fail in its turn: a Describe of
  *    "hf_", which never exists, is sent in its place, and prepared_failed() says why.
  *  - DISCARD ALL and DEALLOCATE ALL are seen by their command tags: prepared_discarded(). Not seen

@@ -86,10 +86,13 @@ static _Noreturn void die(const char *what)
     exit(1);
 }
 
-/* What the other side, or a module of wire/, said. */
+/* What the other side, or a module of wire/, said; an error's fields end with zero bytes. */
 static _Noreturn void die_saying(const char *what, struct sv why)
 {
-    fprintf(stderr, "bench_clients: %s: %.*s\n", what, (int)why.size, sv_print_data(why));
+    fprintf(stderr, "bench_clients: %s: ", what);
+    for (size_t i = 0; i < why.size; i++)
+        fputc(why.data[i] != '\0' ? why.data[i] : ' ', stderr);
+    fputc('\n', stderr);
     exit(1);
 }
 

@@ -15,7 +15,8 @@ from harness import BUILD, die
 from poolers import PASSWORD
 
 CLIENTS = BUILD / "test" / "bench" / "bench_clients"
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 30
+LONG_SECONDS = 36000    # what pgbench would run for if nobody stopped it
 THREADS = 2             # of pgbench
 RAMP_SECONDS = 0.02     # after a stand-still, before what happens is measured
 
@@ -64,7 +65,7 @@ class Selects:
         self._prefix = f"selects-{next(self._count)}"
         self._slices = []
         command = [server.bin / "pgbench", "-n", "-S", "-M", mode, "-c", clients,
-                   "-j", min(clients, THREADS), "-T", PATIENCE_SECONDS * 100, "--log",
+                   "-j", min(clients, THREADS), "-T", LONG_SECONDS, "--log",
                    "--log-prefix", self._prefix, "-h", "127.0.0.1", "-p", pooler.port,
                    "-U", server.USER, pooler.database(is_pooled)]
         self._process = scratch.start(self._prefix, *command, stop=signal.SIGKILL)

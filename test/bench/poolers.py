@@ -100,6 +100,9 @@ class Pooler:
         """What all its threads have used so far, in user and kernel mode, to the nanosecond: the
         clock behind utime and stime of /proc/PID/stat (clock_getcpuclockid(3) makes its number the
         same way)."""
+        status = self.process.poll()
+        if status is not None:
+            die(f"{self.name} has ended with {status}", self.said())
         return time.clock_gettime(~self.process.pid << 3 | 2)
 
     def memory_bytes(self):
@@ -183,8 +186,8 @@ proxy:
   io: {self.IO}
   auth_type: {auth}
   auth_file: {folder}/users.txt
-  log_connections: false
-  log_disconnections: false{encryption}
+  log_connections: off
+  log_disconnections: off{encryption}
 limits:
   clients_max: {CLIENTS_MAX}
 pools:
@@ -209,7 +212,8 @@ class Relay(Pooler):
         return "without a version"
 
     def _command(self, _auth, _tls, _workers):
-        return self._scratch.copy(self.program()), self.port, self._server.port, self.IO
+        return (self._scratch.copy(self.program()), self.port, self._server.port,
+                self.IO.removeprefix("io_"))
 
     def database(self, is_pooled=True):
         return self._server.DATABASE

@@ -63,9 +63,9 @@ def add_options(parser):
                         help="as short as can be: tries out the benchmark, measures nothing")
     parser.add_argument("--stand-in", choices=[one.name for one in STAND_INS],
                         default=Holdfast.name, metavar="NAME",
-                        help="in Holdfast's place: pgbouncer, to see the machine's noise, or relay, "
-                        "to see the least that a proxy can cost (selects only)")
-    parser.add_argument("--io", choices=("auto", "uring", "epoll"), default="auto",
+                        help="in Holdfast's place: pgbouncer, to see the machine's noise, or "
+                        "relay, to see the least that a proxy can cost (selects only)")
+    parser.add_argument("--io", choices=("auto", "io_uring", "epoll"), default="auto",
                         help="what Holdfast's loops stand on")
     parser.add_argument("--only", choices=PARTS, help="one part of it")
 
@@ -96,14 +96,8 @@ class Bench:
                     lambda pairs, until=until: pairs > 0 and time.monotonic() > until)
                 say(f"selects: {cell[0]}, {count_of(cell[1])}: "
                     f"{len(slices[cell][self.ours])} pairs")
-        rows = [self._row(f"CPU of a select, {mode}, {count_of(clients)}", "us",
-                          lambda one: one.cost_us, slices[mode, clients],
-                          limit=Limit(CPU_LIMITS[clients]))
-                for clients in CLIENTS for mode in MODES]
-        for clients, of_modes in zip(CLIENTS, (rows[0:3], rows[3:6], rows[6:9])):
-            worst = max(of_modes, key=lambda row: row.figure)
-            worst.key = f"proxy_cpu_over_pgbouncer_c{clients}"
-        return [*rows, None, *self._tps_rows(slices), None, *self._latency_rows(slices)]
+        return [*self._cost_rows(slices), None, *self._tps_rows(slices), None,
+                *self._latency_rows(slices)]
 
     def _take_turns(self, mode, clients, poolers, is_done, is_free=False):
         """{pooler: slices}: the first two in turn, each of them first in every other pair, until
@@ -138,6 +132,17 @@ class Bench:
     def _load(self, pooler, mode, clients):
         is_pooled = mode != "prepared" or not isinstance(pooler, PgBouncer)
         return load.Selects(self.scratch, self.server, pooler, mode, clients, is_pooled)
+
+    def _cost_rows(self, slices):
+        rows = []
+        for clients in CLIENTS:
+            of_modes = [self._row(f"CPU of a select, {mode}, {count_of(clients)}", "us",
+                                  lambda one: one.cost_us, slices[mode, clients],
+                                  limit=Limit(CPU_LIMITS[clients])) for mode in MODES]
+            worst = max(of_modes, key=lambda row: row.figure)
+            worst.key = f"proxy_cpu_over_pgbouncer_c{clients}"
+            rows += of_modes
+        return rows
 
     def _tps_rows(self, slices):
         rows = {(mode, clients): self._row(

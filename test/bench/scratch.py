@@ -108,7 +108,8 @@ class Scratch:
         done = subprocess.run([str(word) for word in command], cwd=self.folder, text=True,
                               stdin=subprocess.DEVNULL, capture_output=True, **self._as_user())
         if done.returncode != 0:
-            die(f"{Path(command[0]).name} failed", (done.stderr or done.stdout)[-2000:])
+            die(f"{Path(command[0]).name} ended with {done.returncode}",
+                (done.stderr or done.stdout)[-2000:])
         return done.stdout
 
     def start(self, name, *command, stop=signal.SIGTERM):

@@ -35,7 +35,7 @@
 #define SIM_CLIENTS_MAX    24
 #define SIM_EPOCH_NS       HF_SEC(1000) /* where virtual time begins: not at 0, as in life */
 #define SIM_MEMORY_BYTES   (1 << 20)    /* breakers and bulkheads */
-#define SIM_TICK_NS_MAX    HF_MS(200)   /* breakers are ticked at least so often */
+#define SIM_TICK_NS_MAX    HF_MS(50)    /* breakers are ticked at least so often */
 #define SIM_HEALING_NS_MAX HF_SEC(120)  /* after which everything must be well */
 #define SIM_CLOSING_NS_MAX HF_SEC(30)   /* the longest call, and whatever a driver still owes */
 #define SIM_WRITES_MAX     4096 /* write calls in a run; clients only read after that many */

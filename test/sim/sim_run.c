@@ -92,7 +92,8 @@ static struct breaker_config draw_breaker(struct sim *sim)
     config.open_growth_ppm = 1000000 + one_of(sim, 3) * 500000;
     config.half_open_calls = 1 + one_of(sim, BREAKER_LEASES);
     config.success_threshold = 1 + one_of(sim, 4);
-    config.probe_ns = rng_range_ns(rng, HF_MS(100), HF_SEC(3));
+    /* Most leases are short: few attempts outlive a long one before their server is seen down. */
+    config.probe_ns = rng_range_ns(rng, HF_MS(10), HF_MS(100)) << one_of(sim, 6);
     config.is_monitor = one_of(sim, 10) == 0;
     return config;
 }

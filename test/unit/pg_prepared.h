@@ -283,7 +283,9 @@ static inline bool pg_describe(struct pg *pg, struct message message)
     if (statement == NULL)
         return false;
     bool has_rows = pg_is(statement->text, "select");
-    if (pg->status == 'E' && has_rows) {
+    /* Here the model is stricter than PostgreSQL, which tells of statements without rows: see what
+     * prepared.h says of failed transactions. */
+    if (pg->status == 'E') {
         pg_fail(pg, pg_aborted, SV(""));
         return false;
     }

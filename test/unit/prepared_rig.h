@@ -186,6 +186,7 @@ static inline void rig_leave(struct rig *rig, struct rig_client *client)
     if (server != NULL) {
         replies_detach(&server->replies);
         server->client = -1;
+        server->is_flushed = false;
         server->pg.must_fail = false;
     }
     struct prepared prepared = rig_meet(rig, client, server);
@@ -491,7 +492,7 @@ static inline void rig_put(struct rig_server *server, struct sv bytes)
     RIG_CHECK(buffer_append(&server->pg.in, bytes));
 }
 
-static inline void rig_put_ours(struct rig_server *server, char type, enum replies_whose whose)
+static inline bool rig_put_ours(struct rig_server *server, char type, enum replies_whose whose)
 {
     char memory[8];
     struct buffer message;
@@ -500,11 +501,12 @@ static inline void rig_put_ours(struct rig_server *server, char type, enum repli
     enum replies_sent sent =
         replies_send(&server->replies, (struct replies_request){.type = type, .whose = whose});
     if (sent == REPLIES_FULL)
-        return;
+        return false;
     RIG_CHECK(sent == (type == 'H' ? REPLIES_FREE : REPLIES_OWED));
     rig_put(server, buffer_view(&message));
     if (type == 'S')
         prepared_sync(server->prepared);
+    return true;
 }
 
 /* Waiting is for something that comes. */
@@ -668,22 +670,29 @@ static inline bool rig_from_client(struct rig *rig, int index, int first)
     return true;
 }
 
-/* A connection without a client is brought to rest. */
-static inline void rig_tidy(struct rig_server *server)
+/* A connection without a client is brought to rest; true if something was sent for that. */
+static inline bool rig_tidy(struct rig_server *server)
 {
     enum replies_rest rest = replies_rest(&server->replies);
     char memory[32];
     struct buffer message;
-    if (server->client < 0 && rest == REPLIES_OPEN)
-        rig_put_ours(server, 'S', REPLIES_OURS);
-    if (server->client >= 0 || rest != REPLIES_IDLE || server->replies.status == 'I')
-        return;
+    if (server->client >= 0 || server->is_flushed)
+        return false;
+    if (rest == REPLIES_OPEN && rig_put_ours(server, 'S', REPLIES_OURS))
+        return true;
+    if (rest == REPLIES_OPEN) {
+        server->is_flushed = true;
+        return rig_put_ours(server, 'H', REPLIES_OURS);
+    }
+    if (rest != REPLIES_IDLE || server->replies.status == 'I')
+        return false;
     struct replies_request query = {.type = 'Q', .whose = REPLIES_OURS};
     buffer_init(&message, memory, sizeof memory);
     RIG_CHECK(build_query(&message, SV("rollback")) == HF_OK);
     RIG_CHECK(replies_send(&server->replies, query) == REPLIES_OWED);
     rig_put(server, buffer_view(&message));
     prepared_sync(server->prepared);
+    return true;
 }
 
 /* As far as it goes. */
@@ -694,7 +703,7 @@ static inline void rig_run(struct rig *rig)
         for (int i = 0; i < rig->client_count; i++)
             goes_on = rig_from_client(rig, i, 0) || goes_on;
         for (int i = 0; i < rig->server_count; i++) {
-            rig_tidy(&rig->servers[i]);
+            goes_on = rig_tidy(&rig->servers[i]) || goes_on;
             goes_on = pg_step(&rig->servers[i].pg) || goes_on;
             goes_on = rig_from_server(rig, &rig->servers[i]) || goes_on;
         }

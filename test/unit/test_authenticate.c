@@ -653,6 +653,8 @@ static void authenticate__the_end_of_scram_needs_room_too(void **state)
         buffer_init(&small, block, room);
         authenticate_feed(&rig.authenticate, buffer_view(&rig.said), &small, &rig.event);
         expect_denied(HF_RC_LIMIT, "54000", "no room for a message of the authentication");
+        const struct scram_verifier *verifier;
+        assert_null(authenticate_keys(&rig.authenticate, &verifier));
     }
 }
 

@@ -422,6 +422,32 @@ static void login__the_mechanism_is_said_by_its_name(void **state)
     rig_expect_failure(&rig, HF_RC_DENIED, "28000");
 }
 
+static void login__a_challenge_that_is_none_is_refused(void **state)
+{
+    (void)state;
+    rig_begin(&rig);
+    assert_int_equal(build_auth_sasl(&rig.said, false), HF_OK);
+    assert_int_equal(rig_next(&rig), LOGIN_MORE);
+    rig_auth(&rig, BUILD_AUTH_SASL_CONTINUE, SV("r=another nonce,s=AAAA,i=1"));
+    assert_int_equal(rig_next(&rig), LOGIN_FAILED);
+    rig_expect_failure(&rig, HF_RC_PEER, "08P01");
+}
+
+static void login__keys_alone_are_no_password(void **state)
+{
+    (void)state;
+    struct scram_keys keys = case_keys();
+    struct scram_verifier verifier = case_verifier();
+    rig.config.secret = SV("");
+    rig.config.keys = &keys;
+    rig.config.verifier = &verifier;
+    rig_begin(&rig);
+    rig_auth(&rig, BUILD_AUTH_MD5, SV("salt"));
+    assert_int_equal(rig_next(&rig), LOGIN_FAILED);
+    rig_expect_failure(&rig, HF_RC_DENIED, "28000");
+    assert_string_equal(rig.login.err.detail, "Only a client's SCRAM keys are known here.");
+}
+
 /* ---- Impostors ---- */
 
 /* The steps of SCRAM after which a server tries to be believed without proof. */
@@ -509,6 +535,8 @@ int main(void)
         cmocka_unit_test_setup(login__md5_takes_the_password_or_its_stored_form, open_rig),
         cmocka_unit_test_setup(login__scram_enters_with_a_password_or_with_keys, open_rig),
         cmocka_unit_test_setup(login__the_mechanism_is_said_by_its_name, open_rig),
+        cmocka_unit_test_setup(login__a_challenge_that_is_none_is_refused, open_rig),
+        cmocka_unit_test_setup(login__keys_alone_are_no_password, open_rig),
         cmocka_unit_test_setup(login__a_server_without_the_secret_is_not_believed, open_rig),
         cmocka_unit_test_setup(login__an_open_door_is_entered_only_where_that_is_allowed, open_rig),
         cmocka_unit_test_setup(login__nobody_is_asked_twice, open_rig),

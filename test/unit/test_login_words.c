@@ -94,6 +94,35 @@ static void login_words__of_a_long_error_the_beginning_is_told(void **state)
     assert_int_equal(rig.event.message.size, 0);
 }
 
+static void login_words__a_long_text_is_cut(void **state)
+{
+    (void)state;
+    static char fields[1000];
+    memset(fields, 'x', sizeof fields);
+    for (size_t i = 0; i < 3; i++) {
+        fields[i * 300] = "MDH"[i];
+        fields[i * 300 + 299] = '\0';
+    }
+    fields[900] = '\0';
+    says_error(sv_from(fields, 901));
+    assert_int_equal(rig_next(&rig), LOGIN_FAILED);
+    assert_int_equal(strlen(rig.login.err.message), 255);
+    assert_int_equal(strlen(rig.login.err.detail), 255);
+    assert_int_equal(strlen(rig.login.err.hint), 255);
+}
+
+static void login_words__who_is_encrypted_already_has_nothing_else_to_try(void **state)
+{
+    (void)state;
+    rig_init(&rig);
+    rig.config.sslmode = LOGIN_SSL_ALLOW;
+    rig.config.is_encrypted = true;
+    rig_begin(&rig);
+    says_error(SV(SAID("28000", "no")));
+    assert_int_equal(rig_next(&rig), LOGIN_FAILED);
+    assert_int_equal(login_again(&rig.login), LOGIN_AGAIN_NO);
+}
+
 static void login_words__what_the_mode_allows_is_tried_again(void **state)
 {
     (void)state;
@@ -425,6 +454,12 @@ static void login_words__no_room_for_an_answer_is_a_failure(void **state)
     rig.config.is_local = false;
     buffer_init(&none, block, 7);
     assert_int_equal(login_begin(&rig.login, &rig.config, &none), HF_RC_LIMIT);
+    rig_begin(&rig);
+    buffer_clear(&rig.said);
+    rig_says(&rig, SV("S"));
+    assert_int_equal(rig_next(&rig), LOGIN_START_TLS);
+    assert_int_equal(login_encrypted(&rig.login, &rig.config.binding, &none), HF_RC_LIMIT);
+    assert_int_equal(rig_next(&rig), LOGIN_FAILED);
 }
 
 /* The proof is what does not fit, with keys at hand and after the work. */
@@ -456,6 +491,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(login_words__an_error_is_the_servers_own, open_rig),
         cmocka_unit_test_setup(login_words__of_a_long_error_the_beginning_is_told, open_rig),
+        cmocka_unit_test_setup(login_words__a_long_text_is_cut, open_rig),
+        cmocka_unit_test_setup(login_words__who_is_encrypted_already_has_nothing_else_to_try,
+                               open_rig),
         cmocka_unit_test_setup(login_words__what_the_mode_allows_is_tried_again, open_rig),
         cmocka_unit_test_setup(login_words__a_server_that_cannot_fork_says_so_in_old_words,
                                open_rig),

@@ -338,6 +338,45 @@ static void settings__a_full_store_refuses_and_changes_nothing(void **state)
     }
 }
 
+static void settings__a_set_lives_as_long_as_somebody_has_it(void **state)
+{
+    struct settings *store = store_of(state);
+    uint32_t set = made(store, "a=1");
+    settings_keep(store, set);
+    settings_keep(store, 0);
+    settings_drop(store, 0);
+    settings_drop(store, set);
+    assert_value(store, set, "a", "1");
+    settings_drop(store, set);
+    assert_nothing_left(store);
+}
+
+/* There is room for the last pair, but not for the set around it. */
+static void settings__a_set_that_does_not_fit_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    struct shop *shop = shop_new(SETTINGS_ENTRIES_MIN, SETTINGS_BYTES_MIN);
+    struct settings *store = &shop->store;
+    struct settings_edit edit = settings_edit_begin(store, 0);
+    uint32_t set;
+    char name[8];
+    /* A pair and its name each; two entries are left for the last one, and none for the set. */
+    for (int i = 0; i < SETTINGS_ENTRIES_MIN / 2 - 1; i++) {
+        snprintf(name, sizeof name, "n%d", i);
+        settings_edit_put(&edit, sv_from_cstr(name), SV("v"));
+    }
+    assert_int_equal(edit.failure, HF_OK);
+    settings_edit_put(&edit, SV("n0"), SV("w"));
+    while (store->map.count < SETTINGS_ENTRIES_MIN - 1 && edit.failure == HF_OK)
+        settings_edit_put(&edit, SV("last"), SV("x"));
+    enum hf_rc rc = settings_edit_end(&edit, &set);
+    assert_int_equal(rc, HF_RC_LIMIT);
+    assert_int_equal(set, 0);
+    assert_nothing_left(store);
+    void *closed = shop;
+    close_shop(&closed);
+}
+
 /* The store is closed up while a view into it is what is to be stored. */
 static void settings__views_into_the_store_may_be_given_to_it(void **state)
 {
@@ -500,6 +539,8 @@ int main(void)
         TEST(settings__the_first_failure_of_an_edit_is_its_last_word),
         TEST(settings__a_set_has_its_limit),
         cmocka_unit_test(settings__a_full_store_refuses_and_changes_nothing),
+        TEST(settings__a_set_lives_as_long_as_somebody_has_it),
+        cmocka_unit_test(settings__a_set_that_does_not_fit_leaves_nothing_behind),
         cmocka_unit_test(settings__views_into_the_store_may_be_given_to_it),
         TEST(settings__a_set_moves_to_another_store),
         TEST(settings__bytes_that_are_no_set_are_refused),
