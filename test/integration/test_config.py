@@ -1,0 +1,76 @@
+"""holdfast config: what it says about a file, the sample, and the page in docs."""
+
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def call(holdfast, *arguments, **more):
+    return subprocess.run([holdfast, "config", *arguments], capture_output=True, text=True,
+                          timeout=30, stdin=subprocess.DEVNULL, check=False, **more)
+
+
+def test_the_sample_is_fine(holdfast, tmp_path):
+    file = tmp_path / "holdfast.yml"
+    file.write_text(call(holdfast, "example").stdout)
+    done = call(holdfast, "check", file)
+    assert done.returncode == 0 and done.stderr == ""
+    assert done.stdout == f"{file} is fine: databases 1, roles 1, users 0, rules 2\n"
+
+
+def test_the_page_in_docs_is_what_the_rows_say(holdfast):
+    page = ROOT / "docs/reference/config.md"
+    assert page.read_text() == call(holdfast, "reference").stdout, (
+        "docs/reference/config.md is old: holdfast config reference > docs/reference/config.md")
+
+
+def test_all_faults_are_told_with_place_key_and_advice(holdfast, tmp_path):
+    file = tmp_path / "holdfast.yml"
+    file.write_text("proxy:\n"
+                    "  prot: 6432\n"
+                    "pools: {pool_mode: transactions, query_timeout: 5}\n"
+                    "databases:\n"
+                    "  app: {hosts: db1, password: hunter2}\n")
+    done = call(holdfast, "check", file)
+    assert done.returncode == 1 and done.stdout == ""
+    assert "hunter2" not in done.stderr
+    assert done.stderr.splitlines() == [
+        f"{file}:2:3: proxy.prot: there is no such setting here",
+        '    Did you mean "port"?',
+        f'{file}:3:20: pools.pool_mode: "transactions" is not known here',
+        '    Did you mean "transaction"?',
+        f'{file}:3:49: pools.query_timeout: "5" is not a duration: the unit is missing',
+        "    Write numbers with units, such as 100ms, 5s or 1h30min; the units are ns, us, ms, s, "
+        "min, h and d.",
+    ]
+
+
+def test_files_that_it_names_are_looked_at(holdfast, tmp_path):
+    file = tmp_path / "holdfast.yml"
+    file.write_text("proxy: {auth_file: users.txt, auth_hba_file: hba.conf}\n"
+                    "databases: {'*': {hosts: db1}}\n")
+    (tmp_path / "users.txt").write_text('"bob" "hunter2"\n"eve" hunter2\n')
+    (tmp_path / "hba.conf").write_text("host all all all md5\n")
+    done = call(holdfast, "check", file)
+    assert done.returncode == 1
+    assert f"{tmp_path}/users.txt: line 2: this is not a name and a secret" in done.stderr
+    assert "hunter2" not in done.stderr
+    (tmp_path / "users.txt").write_text('"bob" "hunter2"\n')
+    (tmp_path / "hba.conf").write_text("host all all all md5\nhost all +group all md5\n")
+    done = call(holdfast, "check", file)
+    assert done.returncode == 1
+    assert f'{tmp_path}/hba.conf: line 2: "+group" is a group' in done.stderr
+    (tmp_path / "hba.conf").write_text("host all all all md5\n")
+    done = call(holdfast, "check", file)
+    assert done.returncode == 0
+    assert done.stdout.endswith("users 1, rules 1\n")
+
+
+def test_a_wrong_call_is_told_from_a_wrong_file(holdfast, tmp_path):
+    for words in ([], ["chekc"], ["check"], ["example", "x"], ["reference", "x"],
+                  ["check", "a", "b"]):
+        assert call(holdfast, *words).returncode == 2, words
+    done = call(holdfast, "check", tmp_path / "none.yml")
+    assert done.returncode == 1
+    assert "no such file or directory" in done.stderr
