@@ -32,6 +32,8 @@ from scratch import Postgres, Scratch
 MODES = ("simple", "extended", "prepared")
 CLIENTS = (1, 16, 64)
 CPU_LIMITS = {1: 1.00, 16: 0.80, 64: 0.80}
+TPS_CELL = ("simple", 64)
+LATENCY_CELL = ("simple", 16)
 SLICE_SECONDS = 0.1
 BUSY_RAMP_SECONDS = 0.5
 SETTLE_SECONDS = 0.3
@@ -68,11 +70,16 @@ def add_options(parser):
     parser.add_argument("--io", choices=("auto", "io_uring", "epoll"), default="auto",
                         help="what Holdfast's loops stand on")
     parser.add_argument("--only", choices=PARTS, help="one part of it")
+    parser.add_argument("--modes", choices=MODES, nargs="+", default=MODES, metavar="MODE",
+                        help="of the selects: simple, extended, prepared")
+    parser.add_argument("--clients", choices=CLIENTS, nargs="+", default=CLIENTS, type=int,
+                        metavar="N", help="the same: 1, 16, 64")
 
 
 class Bench:
-    def __init__(self, scratch, effort, ours):
+    def __init__(self, scratch, effort, ours, cells):
         self.effort = effort
+        self.cells = cells  # (mode, clients) of the selects, all modes of one number together
         self.end = time.monotonic() + effort.seconds
         self.scratch = scratch
         make_files(scratch, Postgres.USER)
@@ -86,16 +93,15 @@ class Bench:
 
     def selects(self):
         """All loads share the time alike."""
-        cells = [(mode, clients) for mode in MODES for clients in CLIENTS]
         slices = {}
         with self.ours.start(), self.theirs.start(), self.direct.start():
-            for number, cell in enumerate(cells):
-                until = time.monotonic() + (self.end - time.monotonic()) / (len(cells) - number)
+            for number, cell in enumerate(self.cells):
+                left = len(self.cells) - number
+                until = time.monotonic() + (self.end - time.monotonic()) / left
                 slices[cell] = self._take_turns(
                     *cell, (*self.pair, self.direct) if cell[0] == "simple" else self.pair,
                     lambda pairs, until=until: pairs > 0 and time.monotonic() > until)
-                say(f"selects: {cell[0]}, {count_of(cell[1])}: "
-                    f"{len(slices[cell][self.ours])} pairs")
+                say(f"selects, {name_of(cell)}: {len(slices[cell][self.ours])} pairs")
         return [*self._cost_rows(slices), None, *self._tps_rows(slices), None,
                 *self._latency_rows(slices)]
 
@@ -134,30 +140,31 @@ class Bench:
         return load.Selects(self.scratch, self.server, pooler, mode, clients, is_pooled)
 
     def _cost_rows(self, slices):
-        rows = []
-        for clients in CLIENTS:
-            of_modes = [self._row(f"CPU of a select, {mode}, {count_of(clients)}", "us",
-                                  lambda one: one.cost_us, slices[mode, clients],
-                                  limit=Limit(CPU_LIMITS[clients])) for mode in MODES]
-            worst = max(of_modes, key=lambda row: row.figure)
+        rows = {cell: self._row(f"CPU of a select, {name_of(cell)}", "us", lambda one: one.cost_us,
+                                slices[cell], limit=Limit(CPU_LIMITS[cell[1]]))
+                for cell in self.cells}
+        for clients in {clients for _, clients in self.cells}:
+            worst = max((rows[cell] for cell in self.cells if cell[1] == clients),
+                        key=lambda row: row.figure)
             worst.key = f"proxy_cpu_over_pgbouncer_c{clients}"
-            rows += of_modes
-        return rows
+        return rows.values()
 
     def _tps_rows(self, slices):
-        rows = {(mode, clients): self._row(
-            f"selects a second, {mode}, {count_of(clients)}", "", lambda one: one.tps,
-            slices[mode, clients]) for clients in CLIENTS for mode in MODES}
-        rows["simple", 64].limit = Limit(1.10, is_floor=True)
-        rows["simple", 64].key = "proxy_tps_over_pgbouncer_c64"
+        rows = {cell: self._row(f"selects a second, {name_of(cell)}", "", lambda one: one.tps,
+                                slices[cell]) for cell in self.cells}
+        if TPS_CELL in rows:
+            rows[TPS_CELL].limit = Limit(1.10, is_floor=True)
+            rows[TPS_CELL].key = "proxy_tps_over_pgbouncer_c64"
         return rows.values()
 
     def _latency_rows(self, slices):
-        return [self._row("latency p50, simple, 16 clients", "us",
-                          lambda one: one.percentile_us(0.50), slices["simple", 16]),
-                self._row("latency p99, simple, 16 clients", "us",
-                          lambda one: one.percentile_us(0.99), slices["simple", 16],
-                          limit=Limit(1.00), key="proxy_p99_over_pgbouncer_c16")]
+        if LATENCY_CELL not in slices:
+            return []
+        of_cell, name = slices[LATENCY_CELL], name_of(LATENCY_CELL)
+        return [self._row(f"latency p50, {name}", "us", lambda one: one.percentile_us(0.50),
+                          of_cell),
+                self._row(f"latency p99, {name}", "us", lambda one: one.percentile_us(0.99),
+                          of_cell, limit=Limit(1.00), key="proxy_p99_over_pgbouncer_c16")]
 
     def _row(self, what, unit, value_of, samples, **more):
         """Of {pooler: samples}."""
@@ -279,8 +286,9 @@ STAND_INS = {Holdfast: tuple(PARTS), PgBouncer: ("selects", "busy", "logins", "m
              Relay: ("selects",)}
 
 
-def count_of(clients):
-    return f"{clients} client{'' if clients == 1 else 's'}"
+def name_of(cell):
+    mode, clients = cell
+    return f"{mode}, {clients} client{'' if clients == 1 else 's'}"
 
 
 def machine():
@@ -306,7 +314,8 @@ def run(options):
     go_before_others()
     where = machine()
     with Scratch() as scratch:
-        bench = Bench(scratch, effort, ours)
+        cells = [(mode, clients) for clients in options.clients for mode in options.modes]
+        bench = Bench(scratch, effort, ours, cells)
         say(f"PostgreSQL {bench.server.version} is up")
         found = {name: PARTS[name](bench) for name in sorted(PARTS, key=LAST.__eq__)
                  if options.only in (None, name) and name in STAND_INS[ours]}
