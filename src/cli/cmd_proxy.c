@@ -11,11 +11,13 @@
 #include "cli/subcommand.h"
 #include "cli/version.h"
 #include "config/config.h"
+#include "config/config_diff.h"
 #include "config/config_url.h"
 #include "config/connstr.h"
 #include "os/clock.h"
 #include "os/signals.h"
 #include "proxy/proxy.h"
+#include "proxy/reload.h"
 
 struct proxy_options {
     char config[PATH_MAX];
@@ -49,6 +51,12 @@ static const struct opt_row rows[] = {
      .sentence = "How log lines are written to standard error: key=value, or JSON."},
 };
 
+struct serving {
+    const struct proxy_run *run;
+    struct proxy proxy;
+    struct proxy_config *config; /* in force; owned */
+};
+
 /* The first of the places where a file is looked for. */
 static const char *default_file(void)
 {
@@ -80,18 +88,62 @@ static enum hf_rc read_config(const struct proxy_run *run, struct proxy_config *
     return read_file(run->file, run->mem, config, err);
 }
 
-static void wait_for_end(struct proxy *proxy, struct signals *signals)
+/* Prints what changes, setting by setting. */
+static void print_changes(struct log *log, const struct proxy_config *before,
+                          const struct proxy_config *after)
 {
+    struct config_diff diff;
+    struct config_change change;
+    config_diff_begin(&diff, before, after);
+    while (config_diff_next(&diff, &change))
+        log_emit(log, LOG_AT_INFO,
+                 change.needs_restart ? "setting changes at the next restart" : "setting changes",
+                 log_text("key", change.key), log_text("before", change.before),
+                 log_text("after", change.after));
+}
+
+/* SIGHUP. What is wrong with the new configuration is said, and the old one stays in force. */
+static void reload(struct serving *serving)
+{
+    const struct proxy_run *run = serving->run;
+    struct proxy_config *config = NULL;
+    struct hf_err err;
+    enum hf_rc rc = read_config(run, &config, &err);
+    if (rc == HF_OK)
+        rc = reload_begin(&serving->proxy, config, &err);
+    if (rc != HF_OK) {
+        log_emit(run->log, LOG_AT_ERROR, "the configuration is not reloaded",
+                 log_text("reason", err.message), log_text("detail", err.detail),
+                 log_text("hint", err.hint));
+        proxy_config_free(config);
+        return;
+    }
+    print_changes(run->log, serving->config, config);
+    while (!reload_is_done(&serving->proxy))
+        clock_sleep_until(clock_now() + HF_MS(1));
+    proxy_config_free(serving->config);
+    serving->config = config;
+    log_emit(run->log, LOG_AT_INFO, "configuration reloaded");
+}
+
+static void wait_for_end(struct serving *serving, struct signals *signals)
+{
+    struct proxy *proxy = &serving->proxy;
     int64_t until_ns = HF_NEVER;
     while (!proxy_is_over(proxy)) {
         struct pollfd file = {.fd = signals->fd, .events = POLLIN};
-        poll(&file, 1, 100);
+        poll(&file, 1, until_ns == HF_NEVER ? 1000 : 50);
         int number = signals_take(signals);
-        if (number == SIGTERM && until_ns == HF_NEVER) {
+        if (number == SIGHUP && until_ns == HF_NEVER) {
+            reload(serving);
+        } else if (number == SIGTERM && until_ns == HF_NEVER) {
+            log_emit(serving->run->log, LOG_AT_INFO, "draining: clients finish what they do",
+                     log_duration("limit", serving->config->limits.drain_timeout_ns));
             proxy_drain(proxy);
-            until_ns = ns_add(clock_now(), proxy->config->limits.drain_timeout_ns);
+            until_ns = ns_add(clock_now(), serving->config->limits.drain_timeout_ns);
         } else if (number == SIGINT || number == SIGTERM || clock_now() >= until_ns) {
             proxy_stop(proxy);
+            until_ns = HF_NEVER - 1;
         }
     }
 }
@@ -125,24 +177,25 @@ static enum hf_rc choose(struct proxy_run *run, const struct proxy_options *opti
 static int serve(struct proxy_run *run)
 {
     static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-    static struct proxy proxy; /* workers and the breakers of hosts point into it */
-    struct proxy_config *config = NULL;
+    static struct serving serving; /* workers point into it */
     struct hf_err err;
     struct signals signals;
+    serving.run = run;
     if (signals_open(&signals, numbers, 3, &err) != HF_OK)
         return report_failure(&err);
-    enum hf_rc rc = read_config(run, &config, &err);
+    enum hf_rc rc = read_config(run, &serving.config, &err);
     if (rc == HF_OK)
-        rc = proxy_start(&proxy, config, run->mem, run->log, &err);
+        rc = proxy_start(&serving.proxy, serving.config, run->mem, run->log, &err);
     if (rc == HF_OK) {
         log_emit(run->log, LOG_AT_INFO, "ready to accept connections",
-                 log_text("version", version_number()), log_int("workers", proxy.worker_count),
-                 log_int("port", config->proxy.port));
-        wait_for_end(&proxy, &signals);
-        proxy_join(&proxy);
+                 log_text("version", version_number()),
+                 log_int("workers", serving.proxy.worker_count),
+                 log_int("port", serving.config->proxy.port));
+        wait_for_end(&serving, &signals);
+        proxy_join(&serving.proxy);
         log_emit(run->log, LOG_AT_INFO, "shut down");
     }
-    proxy_config_free(config);
+    proxy_config_free(serving.config);
     signals_close(&signals);
     return rc == HF_OK ? CLI_OK : report_failure(&err);
 }

@@ -392,7 +392,7 @@ static bool read_packet(struct client *client)
     struct admission *admission = client->admission;
     struct startup_packet packet;
     struct hf_err err;
-    bool has_tls = client->worker->proxy->client_tls != NULL && client->peer.family != AF_UNIX;
+    bool has_tls = client->peer.family != AF_UNIX && secure_is_offered(client->worker->proxy);
     enum startup_kind kind =
         startup_read(&admission->startup, stream_view(&client->stream), &packet);
     switch (kind) {

@@ -34,7 +34,8 @@ static bool part_init(struct pool *pool, struct pool_part *part, uint32_t index,
     struct proxy *proxy = pool->proxy;
     struct bulkhead_config config = bulkhead_config_default();
     part->config = *limits;
-    config.limit = first_share(pool->size, proxy->worker_count, index);
+    part->size = (uint32_t)limits->pool_size;
+    config.limit = first_share(part->size, proxy->worker_count, index);
     config.queue_max = (uint32_t)limits->queue_max;
     config.wait_ns_max = limits->query_wait_timeout_ns;
     config.exec_ns_max = HF_NEVER;
@@ -79,8 +80,6 @@ static struct pool *pool_new(struct proxy *proxy, const struct pool_key *key)
     pool->proxy = proxy;
     pool->is_replication = key->is_replication;
     pool->mode = key->is_replication ? PROXY_POOL_SESSION : limits.pool_mode;
-    pool->size = (uint32_t)limits.pool_size;
-    atomic_init(&pool->reserve_left, (uint32_t)limits.reserve_pool_size);
     pool->parts = mem_alloc_array(proxy->mem, proxy->worker_count, sizeof *pool->parts);
     bool is_good = sv_copy(key->name, pool->name, sizeof pool->name) &&
                    sv_copy(key->role, pool->role, sizeof pool->role) && pool->parts != NULL;
@@ -421,12 +420,53 @@ void pool_left(struct server *server, struct pool_part *to, int fd)
     loop_post(to->worker->loop, &message->message);
 }
 
+/* More shares for this part, less what it owes. */
+static void gain(struct pool_part *part, uint32_t shares)
+{
+    uint32_t paid = part->debt < shares ? part->debt : shares;
+    part->debt -= paid;
+    if (shares > paid)
+        bulkhead_resize(part->bulkhead, bulkhead_limit(part->bulkhead) + shares - paid,
+                        worker_now(part->worker));
+}
+
+void pool_resize(struct pool_part *part)
+{
+    uint32_t workers = part->pool->proxy->worker_count, index = part->worker->index;
+    uint32_t before = first_share(part->size, workers, index);
+    uint32_t after = first_share((uint32_t)part->config.pool_size, workers, index);
+    uint32_t limit = bulkhead_limit(part->bulkhead);
+    part->size = (uint32_t)part->config.pool_size;
+    if (after >= before) {
+        gain(part, after - before);
+    } else {
+        uint32_t taken = before - after < limit ? before - after : limit;
+        part->debt += before - after - taken;
+        bulkhead_resize(part->bulkhead, limit - taken, worker_now(part->worker));
+    }
+    pool_touch(part);
+}
+
+void pool_taint(struct pool_part *part, const struct proxy_database *database)
+{
+    struct list *lists[] = {&part->idle, &part->servers};
+    for (size_t i = 0; i < 2; i++) {
+        list_for_each(node, lists[i]) {
+            struct server *server = container_of(node, struct server, link);
+            bool is_named = false;
+            for (uint32_t h = 0; database != NULL && h < database->host_count; h++)
+                is_named = is_named || (database->hosts[h].port == server->endpoint->port &&
+                                        sv_eq(sv_from_cstr(database->hosts[h].name),
+                                              sv_from_cstr(server->endpoint->host)));
+            server->is_tainted = server->is_tainted || !is_named;
+        }
+    }
+}
+
 void pool_given(struct pool_part *part, struct pool_message *message)
 {
     part->has_begged = false;
-    if (message->shares > 0)
-        bulkhead_resize(part->bulkhead, bulkhead_limit(part->bulkhead) + message->shares,
-                        worker_now(part->worker));
+    gain(part, message->shares);
     if (message->server != NULL) {
         part->server_count++;
         part->worker->server_count++;

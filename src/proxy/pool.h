@@ -102,7 +102,8 @@ struct pool_part {
     uint32_t server_count;
     uint32_t connecting;
     uint32_t clients;          /* logged in */
-    uint32_t reserve_lent;     /* of the reserve, how much this part's limit has of it */
+    uint32_t size;  /* of the pool, as this part knows it */
+    uint32_t debt;  /* shares to be paid: the size was lowered by more than was here */
     bool has_begged;           /* a WORKER_BEG is under way */
     uint32_t told;             /* settings_set: what servers here report; 0 before the first one */
     uint32_t next_address;     /* of a host that has several */
@@ -123,8 +124,6 @@ struct pool {
     char role[PROXY_NAME_SIZE];
     enum proxy_pool_mode mode;
     bool is_replication;
-    uint32_t size;
-    _Atomic uint32_t reserve_left; /* of reserve_pool_size, what no part has borrowed */
     _Atomic uint64_t hungry; /* a bit for each worker where clients wait */
     struct pool_part *parts; /* proxy->worker_count of them */
 };
@@ -176,6 +175,11 @@ void pool_connect_failed(struct pool_part *part, const struct pool_failure *fail
 void pool_begged(struct pool_part *part, uint32_t from);
 void pool_left(struct server *server, struct pool_part *to, int fd);
 void pool_given(struct pool_part *part, struct pool_message *message);
+
+/* Connections to hosts that `database` does not name (NULL: all) serve no other client. */
+void pool_taint(struct pool_part *part, const struct proxy_database *database);
+/* part->config has another size: the part's share changes with it. */
+void pool_resize(struct pool_part *part);
 
 /* Once a second: idle and lifetime limits, minimum size, retries; and those who waited in vain. */
 void pool_tick(struct pool_part *part, int64_t now_ns);

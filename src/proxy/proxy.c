@@ -219,7 +219,7 @@ enum hf_rc proxy_start(struct proxy *proxy, const struct proxy_config *config, s
     if (rc == HF_OK)
         rc = access_new(&proxy->access, config, NULL, mem, err);
     if (rc == HF_OK)
-        rc = secure_start(proxy, err);
+        rc = secure_new(&proxy->secure, config, mem, err);
     if (rc == HF_OK)
         rc = resolver_new(&proxy->resolver, &names, mem, err);
     if (rc == HF_OK)
@@ -272,7 +272,7 @@ void proxy_join(struct proxy *proxy)
     pool_free_all(proxy);
     for (uint32_t i = 0; i < proxy->endpoint_count; i++)
         mem_free(proxy->mem, proxy->endpoints[i]);
-    secure_end(proxy);
+    secure_drop(&proxy->secure);
     if (proxy->access != NULL)
         access_drop(proxy->access);
     mem_free(proxy->mem, proxy->settings_memory);

@@ -1,7 +1,7 @@
 /*
  * `holdfast proxy`: what its workers share, and its life.
  *
- *     proxy_start --> running --proxy_reload--> running with another configuration
+ *     proxy_start --> running --reload_begin--> running with another configuration
  *                        |  proxy_drain: no new clients; idle ones go, others when they are done
  *                        v  proxy_stop: at once
  *                     proxy_join
@@ -28,10 +28,10 @@
 #include "core/breaker_mt.h"
 #include "core/bulkhead_mt.h"
 #include "net/loop.h"
-#include "net/tls.h"
 #include "os/log.h"
 #include "os/mem.h"
 #include "proxy/proxy_config.h"
+#include "proxy/secure.h"
 #include "wire/settings.h"
 #include "wire/statements.h"
 
@@ -41,7 +41,6 @@
 struct pool;
 struct resolver;
 struct access;
-struct tls_context;
 struct worker;
 
 /* A server as an address in the configuration: shared by all pools that have it. */
@@ -77,8 +76,7 @@ struct proxy {
     void *settings_memory;
     struct statements statements;
     struct hash_key hash_key; /* of names that come from clients */
-    struct tls_context *client_tls; /* NULL: none */
-    struct tls_context *server_tls[TLS_VERIFY_FULL + 1]; /* by enum tls_verify; NULL: none */
+    struct secure secure;
     char mock_seed[32];
     struct access *access;                          /* hba rules and users */
     struct listener listeners[PROXY_LISTENERS_MAX]; /* of worker 0; unix sockets are everybody's */
@@ -93,7 +91,6 @@ enum proxy_state {
 
 enum hf_rc proxy_start(struct proxy *proxy, const struct proxy_config *config, struct mem *mem,
                        struct log *log, struct hf_err *err) HF_MUST_USE;
-void proxy_reload(struct proxy *proxy, const struct proxy_config *config);
 void proxy_drain(struct proxy *proxy);
 void proxy_stop(struct proxy *proxy);
 /* All workers have ended. */

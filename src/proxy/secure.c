@@ -14,30 +14,32 @@ static enum tls_version version_of(enum proxy_tls_version version)
     return version == PROXY_TLS_1_3 ? TLS_VERSION_1_3 : TLS_VERSION_1_2;
 }
 
-static enum hf_rc make_client_side(struct proxy *proxy, struct hf_err *err)
+static enum hf_rc make_client_side(struct secure *secure, const struct proxy_tls *tls,
+                                   struct mem *mem, struct hf_err *err)
 {
-    const struct proxy_tls *tls = &proxy->config->client_tls;
+    enum tls_clients clients = TLS_CLIENTS_OFF;
     if (tls->sslmode == PROXY_SSL_DISABLE)
         return HF_OK;
+    if (tls->sslmode >= PROXY_SSL_VERIFY_CA)
+        clients = TLS_CLIENTS_REQUIRED;
+    else if (tls->ca_file[0] != '\0')
+        clients = TLS_CLIENTS_OPTIONAL;
     const struct tls_config config = {
         .side = TLS_SERVER,
         .cert_file = tls->cert_file,
         .key_file = tls->key_file,
         .ca_file = tls->ca_file,
-        .clients = tls->sslmode >= PROXY_SSL_VERIFY_CA ? TLS_CLIENTS_REQUIRED
-                   : tls->ca_file[0] != '\0'           ? TLS_CLIENTS_OPTIONAL
-                                                       : TLS_CLIENTS_OFF,
+        .clients = clients,
         .min_version = version_of(tls->min_protocol),
         .ciphers = tls->ciphers,
         .alpn = TLS_ALPN_POSTGRESQL,
     };
-    return tls_context_new(&proxy->client_tls, &config, proxy->mem, err);
+    return tls_context_new(&secure->clients, &config, mem, err);
 }
 
-static enum hf_rc make_server_side(struct proxy *proxy, enum tls_verify verify,
-                                   struct tls_context **out, struct hf_err *err)
+static enum hf_rc make_server_side(struct secure *secure, const struct proxy_tls *tls,
+                                   enum tls_verify verify, struct mem *mem, struct hf_err *err)
 {
-    const struct proxy_tls *tls = &proxy->config->server_tls;
     const struct tls_config config = {
         .side = TLS_CLIENT,
         .cert_file = tls->cert_file,
@@ -47,51 +49,81 @@ static enum hf_rc make_server_side(struct proxy *proxy, enum tls_verify verify,
         .min_version = version_of(tls->min_protocol),
         .ciphers = tls->ciphers,
     };
-    return tls_context_new(out, &config, proxy->mem, err);
+    return tls_context_new(&secure->servers[verify], &config, mem, err);
 }
 
-/* Each database may have an sslmode of its own, so there is a context for each kind of verifying. */
-enum hf_rc secure_start(struct proxy *proxy, struct hf_err *err)
+enum hf_rc secure_new(struct secure *secure, const struct proxy_config *config, struct mem *mem,
+                      struct hf_err *err)
 {
-    bool has_ca = proxy->config->server_tls.ca_file[0] != '\0';
-    enum hf_rc rc = make_client_side(proxy, err);
-    if (rc == HF_OK)
-        rc = make_server_side(proxy, has_ca ? TLS_VERIFY_CA : TLS_VERIFY_NONE,
-                              &proxy->server_tls[TLS_VERIFY_NONE], err);
-    for (int verify = TLS_VERIFY_CA; rc == HF_OK && has_ca && verify <= TLS_VERIFY_FULL; verify++)
-        rc = make_server_side(proxy, (enum tls_verify)verify, &proxy->server_tls[verify], err);
+    bool has_ca = config->server_tls.ca_file[0] != '\0';
+    *secure = (struct secure){0};
+    enum hf_rc rc = make_client_side(secure, &config->client_tls, mem, err);
+    for (int verify = TLS_VERIFY_NONE; rc == HF_OK && verify <= TLS_VERIFY_FULL; verify++) {
+        if (verify == TLS_VERIFY_NONE || has_ca)
+            rc = make_server_side(secure, &config->server_tls, (enum tls_verify)verify, mem, err);
+    }
+    if (rc != HF_OK)
+        secure_drop(secure);
     return rc;
 }
 
-void secure_end(struct proxy *proxy)
+void secure_drop(struct secure *secure)
 {
-    tls_context_drop(proxy->client_tls);
+    tls_context_drop(secure->clients);
     for (int verify = TLS_VERIFY_NONE; verify <= TLS_VERIFY_FULL; verify++)
-        tls_context_drop(proxy->server_tls[verify]);
+        tls_context_drop(secure->servers[verify]);
+    *secure = (struct secure){0};
+}
+
+/* One of the contexts in force, held: a reload may put others in its place. */
+static struct tls_context *hold(struct proxy *proxy, struct tls_context **context)
+{
+    pthread_mutex_lock(&proxy->lock);
+    struct tls_context *held = *context != NULL ? tls_context_hold(*context) : NULL;
+    pthread_mutex_unlock(&proxy->lock);
+    return held;
+}
+
+bool secure_is_offered(struct proxy *proxy)
+{
+    struct tls_context *context = hold(proxy, &proxy->secure.clients);
+    tls_context_drop(context);
+    return context != NULL;
 }
 
 bool secure_client(struct client *client, bool is_direct)
 {
+    struct proxy *proxy = client->worker->proxy;
     struct tls *tls;
     struct hf_err err;
     const struct tls_options options = {.demands_alpn = is_direct};
-    struct tls_context *context = client->worker->proxy->client_tls;
-    if (context == NULL || tls_new(&tls, context, &options, &err) != HF_OK)
-        return false;
-    stream_secure(client->worker->loop, &client->stream, tls);
-    return true;
+    struct tls_context *context = hold(proxy, &proxy->secure.clients);
+    bool is_made = context != NULL && tls_new(&tls, context, &options, &err) == HF_OK;
+    tls_context_drop(context);
+    if (is_made)
+        stream_secure(client->worker->loop, &client->stream, tls);
+    return is_made;
+}
+
+static enum tls_verify verify_of(const struct proxy *proxy, enum proxy_sslmode sslmode)
+{
+    if (sslmode == PROXY_SSL_VERIFY_FULL)
+        return TLS_VERIFY_FULL;
+    /* libpq's require verifies like verify-ca where there is a file of authorities. */
+    if (sslmode == PROXY_SSL_VERIFY_CA ||
+        (sslmode == PROXY_SSL_REQUIRE && proxy->secure.servers[TLS_VERIFY_CA] != NULL))
+        return TLS_VERIFY_CA;
+    return TLS_VERIFY_NONE;
 }
 
 bool secure_server(struct server *server, const struct proxy_host *host, struct hf_err *err)
 {
     struct worker *worker = server->part->worker;
+    struct proxy *proxy = worker->proxy;
     struct tls *tls;
     char key[PROXY_HOST_SIZE + 8];
-    enum proxy_sslmode sslmode = server->part->database->sslmode;
-    enum tls_verify verify = sslmode == PROXY_SSL_VERIFY_FULL ? TLS_VERIFY_FULL
-                             : sslmode == PROXY_SSL_VERIFY_CA ? TLS_VERIFY_CA
-                                                              : TLS_VERIFY_NONE;
-    struct tls_context *context = worker->proxy->server_tls[verify];
+    enum tls_verify verify = verify_of(proxy, server->part->database->sslmode);
+    struct tls_context *context = hold(proxy, &proxy->secure.servers[verify]);
     snprintf(key, sizeof key, "%s:%u", host->name, host->port);
     const struct tls_options options = {.host_name = host->name, .session_key = key};
     if (context == NULL) {
@@ -99,10 +131,11 @@ bool secure_server(struct server *server, const struct proxy_host *host, struct 
         err_hint(err, "Name a file of authorities in server_tls.ca_file.");
         return false;
     }
-    if (tls_new(&tls, context, &options, err) != HF_OK)
-        return false;
-    stream_secure(worker->loop, &server->stream, tls);
-    return true;
+    bool is_made = tls_new(&tls, context, &options, err) == HF_OK;
+    tls_context_drop(context);
+    if (is_made)
+        stream_secure(worker->loop, &server->stream, tls);
+    return is_made;
 }
 
 void secure_binding(const struct stream *stream, struct scram_binding *binding)

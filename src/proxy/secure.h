@@ -7,6 +7,8 @@
 #include <stdbool.h>
 
 #include "base/err.h"
+#include "net/tls.h"
+#include "os/mem.h"
 #include "proxy/proxy_config.h"
 #include "wire/scram.h"
 
@@ -15,9 +17,20 @@ struct proxy;
 struct server;
 struct stream;
 
+/* What one configuration needs: a context for clients, and one for servers for each kind of
+ * verifying, as each database may have an sslmode of its own. NULL: there is none. */
+struct secure {
+    struct tls_context *clients;
+    struct tls_context *servers[TLS_VERIFY_FULL + 1];
+};
+
 /* Reads the files that the configuration names. */
-enum hf_rc secure_start(struct proxy *proxy, struct hf_err *err) HF_MUST_USE;
-void secure_end(struct proxy *proxy);
+enum hf_rc secure_new(struct secure *secure, const struct proxy_config *config, struct mem *mem,
+                      struct hf_err *err) HF_MUST_USE;
+void secure_drop(struct secure *secure);
+
+/* There is TLS for clients. */
+bool secure_is_offered(struct proxy *proxy);
 
 /* Begins the handshake with a client that wants it; false: there is no TLS here. */
 bool secure_client(struct client *client, bool is_direct);

@@ -313,6 +313,8 @@ bool server_open(struct pool_part *part, struct client *client)
 {
     struct worker *worker = part->worker;
     struct mem *mem = worker->proxy->mem;
+    if (part->database == NULL)
+        return false;
     const struct proxy_host *host = next_host(part);
     struct server *server = mem_alloc(mem, sizeof *server);
     if (server == NULL)

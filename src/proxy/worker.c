@@ -10,6 +10,7 @@
 #include "proxy/cancel.h"
 #include "proxy/client.h"
 #include "proxy/pool.h"
+#include "proxy/reload.h"
 #include "proxy/server.h"
 #include "proxy/server_login.h"
 
@@ -191,6 +192,9 @@ static void posted(struct worker *worker, struct loop_message *message)
         break;
     case WORKER_DRAIN:
         drain(worker);
+        break;
+    case WORKER_RELOAD:
+        reload_worker(worker);
         break;
     case WORKER_BEG:
         pool_begged(of_pool->part, of_pool->from);

@@ -36,6 +36,7 @@ enum worker_stream {
 enum worker_message {
     WORKER_STOP,     /* struct loop_message: at once */
     WORKER_DRAIN,    /* struct loop_message: let idle clients go, others when they are done */
+    WORKER_RELOAD,   /* struct loop_message: another configuration is in force */
     WORKER_BEG,      /* struct pool_message */
     WORKER_GIVE,     /* struct pool_message */
     WORKER_CANCEL,   /* struct cancel_message */
@@ -72,7 +73,7 @@ struct worker {
     bool is_running;
     bool is_draining;
     bool is_stopping;
-    struct loop_message drain, stop;
+    struct loop_message drain, stop, reload;
 };
 
 /* All of them are made before the first one is started, since they talk to each other. */

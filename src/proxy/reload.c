@@ -1,0 +1,84 @@
+#include "proxy/reload.h"
+
+#include "proxy/access.h"
+#include "proxy/client.h"
+#include "proxy/pool.h"
+#include "proxy/secure.h"
+#include "proxy/server.h"
+#include "proxy/worker.h"
+
+/* ---- the main thread ---- */
+
+enum hf_rc reload_begin(struct proxy *proxy, const struct proxy_config *config, struct hf_err *err)
+{
+    struct access *access = NULL;
+    struct secure secure;
+    enum hf_rc rc = access_new(&access, config, proxy->access, proxy->mem, err);
+    if (rc == HF_OK)
+        rc = secure_new(&secure, config, proxy->mem, err);
+    if (rc != HF_OK) {
+        if (access != NULL)
+            access_drop(access);
+        return rc;
+    }
+    pthread_mutex_lock(&proxy->lock);
+    struct access *old_access = proxy->access;
+    struct secure old_secure = proxy->secure;
+    proxy->access = access;
+    proxy->secure = secure;
+    pthread_mutex_unlock(&proxy->lock);
+    access_drop(old_access);
+    secure_drop(&old_secure);
+    atomic_store(&proxy->config, config);
+    atomic_store(&proxy->reloads_left, proxy->worker_count);
+    for (uint32_t i = 0; i < proxy->worker_count; i++) {
+        struct worker *worker = &proxy->workers[i];
+        worker->reload.kind = WORKER_RELOAD;
+        loop_post(worker->loop, &worker->reload);
+    }
+    return HF_OK;
+}
+
+bool reload_is_done(struct proxy *proxy)
+{
+    return atomic_load(&proxy->reloads_left) == 0;
+}
+
+/* ---- workers ---- */
+
+/* Its database is no longer in the configuration. */
+static void retire(struct pool_part *part)
+{
+    struct hf_err err;
+    err_set(&err, HF_RC_MISSING, "3D000", "database \"%s\" was removed from the configuration",
+            part->pool->name);
+    list_for_each(node, &part->worker->sessions) {
+        struct client *client = container_of(node, struct client, link);
+        if (client->part == part)
+            client_fail(client, &err);
+    }
+    pool_taint(part, NULL);
+}
+
+static void change_part(struct worker *worker, struct pool_part *part)
+{
+    struct pool *pool = part->pool;
+    struct sv name = sv_from_cstr(pool->name);
+    part->database = proxy_database_find(worker->config, name);
+    if (part->database == NULL) {
+        retire(part);
+        return;
+    }
+    proxy_pool_of(part->database, proxy_role_get(worker->config, sv_from_cstr(pool->role)),
+                  &part->config);
+    pool_taint(part, part->database);
+    pool_resize(part);
+}
+
+void reload_worker(struct worker *worker)
+{
+    worker->config = atomic_load(&worker->proxy->config);
+    list_for_each(node, &worker->parts)
+        change_part(worker, container_of(node, struct pool_part, link));
+    atomic_fetch_sub(&worker->proxy->reloads_left, 1);
+}
