@@ -4,6 +4,7 @@ Every allowance is a row of ALLOWED with its reason. What no row names must be e
 """
 
 import struct
+from collections import Counter
 from typing import NamedTuple
 
 import pgwire
@@ -73,9 +74,8 @@ def difference(ours, theirs, mode, known=frozenset()):
     """None, or a text that shows the first place where two transcripts part. `ours` is the proxy's,
     `theirs` PostgreSQL's."""
     if _greeting(ours) != _greeting(theirs):
-        missing = [each for each in _greeting(theirs) if each not in _greeting(ours)]
-        extra = [each for each in _greeting(ours) if each not in _greeting(theirs)]
-        return f"the greeting: missing {missing}, extra {extra}"
+        ours_, theirs_ = Counter(_greeting(ours)), Counter(_greeting(theirs))
+        return f"the greeting: missing {theirs_ - ours_}, extra {ours_ - theirs_}"
     left, right = ours.items(), theirs.items()
     for number in range(max(len(left), len(right))):
         a = left[number] if number < len(left) else None

@@ -18,6 +18,7 @@ from collections import deque
 
 import pgwire
 
+END = [["f", "the end"], ["S"]]
 SECONDS = 5.0  # that an answer may take before a run counts as hanging
 EXTENDED = set("PBDCE")
 READY = set("QFS")
@@ -146,7 +147,8 @@ def run(target, sequence):
     burst  all chunks at once, Terminate when everything is answered
     all    all chunks at once, and Terminate with them
 
-    All but the last end with one more Sync, so that nothing is left in anybody's buffer.
+    All but the last end with a CopyFail, which means nothing where there is no COPY, and a Sync, so
+    that nothing is left in anybody's buffer.
     """
     transcript = Transcript()
     delivery = sequence.get("delivery", "steps")
@@ -160,7 +162,7 @@ def run(target, sequence):
         transcript.login = wire.login
         owed = Owed()
         try:
-            chunks = [*sequence["chunks"], [["X"] if delivery == "all" else ["S"]]]
+            chunks = [*sequence["chunks"], [["X"]] if delivery == "all" else END]
             if delivery in ("burst", "all"):
                 chunks = [[item for chunk in chunks for item in chunk]]
             for chunk in chunks:

@@ -98,8 +98,9 @@ COPY_LINES = ["1\tone\t1\n", "2\ttwo\t2\n", "3\t\\N\t\\N\n", "1\tagain\t1\n",
 class Maker:
     """One sequence in the making."""
 
-    def __init__(self, rng, functions):
+    def __init__(self, rng, functions, mode):
         self.rng = rng
+        self.mode = mode
         self.functions = functions
         self.known = {}  # name -> values that fit what was prepared under it, as far as we can tell
 
@@ -142,6 +143,10 @@ class Maker:
                 ["E", "", self.one([0, 0, 1])], ["S"]]
 
     def copy_ending(self):
+        """How COPY FROM STDIN ends. With a Sync or a Query in its middle nobody but the server can
+        know whether a failed COPY still swallowed it: a pooler may then give up the session."""
+        if self.mode != "session":
+            return [self.one([["c"], ["c"], ["f", "the client's own reason"]])]
         ending = self.one([["c"], ["c"], ["c"], ["f", "the client's own reason"], ["Q", "SELECT 1"],
                            ["S"], ["H"], ["P", "", "SELECT 1", []]])
         late = [["d", self.one(COPY_LINES)] for _ in range(self.rng.randint(0, 2))]
@@ -153,7 +158,8 @@ class Maker:
         if self.chance(0.08):
             data.append(["d", {"fill": "9\tlong\t1\n", "size": self.rng.randint(1, 30000)}])
         if self.chance(0.2):
-            data.insert(self.rng.randint(0, len(data)), [self.one(["S", "H"])])
+            where = self.rng.randint(0, len(data)) if self.mode == "session" else 0
+            data.insert(where, [self.one(["S", "H"])])
         text = self.one(COPY_IN)
         if self.chance(0.6):
             first, last = [["Q", text]], []
@@ -291,7 +297,7 @@ DELIVERIES = {"steps": 5, "burst": 3, "all": 1, "cut": 2}  # see exchange.run()
 def generate(seed, mode, functions):
     """The sequence of a seed that is legal in a mode."""
     rng = random.Random(f"{mode} {seed}")
-    maker = Maker(rng, functions)
+    maker = Maker(rng, functions, mode)
     allowed = [(weight, phrase) for weight, modes, phrase in PHRASES if mode in modes]
     chunks = []
     for _ in range(rng.randint(1, 8)):
