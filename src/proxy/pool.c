@@ -370,7 +370,8 @@ static void lower_limit(struct pool_part *part)
 }
 
 /* The share is on its way: without a connection. */
-static void send_share(struct pool_part *part, struct pool_part *to, uint32_t shares)
+static void send_share(struct pool_part *part, struct pool_part *to, uint32_t shares,
+                       bool is_answer)
 {
     struct pool_message *message = mem_alloc(part->pool->proxy->mem, sizeof *message);
     if (message == NULL) { /* then it stays here */
@@ -379,7 +380,8 @@ static void send_share(struct pool_part *part, struct pool_part *to, uint32_t sh
         pool_touch(part);
         return;
     }
-    *message = (struct pool_message){.message.kind = WORKER_GIVE, .part = to, .shares = shares};
+    *message = (struct pool_message){.message.kind = WORKER_GIVE, .part = to, .shares = shares,
+                                     .is_answer = is_answer};
     loop_post(to->worker->loop, &message->message);
 }
 
@@ -389,15 +391,15 @@ void pool_begged(struct pool_part *part, uint32_t from)
     bool has_spare = bulkhead_in_use(part->bulkhead) < bulkhead_limit(part->bulkhead) &&
                      bulkhead_waiting(part->bulkhead) == 0;
     if (!has_spare) {
-        send_share(part, to, 0);
+        send_share(part, to, 0, true);
         return;
     }
     lower_limit(part);
     struct list_node *coldest = list_last(&part->idle);
     if (coldest != NULL)
-        server_leave(container_of(coldest, struct server, link), to);
+        server_leave(container_of(coldest, struct server, link), to, true);
     else
-        send_share(part, to, 1);
+        send_share(part, to, 1, true);
 }
 
 void pool_left(struct server *server, struct pool_part *to, int fd)
@@ -406,7 +408,7 @@ void pool_left(struct server *server, struct pool_part *to, int fd)
     struct pool_message *message = mem_alloc(part->pool->proxy->mem, sizeof *message);
     if (fd < 0 || message == NULL) {
         mem_free(part->pool->proxy->mem, message);
-        send_share(part, to, 1);
+        send_share(part, to, 1, server->leaves_for_beg);
         return;
     }
     list_remove(&server->link);
@@ -415,6 +417,7 @@ void pool_left(struct server *server, struct pool_part *to, int fd)
     *message = (struct pool_message){.message.kind = WORKER_GIVE,
                                      .part = to,
                                      .shares = 1,
+                                     .is_answer = server->leaves_for_beg,
                                      .server = server,
                                      .fd = fd};
     loop_post(to->worker->loop, &message->message);
@@ -465,15 +468,17 @@ void pool_taint(struct pool_part *part, const struct proxy_database *database)
 
 void pool_given(struct pool_part *part, struct pool_message *message)
 {
-    part->has_begged = false;
-    gain(part, message->shares);
+    uint32_t shares = message->shares;
+    if (message->is_answer)
+        part->has_begged = false;
+    gain(part, shares);
     if (message->server != NULL) {
         part->server_count++;
         part->worker->server_count++;
         server_adopt(message->server, part, message->fd);
     }
     mem_free(part->pool->proxy->mem, message);
-    if (message->shares > 0 && bulkhead_waiting(part->bulkhead) > 0)
+    if (shares > 0 && bulkhead_waiting(part->bulkhead) > 0)
         beg(part);
     pool_touch(part);
 }
@@ -490,7 +495,7 @@ void pool_release(struct server *server)
         give_back(part, &server->permit);
     server_enter(server, SERVER_IDLE);
     if (to != NULL)
-        server_leave(server, to);
+        server_leave(server, to, false);
     if (!list_is_empty(&part->awaiting))
         pool_touch(part);
 }

@@ -83,6 +83,7 @@ struct pool_message {
     struct pool_part *part;      /* whose: the receiver's */
     uint32_t from;               /* BEG: the worker that asks */
     uint32_t shares;             /* GIVE */
+    bool is_answer;              /* GIVE: to a BEG, which is the sender's own again */
     struct server *server;       /* GIVE: NULL, or a connection that has left its loop */
     int fd;
 };

@@ -288,8 +288,9 @@ void server_close(struct server *server, const struct hf_err *reason)
     stream_close(worker->loop, &server->stream, out != NULL);
 }
 
-void server_leave(struct server *server, struct pool_part *to)
+void server_leave(struct server *server, struct pool_part *to, bool for_beg)
 {
+    server->leaves_for_beg = for_beg;
     server->to = to;
     server_enter(server, SERVER_LEAVING);
     stream_leave(loop_of(server), &server->stream);

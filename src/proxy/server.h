@@ -84,6 +84,7 @@ struct server {
     bool is_failed;     /* an error came in answer to something of ours */
     bool is_started;    /* its stream was: it ends with LOOP_GONE */
     bool is_special;    /* started with what no other session has: for one client alone */
+    bool leaves_for_beg; /* LEAVING: as the answer to a WORKER_BEG */
     bool was_told;      /* the client got the server's last words */
     bool has_cancelled; /* CLEANING: its query was cancelled */
     uint64_t opener;    /* sequence of the client that it was opened for; 0: for all */
@@ -126,7 +127,7 @@ bool server_synced(struct server *server);
 void server_note_error(struct server *server, const struct message_error *error);
 
 /* IDLE: to another worker's part; and from one. */
-void server_leave(struct server *server, struct pool_part *to);
+void server_leave(struct server *server, struct pool_part *to, bool for_beg);
 void server_adopt(struct server *server, struct pool_part *part, int fd);
 
 /* What it reports changes: kept; under proxy->lock. */

@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 
-from harness import BUILD, ROOT, build, rows_of
+from harness import ROOT, build, built, rows_of
 
 PEERS = ROOT / "test" / "bench" / "peers"
 
@@ -13,10 +13,10 @@ def add_options(_parser):
 
 
 def run(options):
-    build("test/bench/bench_core")
+    program = "test/bench/bench_core"
+    build(program)
     seconds = 0.25 if options.quick else 1.0
-    program = str(BUILD / "test" / "bench" / "bench_core")
-    ours = rows_of([program, "--json", "--seconds", str(seconds)])
+    ours = rows_of([str(built(program)), "--json", "--seconds", str(seconds)])
     theirs, why_not = peers(seconds)
     print(f"{'Holdfast':34} {'1 thread':>10} {'2 threads':>10} {'memory':>12}")
     for name in dict.fromkeys(row["name"] for row in ours):

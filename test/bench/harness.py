@@ -6,7 +6,14 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-BUILD = ROOT / "build" / "bench"
+
+
+class Build:
+    """Where the programs are that are measured: an optimised build of its own, so that no other's
+    options get in; or one that somebody else has made, and answers for."""
+
+    folder = ROOT / "build" / "bench"
+    is_ours = True
 
 
 def die(what, how):
@@ -18,14 +25,28 @@ def say(text):
     print(f"bench: {text}", file=sys.stderr, flush=True)
 
 
+def use_build(folder):
+    Build.folder = Path(folder).resolve()
+    Build.is_ours = False
+
+
+def built(target):
+    return Build.folder / target
+
+
 def build(*targets):
-    """An optimised build of its own, so that no other's options get in."""
-    if not (BUILD / "build.ninja").exists():
-        setup = ["meson", "setup", str(BUILD), "--buildtype=release"]
+    if not Build.is_ours:
+        for target in targets:
+            if not built(target).is_file():
+                die(f"there is no {built(target)}", "Leave --build out, or build that first.")
+        return
+    if not built("build.ninja").exists():
+        setup = ["meson", "setup", str(Build.folder), "--buildtype=release"]
         done = subprocess.run(setup, cwd=ROOT, capture_output=True, text=True)
         if done.returncode != 0:
             die("meson setup failed", done.stdout[-2000:])
-    done = subprocess.run(["ninja", "-C", str(BUILD), *targets], capture_output=True, text=True)
+    done = subprocess.run(["ninja", "-C", str(Build.folder), *targets], capture_output=True,
+                          text=True)
     if done.returncode != 0:
         die("the build failed", done.stdout[-4000:])
 

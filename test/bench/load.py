@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import BUILD, die
+from harness import built, die
 from poolers import PASSWORD
 
-CLIENTS = BUILD / "test" / "bench" / "bench_clients"
+CLIENTS = "test/bench/bench_clients"
 PATIENCE_SECONDS = 30
 LONG_SECONDS = 36000    # what pgbench would run for if nobody stopped it
 THREADS = 2             # of pgbench
@@ -149,7 +149,7 @@ def _run(pooler, command):
 
 
 def _clients(server, pooler, *options, tls=False, password=False):
-    words = [CLIENTS, options[0], "--port", pooler.port, "--user", server.USER, "--database",
+    words = [built(CLIENTS), options[0], "--port", pooler.port, "--user", server.USER, "--database",
              pooler.database(), *options[1:]]
     words += ["--tls"] if tls else []
     words += ["--password", PASSWORD] if password else []

@@ -15,7 +15,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from harness import BUILD, die
+from harness import built, die
 
 POOL = 20
 SESSIONS = 100
@@ -64,7 +64,7 @@ class Pooler:
 
     @classmethod
     def program(cls):
-        return BUILD / cls.TARGET
+        return built(cls.TARGET)
 
     def __init__(self, scratch, server):
         self._scratch = scratch

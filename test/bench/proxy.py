@@ -310,7 +310,7 @@ def run(options):
     effort = SMOKE if options.smoke else QUICK if options.quick else FULL
     ours = next(one for one in STAND_INS if one.name == options.stand_in)
     ours.IO = options.io
-    build("test/bench/bench_clients", *ours.targets())
+    build(load.CLIENTS, *ours.targets())
     go_before_others()
     where = machine()
     with Scratch() as scratch:
