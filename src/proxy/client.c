@@ -387,8 +387,10 @@ void client_cancel(struct client *client)
 void client_tell(struct client *client, uint32_t reported)
 {
     struct proxy *proxy = client->worker->proxy;
-    struct buffer *out = stream_out(client->worker->loop, &client->stream, 4096);
     enum hf_rc rc = HF_RC_LIMIT;
+    if (client->state == CLIENT_ENTERING)
+        return; /* the greeting tells all */
+    struct buffer *out = stream_out(client->worker->loop, &client->stream, 4096);
     pthread_mutex_lock(&proxy->lock);
     if (out != NULL)
         rc = settings_status(&proxy->settings, client->told, reported, out);

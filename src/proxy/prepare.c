@@ -380,6 +380,39 @@ static enum relay_step send_planned(struct client *client, struct relay_run *run
     return server->pending == NULL ? RELAY_DONE : RELAY_STOP;
 }
 
+/* The unnamed statement on the server may be another client's: then there is none for this one, and
+ * the server shall say so itself. RELAY_PASS: the message may go. */
+static enum relay_step disown_unnamed(struct client *client, struct relay_run *run)
+{
+    struct server *server = client->server;
+    struct replies_request request = {.type = 'C', .whose = REPLIES_OURS};
+    if (replies_room(&server->replies) < REQUESTS_MAX)
+        return wait_for_server(server, run);
+    relay_run_put(run);
+    struct buffer *out = stream_out(run->loop, &server->stream, 16);
+    if (out == NULL || replies_send(&server->replies, request) != REPLIES_OWED ||
+        build_close_statement(out, SV("")) != HF_OK)
+        return RELAY_STOP;
+    server->unnamed_of = client->sequence;
+    return relay_run_fit(run) ? RELAY_PASS : RELAY_STOP;
+}
+
+/* A message about the unnamed statement, or about a portal. */
+static enum relay_step send_unnamed(struct client *client, struct relay_run *run,
+                                    const struct frame_part *part, char target)
+{
+    struct server *server = client->server;
+    bool uses = part->type == 'B' || (part->type == 'D' && target == 'S');
+    if (part->type == 'P')
+        server->unnamed_of = client->sequence;
+    else if (uses && server->unnamed_of != client->sequence && !server->replies.is_skipping) {
+        enum relay_step step = disown_unnamed(client, run);
+        if (step != RELAY_PASS)
+            return step;
+    }
+    return relay_send_plain(client, run, part, target);
+}
+
 enum relay_step prepare_from_client(struct client *client, struct relay_run *run,
                                     const struct frame_part *part)
 {
@@ -396,9 +429,11 @@ enum relay_step prepare_from_client(struct client *client, struct relay_run *run
         rc = MESSAGE_BAD; /* not to be looked into */
     }
     bool is_whole_needed = part->type == 'P' || part->type == 'C';
-    if (rc != MESSAGE_OK || server->prepared == NULL || server->replies.is_skipping ||
-        (asked.name.size == 0 && part->type != 'C'))
-        return relay_send_plain(client, run, part, asked.target.kind != 0 ? asked.target.kind : 'S');
+    char target = asked.target.kind != 0 ? asked.target.kind : 'S';
+    if (rc == MESSAGE_OK && asked.name.size == 0 && part->type != 'C')
+        return send_unnamed(client, run, part, target);
+    if (rc != MESSAGE_OK || server->prepared == NULL || server->replies.is_skipping)
+        return relay_send_plain(client, run, part, target);
     if (is_whole_needed && !part->is_last)
         return RELAY_STOP;
     if (replies_room(&server->replies) < REQUESTS_MAX)

@@ -325,6 +325,8 @@ static enum relay_step from_server(struct server *server, struct relay_run *run,
                      !(part->type == 'A' && server->part->pool->mode != PROXY_POOL_SESSION);
     if (part->type == 'S')
         report(server, part, server->passes);
+    if (detail == REPLIES_FATAL)
+        server->was_told = server->passes;
     if (prepare_from_server(server, run, part, &verdict))
         server->passes = false;
     if (verdict.whose == REPLIES_OURS && part->type == 'E')

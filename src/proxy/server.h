@@ -87,6 +87,7 @@ struct server {
     bool leaves_for_beg; /* LEAVING: as the answer to a WORKER_BEG */
     bool was_told;      /* the client got the server's last words */
     bool has_cancelled; /* CLEANING: its query was cancelled */
+    uint64_t unnamed_of; /* sequence of the client whose unnamed statement it may have */
     uint64_t opener;    /* sequence of the client that it was opened for; 0: for all */
     struct pool_part *to; /* LEAVING: where to */
     struct hf_err last_error; /* that the server said in answer to us */

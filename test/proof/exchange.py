@@ -147,8 +147,8 @@ def run(target, sequence):
     burst  all chunks at once, Terminate when everything is answered
     all    all chunks at once, and Terminate with them
 
-    All but the last end with a CopyFail, which means nothing where there is no COPY, and a Sync, so
-    that nothing is left in anybody's buffer.
+    All end with a CopyFail, which means nothing where there is no COPY, and a Sync, so that nothing
+    is left in anybody's buffer.
     """
     transcript = Transcript()
     delivery = sequence.get("delivery", "steps")
@@ -162,7 +162,7 @@ def run(target, sequence):
         transcript.login = wire.login
         owed = Owed()
         try:
-            chunks = [*sequence["chunks"], [["X"]] if delivery == "all" else END]
+            chunks = [*sequence["chunks"], [*END, ["X"]] if delivery == "all" else END]
             if delivery in ("burst", "all"):
                 chunks = [[item for chunk in chunks for item in chunk]]
             for chunk in chunks:

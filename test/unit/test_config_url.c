@@ -243,6 +243,9 @@ static void config_url__a_users_file_says_who_comes_in(void **state)
         read_well(fixture, "postgresql://bob:pw@a/db?auth_file=/users");
     assert_int_equal(config->proxy.auth_type, PROXY_AUTH_SCRAM);
     assert_string_equal(config->databases[0].user, "bob");
+    /* An empty name is no file: found by fuzzing, as a proxy that let nobody in. */
+    config = read_well(fixture, "postgresql://bob@a/db?auth_file=");
+    assert_int_equal(config->proxy.auth_type, PROXY_AUTH_TRUST);
     config = read_well(fixture, "postgresql://bob@a/db?auth_file=/users");
     assert_string_equal(config->databases[0].user, "");
 }
