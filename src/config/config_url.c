@@ -237,7 +237,7 @@ static enum hf_rc set_access(struct proxy_config *config, struct proxy_database 
     const char *user = connstr_value(options, "user");
     const bool has_type = url_parts_has(parts, "auth_type");
     const bool has_files =
-        url_parts_has(parts, "auth_file") || url_parts_has(parts, "auth_hba_file");
+        config->proxy.auth_file[0] != '\0' || config->proxy.auth_hba_file[0] != '\0';
     const bool is_trust = has_type && config->proxy.auth_type == PROXY_AUTH_TRUST;
     if (has_files)
         return secret_is_set(password) ? force_user(database, user, password, err) : HF_OK;
