@@ -362,6 +362,7 @@ static void tls__every_room_is_enough_or_gives_nothing(void **state)
         assert_true(size <= room);
         assert_int_equal(size > 0, plain.size < sizeof block);
         assert_true(room < TLS_ROOM_MIN || size > 0);
+        assert_true(room >= 1024 || size == 0); /* no crumbs of records */
         /* What was taken is out, whole: nothing of ours is held back. */
         assert_false(tls_has_output(rig->pair.client));
         size_t rest = size;
@@ -633,6 +634,36 @@ static void tls__a_quiet_connection_holds_no_buffer(void **state)
     assert_null(rig->pair.server->pending);
 }
 
+static void tls__what_is_pending_keeps_its_order_and_its_limit(void **state)
+{
+    struct rig *rig = *state;
+    tls_pair_init(&rig->pair, rig->client, rig->server, &to_db);
+    struct tls *tls = rig->pair.server;
+    BIO *bio = SSL_get_wbio(tls->ssl);
+    struct sv nothing = sv_from(NULL, 0);
+    struct rng rng;
+    rng_init(&rng, 3);
+    static char block[TLS_PENDING_MAX];
+    size_t in = 0, out = 0;
+    for (unsigned turn = 0; turn < 20000; turn++) {
+        size_t size = rng_below(&rng, turn % 1000 < 500 ? 300 : 100);
+        for (size_t i = 0; i < size; i++)
+            block[i] = byte_at(in + i, 0);
+        if (size > 0 && in - out + size <= TLS_PENDING_MAX) {
+            assert_int_equal(BIO_write(bio, block, (int)size), (int)size);
+            in += size;
+        }
+        size = tls_send(tls, &nothing, block, rng_below(&rng, 250));
+        for (size_t i = 0; i < size; i++)
+            assert_int_equal(block[i], byte_at(out + i, 0));
+        out += size;
+        assert_int_equal(tls_has_output(tls), in > out);
+    }
+    assert_int_equal(BIO_write(bio, block, (int)(TLS_PENDING_MAX - (in - out))),
+                     TLS_PENDING_MAX - (in - out));
+    assert_int_equal(BIO_write(bio, block, 1), -1);
+}
+
 static bool is_out_of_memory(const struct tls *tls)
 {
     return tls != NULL && tls_state(tls) == TLS_FAILED && tls_error(tls)->rc == HF_RC_LIMIT;
@@ -692,6 +723,7 @@ int main(void)
         CASE(tls__a_reload_of_the_server_ends_its_sessions),
         CASE(tls__sessions_that_are_kept_have_a_limit),
         CASE(tls__a_quiet_connection_holds_no_buffer),
+        CASE(tls__what_is_pending_keeps_its_order_and_its_limit),
         CASE(tls__each_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

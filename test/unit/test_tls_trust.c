@@ -70,6 +70,7 @@ struct trial {
     enum tls_clients clients;
     enum tls_version client_max, server_min;
     const char *client_ciphers; /* of TLS 1.2 */
+    bool comes_twice;           /* and it is the second time that counts */
 };
 
 static const char *path_of(const struct rig *rig, const char *id, const char *suffix,
@@ -108,11 +109,14 @@ static void run(struct rig *rig, const struct trial *trial)
     }
     struct tls_context *server = tls_pair_context(&rig->mem, &of_server);
     struct tls_context *client = tls_pair_context(&rig->mem, &of_client);
-    tls_pair_deinit(&rig->pair);
-    tls_pair_init(&rig->pair, client, server, &(struct tls_options){.host_name = trial->host});
+    const struct tls_options options = {.host_name = trial->host, .session_key = "db:5432"};
+    for (int i = trial->comes_twice ? 0 : 1; i < 2; i++) {
+        tls_pair_deinit(&rig->pair);
+        tls_pair_init(&rig->pair, client, server, &options);
+        tls_pair_shake(&rig->pair, SIZE_MAX);
+    }
     tls_context_drop(server);
     tls_context_drop(client);
-    tls_pair_shake(&rig->pair, SIZE_MAX);
 }
 
 /* ---- servers ---- */
@@ -292,6 +296,33 @@ static void tls_trust__a_client_is_known_by_its_certificate(void **state)
     }
 }
 
+static void tls_trust__a_client_that_resumes_is_known_by_its_certificate(void **state)
+{
+    struct rig *rig = *state;
+    static const enum tls_version versions[] = {TLS_VERSION_1_2, TLS_VERSION_1_3};
+    for (size_t i = 0; i < 2; i++) {
+        struct tls_info info;
+        char name[TLS_NAME_SIZE], binding[2][TLS_BINDING_MAX];
+        run(rig, &(struct trial){.server = "db",
+                                 .host = "db.example",
+                                 .verify = TLS_VERIFY_FULL,
+                                 .client = "app",
+                                 .clients = TLS_CLIENTS_REQUIRED,
+                                 .client_max = versions[i],
+                                 .comes_twice = true});
+        assert_int_equal(tls_state(rig->pair.server), TLS_OPEN);
+        tls_info(rig->pair.server, &info);
+        assert_true(info.is_resumed);
+        assert_true(tls_peer_common_name(rig->pair.server, name));
+        assert_string_equal(name, "app");
+        assert_true(tls_peer_common_name(rig->pair.client, name));
+        assert_string_equal(name, "db");
+        assert_int_equal(tls_binding(rig->pair.client, binding[0]), 32);
+        assert_int_equal(tls_binding(rig->pair.server, binding[1]), 32);
+        assert_memory_equal(binding[0], binding[1], 32);
+    }
+}
+
 static void tls_trust__a_client_without_a_certificate_has_no_name(void **state)
 {
     struct rig *rig = *state;
@@ -448,6 +479,7 @@ int main(void)
         CASE(tls_trust__a_server_without_a_name_cannot_be_verified_in_full),
         CASE(tls_trust__a_certificate_that_was_called_back_is_refused),
         CASE(tls_trust__a_client_is_known_by_its_certificate),
+        CASE(tls_trust__a_client_that_resumes_is_known_by_its_certificate),
         CASE(tls_trust__a_client_without_a_certificate_has_no_name),
         CASE(tls_trust__a_client_that_shows_nothing_good_is_refused),
         CASE(tls_trust__sides_that_cannot_agree_say_why),
