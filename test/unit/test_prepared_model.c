@@ -19,6 +19,7 @@ struct walk {
     struct rig rig;
     struct rng rng;
     struct weather weather;
+    uint32_t names, texts; /* how many there are to choose from: few meet more often */
     bool is_after_discard[RIG_CLIENTS_MAX];
 };
 
@@ -30,19 +31,19 @@ static uint32_t draw(struct walk *walk, uint32_t n)
 static const char *any_text(struct walk *walk)
 {
     static const char *const texts[] = {
-        "select 1", "select 2", "select 3", "select 4", "select 5", "select 6", "insert",
-        "begin",    "commit",   "rollback", "bad",      "gone",     "fail",     "fail 2",
+        "select 1", "fail", "insert",   "begin",    "rollback", "select 2", "bad",
+        "commit",   "gone", "select 3", "select 4", "select 5", "select 6", "fail 2",
     };
-    return texts[draw(walk, sizeof texts / sizeof texts[0])];
+    return texts[draw(walk, walk->texts)];
 }
 
 /* Now and then one that looks like a name of ours, or that PostgreSQL cannot tell from another. */
 static struct sv any_name(struct walk *walk)
 {
-    static const char *const names[] = {"a", "b", "c", "d", "e", "f", "hf_0", "hf_1", "hf_2"};
+    static const char *const names[] = {"a", "hf_0", "b", "c", "hf_1", "d", "e", "f", "hf_2"};
     static const char longs[] =
         "123456789.123456789.123456789.123456789.123456789.123456789.123 and";
-    uint32_t n = draw(walk, 11);
+    uint32_t n = draw(walk, walk->names);
     return n < 9 ? sv_from_cstr(names[n]) : sv_from(longs, sizeof longs - n % 2 - 2);
 }
 
@@ -198,6 +199,8 @@ static void walk_with(struct weather weather, uint64_t seeds)
         rng_init(&walk.rng, seed);
         walk.weather = weather;
         memset(walk.is_after_discard, 0, sizeof walk.is_after_discard);
+        walk.names = 1 + draw(&walk, 11);
+        walk.texts = 1 + draw(&walk, 14);
         bool is_limited = draw(&walk, 5) == 0;
         rig_init(&walk.rig, (struct rig_config){
                                 .clients = 1 + (int)draw(&walk, RIG_CLIENTS_MAX),
@@ -220,27 +223,27 @@ static void walk_with(struct weather weather, uint64_t seeds)
 static void prepared__clients_get_what_a_server_of_their_own_would_say(void **state)
 {
     (void)state;
-    walk_with((struct weather){0}, 100);
+    walk_with((struct weather){0}, 300);
 }
 
 static void prepared__errors_at_any_place_leave_the_maps_true(void **state)
 {
     (void)state;
-    walk_with((struct weather){.timeouts = true}, 100);
+    walk_with((struct weather){.timeouts = true}, 300);
 }
 
 static void prepared__clients_and_servers_may_go_at_any_time(void **state)
 {
     (void)state;
-    walk_with((struct weather){.departures = true}, 60);
-    walk_with((struct weather){.losses = true, .departures = true}, 60);
+    walk_with((struct weather){.departures = true}, 150);
+    walk_with((struct weather){.losses = true, .departures = true}, 150);
 }
 
 static void prepared__changed_tables_are_prepared_anew(void **state)
 {
     (void)state;
-    walk_with((struct weather){.alters = true}, 50);
-    walk_with((struct weather){true, true, true, true}, 100);
+    walk_with((struct weather){.alters = true}, 150);
+    walk_with((struct weather){true, true, true, true}, 300);
 }
 
 int main(void)
