@@ -132,8 +132,11 @@ static void wait_for_end(struct serving *serving, struct signals *signals)
     int64_t until_ns = HF_NEVER;
     while (!proxy_is_over(proxy)) {
         struct pollfd file = {.fd = signals->fd, .events = POLLIN};
-        poll(&file, 1, until_ns == HF_NEVER ? 1000 : 50);
+        poll(&file, 1, until_ns == HF_NEVER ? 200 : 50);
         int number = signals_take(signals);
+        uint32_t wish = atomic_exchange(&proxy->wish, PROXY_WISH_NONE);
+        if (wish != PROXY_WISH_NONE)
+            number = wish == PROXY_WISH_RELOAD ? SIGHUP : SIGTERM;
         if (number == SIGHUP && until_ns == HF_NEVER) {
             reload(serving);
         } else if (number == SIGTERM && until_ns == HF_NEVER) {
@@ -185,7 +188,8 @@ static int serve(struct proxy_run *run)
         return report_failure(&err);
     enum hf_rc rc = read_config(run, &serving.config, &err);
     if (rc == HF_OK)
-        rc = proxy_start(&serving.proxy, serving.config, run->mem, run->log, &err);
+        rc = proxy_start(&serving.proxy, serving.config, run->mem, run->log, version_number(),
+                         &err);
     if (rc == HF_OK) {
         log_emit(run->log, LOG_AT_INFO, "ready to accept connections",
                  log_text("version", version_number()),

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "os/entropy.h"
+#include "proxy/admin.h"
 #include "proxy/cancel.h"
 #include "proxy/client.h"
 #include "proxy/pool.h"
@@ -99,18 +100,18 @@ static void enter(struct client *client)
  * server's. The number says where the client is, the key that it is the client. */
 static void make_key(struct client *client, const struct server *server)
 {
-    bool is_session = client->part->pool->mode == PROXY_POOL_SESSION;
-    client->pid = is_session && server != NULL ? server->pid : worker_pid(client);
+    bool is_session = server != NULL && client->part->pool->mode == PROXY_POOL_SESSION;
+    client->pid = is_session ? server->pid : worker_pid(client);
     client->key_size = client->admission->version >= STARTUP_VERSION(3, 2) ? CLIENT_KEY_SIZE : 4;
     entropy_fill(client->key, client->key_size);
 }
 
 /* With the client's own application_name instead of the one of the connection that told us. */
-static uint32_t told_alone(struct client *client)
+static uint32_t told_alone(struct client *client, uint32_t told)
 {
     struct proxy *proxy = client->worker->proxy;
     struct settings *store = &proxy->settings;
-    uint32_t told = client->part->told, cursor = 0;
+    uint32_t cursor = 0;
     struct sv name, value;
     settings_keep(store, told);
     while (settings_each(store, client->settings, &cursor, &name, &value)) {
@@ -133,12 +134,13 @@ bool admission_greet(struct client *client, const struct server *server)
     struct proxy *proxy = client->worker->proxy;
     struct buffer *out = out_of(client, 8192);
     enum hf_rc rc = HF_RC_LIMIT;
+    uint32_t told = client->part != NULL ? client->part->told : proxy->console_told;
     if (out != NULL) {
         pthread_mutex_lock(&proxy->lock);
         settings_drop(&proxy->settings, client->told);
         if (server != NULL)
             settings_keep(&proxy->settings, server->reported);
-        client->told = server != NULL ? server->reported : told_alone(client);
+        client->told = server != NULL ? server->reported : told_alone(client, told);
         rc = settings_status(&proxy->settings, 0, client->told, out);
         pthread_mutex_unlock(&proxy->lock);
     }
@@ -154,6 +156,8 @@ bool admission_greet(struct client *client, const struct server *server)
         return false;
     }
     admission_end(client);
+    if (client->part == NULL)
+        return true;
     client->is_logged_in = true;
     client->part->clients++;
     client->part->stats.logins++;
@@ -195,7 +199,10 @@ static void authenticated(struct client *client)
     if (keys != NULL && admission->user != NULL)
         user_set_pass(admission->user, keys, verifier);
     slow_succeeded(&client->worker->slow, &client->peer);
-    enter(client);
+    if (sv_eq(sv_from_cstr(admission->database), SV(ADMIN_DATABASE)))
+        admin_enter(client);
+    else
+        enter(client);
 }
 
 /* What an event of authenticating leads to. True: feed on. */

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/bug.h"
+#include "proxy/admin.h"
 #include "proxy/admission.h"
 #include "proxy/cancel.h"
 #include "proxy/pool.h"
@@ -49,6 +50,7 @@ static int64_t deadline_of(const struct client *client)
     case CLIENT_ENTERING: /* the pool's limits count */
     case CLIENT_WAITING:
     case CLIENT_REFUSED:
+    case CLIENT_ADMIN:
     default:
         return HF_NEVER;
     }
@@ -131,6 +133,7 @@ void client_timeout(struct client *client)
     case CLIENT_ENTERING:
     case CLIENT_WAITING:
     case CLIENT_REFUSED:
+    case CLIENT_ADMIN:
     default:
         return;
     }
@@ -232,6 +235,7 @@ void client_close(struct client *client, const char *reason)
     if (client->admission != NULL)
         admission_end(client);
     prepare_left(NULL, client);
+    admin_end(client);
     if (was_in) {
         client->part->clients--;
         log_end(client, reason);
@@ -452,6 +456,9 @@ void client_event(struct client *client, const struct loop_event *event)
             relay_from_server(client->server);
         else
             relay_from_client(client);
+        return;
+    case CLIENT_ADMIN:
+        admin_event(client);
         return;
     case CLIENT_ENTERING: /* what it says waits in its view */
     case CLIENT_DELAYED:

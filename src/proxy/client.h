@@ -28,6 +28,7 @@
 #include "net/loop.h"
 #include "wire/frame.h"
 
+struct admin_output;
 struct admission;
 struct assembly;
 struct pool_part;
@@ -48,6 +49,7 @@ enum client_state {
     CLIENT_WAITING,
     CLIENT_ACTIVE,
     CLIENT_REFUSED,
+    CLIENT_ADMIN, /* talks to the console (admin.h) */
     CLIENT_CLOSING,
 };
 
@@ -61,6 +63,7 @@ struct client {
     struct wait *wait;                /* WAITING, or AWAITING a connection */
     struct admission *admission;      /* until IDLE */
     struct prepared_client *prepared; /* NULL: has none */
+    struct admin_output *console;     /* ADMIN: what is still to be sent; NULL: nothing */
     struct assembly *assembly;        /* NULL: no message is being put together */
     int64_t connected_ns;
     int64_t since_ns;   /* in this state */
@@ -75,10 +78,14 @@ struct client {
     struct peer peer;
     uint8_t state;
     uint8_t key_size;
+    uint8_t command; /* ADMIN: that was parsed last */
     uint8_t skips : 1;     /* REFUSED: to the next Sync */
     uint8_t is_logged_in : 1;
     uint8_t is_special : 1; /* session mode: begun with switches that no other session has */
     uint8_t is_replication : 1;
+    uint8_t is_admin : 1;    /* ADMIN: may change things */
+    uint8_t is_asking : 1;   /* ADMIN: an answer is being gathered */
+    uint8_t is_extended : 1; /* ADMIN: of the extended protocol */
     uint8_t is_leaving : 1; /* has said Terminate: what runs, runs on */
     char key[CLIENT_KEY_SIZE];
 };

@@ -485,6 +485,17 @@ void pool_given(struct pool_part *part, struct pool_message *message)
 
 /* ---- connections come and go ---- */
 
+/* The limit was lowered while this connection was being made, or in use: it is closed, and its place
+ * is not taken again. */
+static bool is_surplus(struct server *server)
+{
+    struct pool_part *part = server->part;
+    if (part->server_count <= bulkhead_limit(part->bulkhead) && !server->is_tainted)
+        return false;
+    server_close(server, NULL);
+    return true;
+}
+
 void pool_release(struct server *server)
 {
     struct pool_part *part = server->part;
@@ -493,6 +504,8 @@ void pool_release(struct server *server)
         lower_limit(part);
     if (server->permit.is_held)
         give_back(part, &server->permit);
+    if (to == NULL && is_surplus(server))
+        return;
     server_enter(server, SERVER_IDLE);
     if (to != NULL)
         server_leave(server, to, false);
@@ -519,7 +532,8 @@ void pool_ready(struct server *server)
     part->retry_at_ns = 0;
     part->pause_ns = 0;
     err_clear(&part->failure);
-    server_enter(server, SERVER_IDLE);
+    if (!is_surplus(server))
+        server_enter(server, SERVER_IDLE);
     pool_touch(part);
 }
 

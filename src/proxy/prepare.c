@@ -382,7 +382,8 @@ static enum relay_step send_planned(struct client *client, struct relay_run *run
 
 /* The unnamed statement on the server may be another client's: then there is none for this one, and
  * the server shall say so itself. RELAY_PASS: the message may go. */
-static enum relay_step disown_unnamed(struct client *client, struct relay_run *run)
+static enum relay_step disown_unnamed(struct client *client, struct relay_run *run,
+                                      size_t size)
 {
     struct server *server = client->server;
     struct replies_request request = {.type = 'C', .whose = REPLIES_OURS};
@@ -394,7 +395,7 @@ static enum relay_step disown_unnamed(struct client *client, struct relay_run *r
         build_close_statement(out, SV("")) != HF_OK)
         return RELAY_STOP;
     server->unnamed_of = client->sequence;
-    return relay_run_fit(run) ? RELAY_PASS : RELAY_STOP;
+    return relay_run_fit(run) && run->view.size >= size ? RELAY_PASS : RELAY_STOP;
 }
 
 /* A message about the unnamed statement, or about a portal. */
@@ -406,7 +407,7 @@ static enum relay_step send_unnamed(struct client *client, struct relay_run *run
     if (part->type == 'P')
         server->unnamed_of = client->sequence;
     else if (uses && server->unnamed_of != client->sequence && !server->replies.is_skipping) {
-        enum relay_step step = disown_unnamed(client, run);
+        enum relay_step step = disown_unnamed(client, run, part->bytes.size);
         if (step != RELAY_PASS)
             return step;
     }
@@ -427,6 +428,7 @@ enum relay_step prepare_from_client(struct client *client, struct relay_run *run
         if (part->type != 'P' || !is_unnamed_parse(message))
             return RELAY_STOP;
         rc = MESSAGE_BAD; /* not to be looked into */
+        server->unnamed_of = client->sequence;
     }
     bool is_whole_needed = part->type == 'P' || part->type == 'C';
     char target = asked.target.kind != 0 ? asked.target.kind : 'S';

@@ -178,6 +178,9 @@ static enum hf_rc make_settings(struct proxy *proxy, struct hf_err *err)
     if (proxy->settings_memory == NULL)
         return mem_refused(proxy->mem, settings_size(&config), err);
     settings_init(&proxy->settings, proxy->settings_memory, &config);
+    if (settings_with(&proxy->settings, 0, SV("client_encoding"), SV("UTF8"),
+                      &proxy->console_told) != HF_OK)
+        return mem_refused(proxy->mem, settings_size(&config), err);
     proxy->hash_key = hash_key_from_seed(entropy_seed());
     statements_init(&proxy->statements, hash_key_from_seed(entropy_seed()),
                     (size_t)proxy->config->limits.prepared_memory);
@@ -207,10 +210,10 @@ static enum hf_rc start_workers(struct proxy *proxy, struct hf_err *err)
 }
 
 enum hf_rc proxy_start(struct proxy *proxy, const struct proxy_config *config, struct mem *mem,
-                       struct log *log, struct hf_err *err)
+                       struct log *log, const char *version, struct hf_err *err)
 {
     const struct resolver_config names = {0};
-    *proxy = (struct proxy){.mem = mem, .log = log};
+    *proxy = (struct proxy){.mem = mem, .log = log, .version = version};
     atomic_init(&proxy->config, config);
     pthread_mutex_init(&proxy->lock, NULL);
     proxy->started_wall_ns = clock_wall_now();

@@ -66,6 +66,8 @@ struct proxy {
     _Atomic uint32_t server_count; /* the budget of server connections */
     _Atomic uint32_t state;        /* enum proxy_state */
     _Atomic uint32_t workers_ended;
+    _Atomic uint32_t wish; /* enum proxy_wish: of the console, for the main thread */
+    const char *version;
 
     pthread_mutex_t lock;
     struct pool *pools;
@@ -74,6 +76,7 @@ struct proxy {
     uint32_t endpoint_count;
     struct settings settings;
     void *settings_memory;
+    uint32_t console_told; /* settings_set: what the console reports */
     struct statements statements;
     struct hash_key hash_key; /* of names that come from clients */
     struct secure secure;
@@ -83,14 +86,21 @@ struct proxy {
     uint32_t listener_count;
 };
 
+enum proxy_wish {
+    PROXY_WISH_NONE,
+    PROXY_WISH_RELOAD,
+    PROXY_WISH_SHUTDOWN,
+};
+
 enum proxy_state {
     PROXY_RUNNING,
     PROXY_DRAINING,
     PROXY_STOPPING,
 };
 
+/* `version` is what SHOW VERSION says; borrowed, as everything here is. */
 enum hf_rc proxy_start(struct proxy *proxy, const struct proxy_config *config, struct mem *mem,
-                       struct log *log, struct hf_err *err) HF_MUST_USE;
+                       struct log *log, const char *version, struct hf_err *err) HF_MUST_USE;
 void proxy_drain(struct proxy *proxy);
 void proxy_stop(struct proxy *proxy);
 /* All workers have ended. */

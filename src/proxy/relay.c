@@ -139,6 +139,7 @@ static enum relay_step pass_from_client(struct client *client)
     if (!prepare_flush(server))
         return RELAY_STOP; /* LOOP_DRAINED follows */
     bool is_empty = !run_begin(&run, client->worker->loop, &client->stream, &server->stream);
+    client->part->stats.received += run.view.size;
     if (is_empty && client->assembly == NULL) {
         run_end(&run);
         return RELAY_STOP;

@@ -6,6 +6,7 @@
 #include "base/bug.h"
 #include "os/clock.h"
 #include "os/entropy.h"
+#include "proxy/admin_gather.h"
 #include "proxy/admission.h"
 #include "proxy/cancel.h"
 #include "proxy/client.h"
@@ -204,6 +205,12 @@ static void posted(struct worker *worker, struct loop_message *message)
         break;
     case WORKER_CANCEL:
         cancel_passed(worker, container_of(message, struct cancel_message, message));
+        break;
+    case WORKER_GATHER:
+        gather_visit(worker, container_of(message, struct gather, message));
+        break;
+    case WORKER_GATHERED:
+        gather_finish(worker, container_of(message, struct gather, message));
         break;
     case WORKER_RESOLVED:
         server_login_resolved(message);

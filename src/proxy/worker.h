@@ -40,6 +40,8 @@ enum worker_message {
     WORKER_BEG,      /* struct pool_message */
     WORKER_GIVE,     /* struct pool_message */
     WORKER_CANCEL,   /* struct cancel_message */
+    WORKER_GATHER,   /* struct gather: what the console shows */
+    WORKER_GATHERED, /* the same, back with its asker */
     WORKER_RESOLVED, /* a name was looked up for a login */
 };
 
