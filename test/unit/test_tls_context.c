@@ -3,6 +3,7 @@
  */
 #include "unit.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -264,6 +265,71 @@ static void tls_context__it_lives_as_long_as_its_last_reference(void **state)
     assert_int_equal(mem_stats(&rig->mem).bytes, 0);
 }
 
+#define THREADS    3
+#define HANDSHAKES 20
+
+struct visitor {
+    pthread_t thread;
+    struct tls_context *client, *server;
+    struct tls_pair *pair;
+    unsigned opened, resumed;
+};
+
+/* No assertion of cmocka's: those jump, and only the test's own thread may. */
+static void *visit(void *argument)
+{
+    struct visitor *visitor = argument;
+    struct tls_pair *pair = visitor->pair;
+    const struct tls_options options = {.host_name = "db.example", .session_key = "db:5432"};
+    for (unsigned i = 0; i < HANDSHAKES; i++) {
+        struct tls_info info;
+        tls_pair_init(pair, visitor->client, visitor->server, &options);
+        tls_pair_shake(pair, SIZE_MAX);
+        if (tls_state(pair->client) == TLS_OPEN && tls_state(pair->server) == TLS_OPEN) {
+            visitor->opened++;
+            tls_info(pair->client, &info);
+            visitor->resumed += info.is_resumed ? 1 : 0;
+        }
+        tls_pair_deinit(pair);
+    }
+    return NULL;
+}
+
+static void tls_context__threads_share_it_and_its_sessions(void **state)
+{
+    struct rig *rig = *state;
+    static const enum tls_version versions[] = {TLS_VERSION_1_2, TLS_VERSION_1_3};
+    for (size_t v = 0; v < 2; v++) {
+        struct tls_config of_client = {.side = TLS_CLIENT,
+                                       .ca_file = rig->ca,
+                                       .verify = TLS_VERIFY_FULL,
+                                       .max_version = versions[v]};
+        struct tls_config of_server = {
+            .side = TLS_SERVER, .cert_file = rig->crt, .key_file = rig->key};
+        struct tls_context *client = tls_pair_context(&rig->mem, &of_client);
+        struct tls_context *server = tls_pair_context(&rig->mem, &of_server);
+        struct visitor visitors[THREADS] = {{.opened = 0}};
+        unsigned resumed = 0;
+        for (size_t i = 0; i < THREADS; i++) {
+            visitors[i].client = client;
+            visitors[i].server = server;
+            visitors[i].pair = calloc(1, sizeof *visitors[i].pair);
+            assert_non_null(visitors[i].pair);
+            assert_int_equal(pthread_create(&visitors[i].thread, NULL, visit, &visitors[i]), 0);
+        }
+        for (size_t i = 0; i < THREADS; i++) {
+            assert_int_equal(pthread_join(visitors[i].thread, NULL), 0);
+            assert_int_equal(visitors[i].opened, HANDSHAKES);
+            resumed += visitors[i].resumed;
+            free(visitors[i].pair);
+        }
+        /* Each thread's first one, at the most, had nothing to resume. */
+        assert_in_range(resumed, THREADS * (HANDSHAKES - 1), THREADS * HANDSHAKES - 1);
+        tls_context_drop(client);
+        tls_context_drop(server);
+    }
+}
+
 static void tls_context__without_memory_there_is_none(void **state)
 {
     struct rig *rig = *state;
@@ -286,6 +352,7 @@ int main(void)
         CASE(tls_context__settings_reach_the_handshake),
         CASE(tls_context__it_tells_when_its_certificate_expires),
         CASE(tls_context__it_lives_as_long_as_its_last_reference),
+        CASE(tls_context__threads_share_it_and_its_sessions),
         CASE(tls_context__without_memory_there_is_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
