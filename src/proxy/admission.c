@@ -78,6 +78,10 @@ static void enter(struct client *client)
     client->part = &pool->parts[worker->index];
     worker_use(worker, client->part);
     client_enter(client, CLIENT_ENTERING);
+    if (!client_tally(client, &err)) {
+        client_fail(client, &err);
+        return;
+    }
     if (can_greet_alone(client)) {
         admission_greet(client, NULL);
         return;

@@ -142,14 +142,13 @@ void client_timeout(struct client *client)
 /* ---- begin and end ---- */
 
 /* In place of a session: there is no place for one. */
-static void turn_away(struct worker *worker, int fd)
+static void turn_away(int fd, const char *limit, int64_t most)
 {
     char bytes[512];
     struct buffer out;
     struct hf_err err;
     err_set(&err, HF_RC_LIMIT, "53300", "sorry, too many clients already");
-    err_detail(&err, "The limit is limits.clients_max = %lld.",
-               (long long)worker->config->limits.clients_max);
+    err_detail(&err, "The limit is limits.%s = %lld.", limit, (long long)most);
     buffer_init(&out, bytes, sizeof bytes);
     if (build_error(&out, BUILD_FATAL, &err) == HF_OK)
         (void)!send(fd, bytes, buffer_held(&out), MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -160,6 +159,15 @@ void client_accept(struct worker *worker, int fd, const struct peer *peer)
 {
     struct client *client = NULL;
     struct admission *admission = NULL;
+    const struct proxy_limits *limits = &worker->config->limits;
+    struct peer source = peer_source(peer);
+    struct sv address = sv_from((const char *)source.ip, sizeof source.ip);
+    if (peer->family != AF_UNIX && !proxy_tally_try(worker->proxy, PROXY_TALLY_ADDRESS, address,
+                                                    limits->clients_per_address_max)) {
+        atomic_fetch_sub(&worker->proxy->client_count, 1);
+        turn_away(fd, "clients_per_address_max", limits->clients_per_address_max);
+        return;
+    }
     if (atomic_load(&worker->proxy->client_count) <=
         (uint32_t)worker->config->limits.clients_max) {
         client = bufpool_lend(&worker->clients);
@@ -169,7 +177,9 @@ void client_accept(struct worker *worker, int fd, const struct peer *peer)
         if (client != NULL)
             bufpool_return(&worker->clients, client);
         atomic_fetch_sub(&worker->proxy->client_count, 1);
-        turn_away(worker, fd);
+        if (peer->family != AF_UNIX)
+            proxy_tally_return(worker->proxy, PROXY_TALLY_ADDRESS, address);
+        turn_away(fd, "clients_max", limits->clients_max);
         return;
     }
     memset(client, 0, sizeof *client);
@@ -185,11 +195,50 @@ void client_accept(struct worker *worker, int fd, const struct peer *peer)
     client_enter(client, CLIENT_STARTUP);
 }
 
+bool client_tally(struct client *client, struct hf_err *err)
+{
+    struct proxy *proxy = client->worker->proxy;
+    const struct proxy_config *config = client->worker->config;
+    struct sv name = sv_from_cstr(client->part->pool->name);
+    struct sv role = sv_from_cstr(client->part->pool->role);
+    int64_t of_database = client->part->database->clients_max;
+    int64_t of_role = proxy_role_get(config, role)->clients_max;
+    const char *what = NULL;
+    if (!proxy_tally_try(proxy, PROXY_TALLY_DATABASE, name, of_database)) {
+        what = "database";
+    } else if (!proxy_tally_try(proxy, PROXY_TALLY_ROLE, role, of_role)) {
+        proxy_tally_return(proxy, PROXY_TALLY_DATABASE, name);
+        what = "role";
+    }
+    client->is_tallied = what == NULL;
+    if (what == NULL)
+        return true;
+    bool is_database = what[0] == 'd';
+    err_set(err, HF_RC_LIMIT, "53300", "too many connections for %s \"%s\"", what,
+            is_database ? client->part->pool->name : client->part->pool->role);
+    err_detail(err, "Its clients_max is %lld.", (long long)(is_database ? of_database : of_role));
+    return false;
+}
+
+static void untally(struct client *client)
+{
+    struct proxy *proxy = client->worker->proxy;
+    struct peer source = peer_source(&client->peer);
+    if (client->peer.family != AF_UNIX)
+        proxy_tally_return(proxy, PROXY_TALLY_ADDRESS,
+                           sv_from((const char *)source.ip, sizeof source.ip));
+    if (!client->is_tallied)
+        return;
+    proxy_tally_return(proxy, PROXY_TALLY_DATABASE, sv_from_cstr(client->part->pool->name));
+    proxy_tally_return(proxy, PROXY_TALLY_ROLE, sv_from_cstr(client->part->pool->role));
+}
+
 static void forget(struct client *client)
 {
     struct worker *worker = client->worker;
     worker_timer(worker, &client->timer, HF_NEVER);
     list_remove(&client->link);
+    untally(client);
     proxy_settings_drop(worker->proxy, client->settings);
     proxy_settings_drop(worker->proxy, client->told);
     atomic_fetch_sub_explicit(&worker->client_count, 1, memory_order_relaxed);

@@ -86,6 +86,7 @@ struct client {
     uint8_t is_admin : 1;    /* ADMIN: may change things */
     uint8_t is_asking : 1;   /* ADMIN: an answer is being gathered */
     uint8_t is_extended : 1; /* ADMIN: of the extended protocol */
+    uint8_t is_tallied : 1;  /* counted for its database and role */
     uint8_t is_leaving : 1; /* has said Terminate: what runs, runs on */
     char key[CLIENT_KEY_SIZE];
 };
@@ -123,6 +124,9 @@ bool client_refuse(struct client *client, const struct hf_err *err);
 
 /* What the server reports now: tells the client what is new to it. */
 void client_tell(struct client *client, uint32_t reported);
+
+/* Counts it for its database and role; false: there are too many of one. */
+bool client_tally(struct client *client, struct hf_err *err);
 
 /* To the log: it is in. */
 void client_log_begin(const struct client *client);

@@ -125,6 +125,7 @@ struct pool {
     char role[PROXY_NAME_SIZE];
     enum proxy_pool_mode mode;
     bool is_replication;
+    uint32_t server_count; /* in the budget; under proxy->lock */
     _Atomic uint64_t hungry; /* a bit for each worker where clients wait */
     struct pool_part *parts; /* proxy->worker_count of them */
 };
@@ -181,6 +182,9 @@ void pool_given(struct pool_part *part, struct pool_message *message);
 void pool_taint(struct pool_part *part, const struct proxy_database *database);
 /* part->config has another size: the part's share changes with it. */
 void pool_resize(struct pool_part *part);
+
+/* The budget is wanted by others: the coldest idle connection of this worker makes room. */
+void pool_make_room(struct worker *worker);
 
 /* Once a second: idle and lifetime limits, minimum size, retries; and those who waited in vain. */
 void pool_tick(struct pool_part *part, int64_t now_ns);

@@ -17,22 +17,76 @@
 
 /* ---- shared by workers ---- */
 
-bool proxy_budget_try(struct proxy *proxy, struct pool *pool)
+/* Connections of all pools with the same database (or role); under the lock. */
+static uint32_t count_same(const struct proxy *proxy, const struct pool *like, bool by_role)
 {
-    uint32_t limit = (uint32_t)proxy->config->limits.server_connections_max;
-    uint32_t count = atomic_load(&proxy->server_count);
-    (void)pool;
-    do {
-        if (limit > 0 && count >= limit)
-            return false;
-    } while (!atomic_compare_exchange_weak(&proxy->server_count, &count, count + 1));
-    return true;
+    uint32_t count = 0;
+    for (const struct pool *pool = proxy->pools; pool != NULL; pool = pool->next) {
+        struct sv name = sv_from_cstr(by_role ? pool->role : pool->name);
+        if (sv_eq(name, sv_from_cstr(by_role ? like->role : like->name)))
+            count += pool->server_count;
+    }
+    return count;
+}
+
+bool proxy_budget_try(struct proxy *proxy, struct pool *pool, const struct proxy_config *config,
+                      struct hf_err *err)
+{
+    const struct proxy_database *database =
+        proxy_database_find(config, sv_from_cstr(pool->name));
+    const struct proxy_role *role = proxy_role_get(config, sv_from_cstr(pool->role));
+    int64_t of_all = config->limits.server_connections_max;
+    int64_t of_database = database != NULL ? database->server_connections_max : 0;
+    int64_t of_role = role->server_connections_max;
+    const char *what = NULL;
+    pthread_mutex_lock(&proxy->lock);
+    if (of_all > 0 && atomic_load(&proxy->server_count) >= (uint32_t)of_all)
+        what = "limits.server_connections_max";
+    else if (of_database > 0 && count_same(proxy, pool, false) >= (uint32_t)of_database)
+        what = "server_connections_max of the database";
+    else if (of_role > 0 && count_same(proxy, pool, true) >= (uint32_t)of_role)
+        what = "server_connections_max of the role";
+    if (what == NULL) {
+        atomic_fetch_add(&proxy->server_count, 1);
+        pool->server_count++;
+    }
+    pthread_mutex_unlock(&proxy->lock);
+    if (what == NULL)
+        return true;
+    atomic_store(&proxy->wanted, 1);
+    err_set(err, HF_RC_LIMIT, "53300", "too many server connections");
+    err_detail(err, "%s is reached, and none of them is idle.", what);
+    return false;
 }
 
 void proxy_budget_return(struct proxy *proxy, struct pool *pool)
 {
-    (void)pool;
+    pthread_mutex_lock(&proxy->lock);
     atomic_fetch_sub(&proxy->server_count, 1);
+    pool->server_count--;
+    pthread_mutex_unlock(&proxy->lock);
+}
+
+static uint64_t tally_hash(const struct proxy *proxy, enum proxy_tally kind, struct sv name)
+{
+    return rng_mix(hash_bytes(&proxy->hash_key, name) + (uint64_t)kind);
+}
+
+bool proxy_tally_try(struct proxy *proxy, enum proxy_tally kind, struct sv name, int64_t limit)
+{
+    uint64_t hash = tally_hash(proxy, kind, name);
+    pthread_mutex_lock(&proxy->lock);
+    bool is_in = tally_try(&proxy->clients, hash, (uint32_t)limit);
+    pthread_mutex_unlock(&proxy->lock);
+    return is_in;
+}
+
+void proxy_tally_return(struct proxy *proxy, enum proxy_tally kind, struct sv name)
+{
+    uint64_t hash = tally_hash(proxy, kind, name);
+    pthread_mutex_lock(&proxy->lock);
+    tally_return(&proxy->clients, hash);
+    pthread_mutex_unlock(&proxy->lock);
 }
 
 static struct endpoint *endpoint_new(struct proxy *proxy, const struct proxy_host *host)
@@ -169,7 +223,7 @@ static enum hf_rc open_listeners(struct proxy *proxy, struct hf_err *err)
     return rc;
 }
 
-static enum hf_rc make_settings(struct proxy *proxy, struct hf_err *err)
+static enum hf_rc make_shared(struct proxy *proxy, struct hf_err *err)
 {
     struct settings_config config = {.entries_max = SETTINGS_ENTRIES,
                                      .bytes_max = SETTINGS_BYTES,
@@ -182,6 +236,11 @@ static enum hf_rc make_settings(struct proxy *proxy, struct hf_err *err)
                       &proxy->console_told) != HF_OK)
         return mem_refused(proxy->mem, settings_size(&config), err);
     proxy->hash_key = hash_key_from_seed(entropy_seed());
+    uint32_t names = 3 * ((uint32_t)proxy->config->limits.clients_max + 1);
+    proxy->clients_memory = mem_alloc(proxy->mem, tally_size(names));
+    if (proxy->clients_memory == NULL)
+        return mem_refused(proxy->mem, tally_size(names), err);
+    tally_init(&proxy->clients, proxy->clients_memory, names);
     statements_init(&proxy->statements, hash_key_from_seed(entropy_seed()),
                     (size_t)proxy->config->limits.prepared_memory);
     return HF_OK;
@@ -218,7 +277,7 @@ enum hf_rc proxy_start(struct proxy *proxy, const struct proxy_config *config, s
     pthread_mutex_init(&proxy->lock, NULL);
     proxy->started_wall_ns = clock_wall_now();
     entropy_fill(proxy->mock_seed, sizeof proxy->mock_seed);
-    enum hf_rc rc = make_settings(proxy, err);
+    enum hf_rc rc = make_shared(proxy, err);
     if (rc == HF_OK)
         rc = access_new(&proxy->access, config, NULL, mem, err);
     if (rc == HF_OK)
@@ -279,6 +338,7 @@ void proxy_join(struct proxy *proxy)
     if (proxy->access != NULL)
         access_drop(proxy->access);
     mem_free(proxy->mem, proxy->settings_memory);
+    mem_free(proxy->mem, proxy->clients_memory);
     for (void *block; (block = statements_deinit(&proxy->statements)) != NULL;)
         mem_free(proxy->mem, block);
     mem_free(proxy->mem, proxy->workers);

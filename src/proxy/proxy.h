@@ -32,6 +32,7 @@
 #include "os/mem.h"
 #include "proxy/proxy_config.h"
 #include "proxy/secure.h"
+#include "proxy/tally.h"
 #include "wire/settings.h"
 #include "wire/statements.h"
 
@@ -63,7 +64,8 @@ struct proxy {
     _Atomic uint32_t reloads_left; /* workers that have not changed to it yet */
 
     _Atomic uint32_t client_count; /* of all workers */
-    _Atomic uint32_t server_count; /* the budget of server connections */
+    _Atomic uint32_t server_count; /* the budget of server connections; changed under the lock */
+    _Atomic uint32_t wanted;       /* connections that found none of it left: idle ones make room */
     _Atomic uint32_t state;        /* enum proxy_state */
     _Atomic uint32_t workers_ended;
     _Atomic uint32_t wish; /* enum proxy_wish: of the console, for the main thread */
@@ -74,6 +76,8 @@ struct proxy {
     uint32_t pool_count;
     struct endpoint *endpoints[PROXY_ENDPOINTS_MAX];
     uint32_t endpoint_count;
+    struct tally clients; /* of databases, roles and addresses */
+    void *clients_memory;
     struct settings settings;
     void *settings_memory;
     uint32_t console_told; /* settings_set: what the console reports */
@@ -108,9 +112,21 @@ bool proxy_is_over(struct proxy *proxy);
 /* Waits for that, after drain or stop; then everything is given back. */
 void proxy_join(struct proxy *proxy);
 
-/* A place in the budget of server connections; false: none left. */
-bool proxy_budget_try(struct proxy *proxy, struct pool *pool);
+/* A place in the budget of server connections, for a pool whose database and role may have limits of
+ * their own; false: none left, `err` says of what. */
+bool proxy_budget_try(struct proxy *proxy, struct pool *pool, const struct proxy_config *config,
+                      struct hf_err *err);
 void proxy_budget_return(struct proxy *proxy, struct pool *pool);
+
+/* A client more of something; false: there are `limit` (0: any number). `kind` keeps the names of
+ * databases, roles and addresses apart. */
+enum proxy_tally {
+    PROXY_TALLY_DATABASE,
+    PROXY_TALLY_ROLE,
+    PROXY_TALLY_ADDRESS,
+};
+bool proxy_tally_try(struct proxy *proxy, enum proxy_tally kind, struct sv name, int64_t limit);
+void proxy_tally_return(struct proxy *proxy, enum proxy_tally kind, struct sv name);
 
 /* The endpoint of a host and port, made if there is none. NULL: too many, or no memory. */
 struct endpoint *proxy_endpoint(struct proxy *proxy, const struct proxy_host *host);

@@ -216,12 +216,10 @@ static bool admit(struct server *server)
         return false;
     }
     task->holds_connect = true;
-    server->in_budget = proxy_budget_try(worker->proxy, part->pool);
+    server->in_budget =
+        proxy_budget_try(worker->proxy, part->pool, worker->config, &part->failure);
     if (!server->in_budget) {
         part->retry_at_ns = now_ns + HF_MS(20);
-        err_set(&part->failure, HF_RC_LIMIT, "53300", "too many server connections");
-        err_detail(&part->failure, "The limit is limits.server_connections_max = %lld.",
-                   (long long)worker->config->limits.server_connections_max);
         return false;
     }
     return true;

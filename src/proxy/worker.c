@@ -97,6 +97,9 @@ static void run_timers(struct worker *worker)
     int64_t now_ns = worker_now(worker);
     while ((timer = timerq_pop_due(&worker->timers, now_ns)) != NULL)
         fire(timer);
+    if (atomic_load_explicit(&worker->proxy->wanted, memory_order_relaxed) != 0 &&
+        atomic_exchange(&worker->proxy->wanted, 0) != 0)
+        pool_make_room(worker);
     if (now_ns < worker->wake_ns && now_ns < worker->tick_ns)
         return;
     worker->wake_ns = HF_NEVER;
