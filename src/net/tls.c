@@ -63,7 +63,8 @@ static bool pending_grow(struct tls *tls, size_t size)
 
 static bool pending_add(struct tls *tls, const char *bytes, size_t size)
 {
-    if (tls->pending_room - tls->pending_end < size && !pending_grow(tls, size))
+    bool fits = tls->pending != NULL && size <= tls->pending_room - tls->pending_end;
+    if (!fits && !pending_grow(tls, size))
         return false;
     memcpy(tls->pending + tls->pending_end, bytes, size);
     tls->pending_end += size;
