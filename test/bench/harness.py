@@ -3,9 +3,13 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+_begun = time.monotonic()
 
 
 class Build:
@@ -22,7 +26,7 @@ def die(what, how):
 
 def say(text):
     """Progress, for who waits: the table alone goes to standard output."""
-    print(f"bench: {text}", file=sys.stderr, flush=True)
+    print(f"bench: {time.monotonic() - _begun:5.1f} s: {text}", file=sys.stderr, flush=True)
 
 
 def use_build(folder):

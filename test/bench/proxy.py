@@ -83,7 +83,7 @@ class Bench:
         self.end = time.monotonic() + effort.seconds
         self.scratch = scratch
         make_files(scratch, Postgres.USER)
-        self.server = Postgres(scratch, scale=5)
+        self.server = Postgres(scratch, scale=2)
         self.ours = ours(scratch, self.server)
         self.theirs = PgBouncer(scratch, self.server)
         self.direct = Direct(scratch, self.server)
@@ -102,8 +102,7 @@ class Bench:
                     *cell, (*self.pair, self.direct) if cell[0] == "simple" else self.pair,
                     lambda pairs, until=until: pairs > 0 and time.monotonic() > until)
                 say(f"selects, {name_of(cell)}: {len(slices[cell][self.ours])} pairs")
-        return [*self._cost_rows(slices), None, *self._tps_rows(slices), None,
-                *self._latency_rows(slices)]
+        return [self._cost_rows(slices), self._tps_rows(slices), self._latency_rows(slices)]
 
     def _take_turns(self, mode, clients, poolers, is_done, is_free=False):
         """{pooler: slices}: the first two in turn, each of them first in every other pair, until
@@ -147,7 +146,7 @@ class Bench:
             worst = max((rows[cell] for cell in self.cells if cell[1] == clients),
                         key=lambda row: row.figure)
             worst.key = f"proxy_cpu_over_pgbouncer_c{clients}"
-        return rows.values()
+        return list(rows.values())
 
     def _tps_rows(self, slices):
         rows = {cell: self._row(f"selects a second, {name_of(cell)}", "", lambda one: one.tps,
@@ -155,7 +154,7 @@ class Bench:
         if TPS_CELL in rows:
             rows[TPS_CELL].limit = Limit(1.10, is_floor=True)
             rows[TPS_CELL].key = "proxy_tps_over_pgbouncer_c64"
-        return rows.values()
+        return list(rows.values())
 
     def _latency_rows(self, slices):
         if LATENCY_CELL not in slices:
@@ -185,8 +184,8 @@ class Bench:
                 one, = running.finish()
             spreads.append(one.percentile_us(0.99) / one.percentile_us(0.50))
             say(f"{clients} busy clients of {pooler.name}")
-        return [Row(f"latency p99 / p50, {clients:,} busy clients", "", *spreads, limit=Limit(3.0),
-                    key="proxy_p99_over_p50_busy")]
+        return [[Row(f"latency p99 / p50, {clients:,} busy clients", "", *spreads,
+                     limit=Limit(3.0), key="proxy_p99_over_p50_busy")]]
 
     # ---- Logins ----
 
@@ -195,7 +194,8 @@ class Bench:
         for name, how, client in (("trust", {}, {}),
                                   ("SCRAM", {"auth": "scram-sha-256"}, {"password": True}),
                                   ("TLS", {"tls": True}, {"tls": True})):
-            with self.ours.start(**how), self.theirs.start(**how):
+            with self.ours.start(**how), self.theirs.start(**how), \
+                    self.scratch.on_one_core([pooler.process for pooler in self.pair]):
                 samples = self._log_in_in_turn(self.pair, client)
             say(f"logins by {name}")
             key = "proxy_connects_over_pgbouncer"
@@ -204,7 +204,7 @@ class Bench:
                                key=key if name == "SCRAM" else f"{key}_{name.lower()}"),
                      self._row(f"CPU of a login, {name}", "us", lambda one: one.cpu_seconds * 1e6,
                                samples)]
-        return rows
+        return [rows]
 
     def _log_in_in_turn(self, poolers, client):
         samples = {pooler: [] for pooler in poolers}
@@ -232,12 +232,12 @@ class Bench:
             return Row(f"two workers over one: {what}", ours=statistics.median(values[0]),
                        ratio=Ratio.of_pairs(*values), **more)
 
-        return [row("selects a second, 64 clients", lambda one: one.tps, slices,
-                    key="proxy_two_workers_tps"),
-                row("CPU of a select, 64 clients", lambda one: one.cost_us, slices,
-                    key="proxy_two_workers_cpu"),
-                row("logins a second, TLS", lambda one: one.rate, logins,
-                    limit=Limit(1.30, is_floor=True), key="proxy_two_workers_connects_tls")]
+        return [[row("selects a second, 64 clients", lambda one: one.tps, slices,
+                     key="proxy_two_workers_tps"),
+                 row("CPU of a select, 64 clients", lambda one: one.cost_us, slices,
+                     key="proxy_two_workers_cpu"),
+                 row("logins a second, TLS", lambda one: one.rate, logins,
+                     limit=Limit(1.30, is_floor=True), key="proxy_two_workers_connects_tls")]]
 
     # ---- Memory ----
 
@@ -249,9 +249,9 @@ class Bench:
             bytes_each.append(self._growth(pooler, clients) / clients)
             say(f"{clients} idle clients of {pooler.name}")
         note = "" if clients == wanted else f"not {wanted:,}: ulimit -n is too low"
-        return [Row(f"memory of an idle client, of {clients:,}", "bytes", *bytes_each,
-                    limit=Limit(512), note=note, key="proxy_idle_client_bytes"),
-                *self._statements()]
+        return [[Row(f"memory of an idle client, of {clients:,}", "bytes", *bytes_each,
+                     limit=Limit(512), note=note, key="proxy_idle_client_bytes"),
+                 *self._statements()]]
 
     def _statements(self):
         """What prepared statements take, over their texts."""
@@ -276,7 +276,7 @@ class Bench:
                 return pooler.memory_bytes() - before
 
 
-# In the order of the table; and which of them takes what time is left.
+# Each gives groups of rows. In the order of the table; and which takes what time is left.
 PARTS = {"selects": Bench.selects, "busy": Bench.busy, "workers": Bench.workers,
          "logins": Bench.logins, "memory": Bench.memory}
 LAST = "selects"
@@ -321,8 +321,9 @@ def run(options):
                  if options.only in (None, name) and name in STAND_INS[ours]}
         versions = (f"{ours.name} {ours.version()}, pgbouncer {PgBouncer.version()}, "
                     f"PostgreSQL {bench.server.version}")
-    rows = [row for name in PARTS for row in [*found.get(name, []), None]]
+    groups = [group for name in PARTS for group in found.get(name, [])]
+    rows = [row for group in groups for row in group]
     print(f"{where}\n{versions}\n")
-    print(report.table(ours.name, PgBouncer.name, rows))
+    print(report.table(ours.name, PgBouncer.name, groups))
     print(f"\n{report.verdict(rows)}")
     return {**report.figures(rows), "machine": where, "versions": versions}

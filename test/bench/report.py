@@ -80,28 +80,28 @@ def number(value):
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
-def table(ours, theirs, rows):
-    """The rows as text; None among them makes an empty line, once, and not at the end."""
-    rows = [row for row, next_one in zip(rows, [*rows[1:], None]) if row or next_one]
+def table(ours, theirs, groups):
+    """Groups of rows as text, with an empty line between them."""
     heads = ["", ours, theirs, "direct", "", "ratio", "spread", "hold", "", ""]
-    lines = [heads, *(row.cells() if row is not None else None for row in rows)]
-    widths = [max(len(line[i]) for line in lines if line) for i in range(len(heads))]
+    blocks = [[row.cells() for row in group] for group in groups if group]
+    lines = [heads, *(line for block in blocks for line in block)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]
     left = {0, 4, 7, 8, 9}
-    out = []
-    for line in lines:
-        cells = [cell.ljust(width) if i in left else cell.rjust(width)
-                 for i, (cell, width) in enumerate(zip(line or [""] * len(heads), widths))]
-        out.append("  ".join(cells).rstrip())
-    return "\n".join(out)
+
+    def text(line):
+        return "  ".join(cell.ljust(width) if i in left else cell.rjust(width)
+                         for i, (cell, width) in enumerate(zip(line, widths))).rstrip()
+
+    return text(heads) + "\n" + "\n\n".join("\n".join(map(text, block)) for block in blocks)
 
 
 def figures(rows):
     """{key: figure} of the rows that have a key."""
-    return {row.key: round(row.figure, 4) for row in rows if row is not None and row.key}
+    return {row.key: round(row.figure, 4) for row in rows if row.key}
 
 
 def verdict(rows):
-    judged = [row for row in rows if row is not None and row.limit is not None]
+    judged = [row for row in rows if row.limit is not None]
     missed = [row.what for row in judged if not row.is_ok]
     if not missed:
         return f"All {len(judged)} figures hold."
