@@ -98,11 +98,10 @@ static void note(struct authenticate *authenticate, const char *what)
              SV_ARG(authenticate->config->user), what);
 }
 
-/* Nothing is right from now on. */
+/* Nobody's verifier: no proof is right for it. */
 static void take_mock(struct authenticate *authenticate)
 {
     const struct authenticate_config *config = authenticate->config;
-    authenticate->is_mock = true;
     scram_verifier_mock(&authenticate->verifier, config->mock_seed, config->user,
                         config->iterations);
 }

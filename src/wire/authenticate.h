@@ -121,7 +121,7 @@ struct authenticate {
     /* private */
     uint8_t state;
     uint8_t end;  /* enum authenticate_kind, or 0 */
-    bool is_mock; /* whatever the client says is wrong */
+    bool is_mock; /* the user is unknown: whatever the client says is wrong */
     bool is_made;
     bool has_keys;
     struct frame frame;

@@ -188,13 +188,10 @@ static bool is_last_drop(struct settings *store, uint32_t id)
 static void remove_entry(struct settings *store, uint32_t id)
 {
     struct settings_entry *entry = &store->entries[id];
-    uint32_t size = block_size(content_of(store, id).size);
     bool was_in = map_remove(&store->map, entry->hash, id);
     hf_assert(was_in);
+    store->bytes_live -= block_size(content_of(store, id).size);
     put_word(store, entry->at, 0);
-    store->bytes_live -= size;
-    if (entry->at + size == store->bytes_end)
-        store->bytes_end = entry->at;
     entry->at = store->entry_free;
     store->entry_free = id;
 }

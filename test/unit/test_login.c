@@ -286,6 +286,12 @@ static const struct scram_login scram_logins[] = {
      .mechanism = SCRAM_SHA_256,
      .works = true,
      .is_entered = true},
+    {.secret = SV_INIT(CASE_PASSWORD),
+     .is_bound = true,
+     .has_plus = true,
+     .mechanism = SCRAM_SHA_256,
+     .works = true,
+     .is_entered = true},
     /* Pass-through, with and without a binding, and with nothing else known or a verifier. */
     {.secret = SV_INIT(""), .has_keys = true, .mechanism = SCRAM_SHA_256, .is_entered = true},
     {.secret = SV_INIT(CASE_VERIFIER),
@@ -339,7 +345,10 @@ static void exchange(const struct scram_login *c, struct scram_server *server)
     assert_int_equal(build_auth_sasl(&rig.said, c->has_plus), HF_OK);
     if (rig_next(&rig) == LOGIN_FAILED)
         return;
-    bool is_plus = sv_starts_with(sv_drop(buffer_view(&rig.out), 5), SV("SCRAM-SHA-256-PLUS"));
+    struct sv mechanism = sv_drop(buffer_view(&rig.out), FRAME_HEADER_SIZE);
+    mechanism = sv_take(mechanism, sv_find(mechanism, '\0'));
+    assert_true(sv_eq(mechanism, sv_from_cstr(c->mechanism)));
+    bool is_plus = sv_eq(mechanism, SV(SCRAM_SHA_256_PLUS));
     if (c->is_encrypted && c->has_plus && c->is_bound)
         binding = case_binding();
     scram_server_init(server, &verifier, &binding, is_plus);
@@ -454,7 +463,7 @@ static void login__keys_alone_are_no_password(void **state)
 static void go_to(int step)
 {
     struct scram_server server;
-    struct scram_login c = {.secret = SV(CASE_PASSWORD), .works = true};
+    struct scram_login c = {.secret = SV(CASE_PASSWORD), .mechanism = SCRAM_SHA_256, .works = true};
     rig_init(&rig);
     rig_begin(&rig);
     if (step >= 2)

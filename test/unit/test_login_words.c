@@ -375,7 +375,7 @@ static void login_words__it_does_not_matter_how_the_bytes_arrive(void **state)
 {
     (void)state;
     char said[256];
-    enum login_kind kinds[8];
+    enum login_kind kinds[8] = {LOGIN_MORE};
     size_t count = 0, seen = 0, from = 0;
     rig_says(&rig, SV("N\0\0\0\x0cMhello\0\0"));
     rig_accepts(&rig);
