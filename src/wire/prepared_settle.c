@@ -159,10 +159,17 @@ bool prepared_is_stale(const struct message_error *error)
 
 void prepared_forget(struct prepared_server *server, uint32_t tag)
 {
+    uint32_t id = tag & ~PREPARED_TAG_USE;
     hf_assert(prepared_is_use(tag));
-    uint16_t slot = prepared_server_find(server, tag & ~PREPARED_TAG_USE);
+    uint16_t slot = prepared_server_find(server, id);
     if (slot != PREPARED_NO_SLOT)
         server->slot[slot].is_stale = true;
+    /* It may be closed behind the request that failed, and so come back. */
+    for (uint32_t place = 0; place < server->changes_used; place++) {
+        struct prepared_change *change = prepared_server_change(server, place);
+        if (change->id == id && (change->bits & PREPARED_EVICTS) != 0)
+            change->bits |= PREPARED_WAS_STALE;
+    }
 }
 
 /* ---- Ends ---- */

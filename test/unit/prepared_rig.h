@@ -343,6 +343,42 @@ static inline void rig_say(struct rig_client *client, struct sv bytes)
     pg_flush(&client->own);
 }
 
+struct rig_words {
+    char type;
+    char target;      /* of Describe and Close */
+    struct sv name;   /* of the statement; of a portal to be closed */
+    const char *text; /* of Parse and Query */
+    bool is_typed;    /* a Parse: with a parameter's type */
+};
+
+/* All portals but those that are closed are unnamed. */
+static inline void rig_say_words(struct rig_client *client, struct rig_words words)
+{
+    char memory[512], type = words.type;
+    struct buffer message;
+    buffer_init(&message, memory, sizeof memory);
+    struct build build = build_begin(&message, type);
+    if (type == 'C' || type == 'D')
+        build_u8(&build, (uint8_t)words.target);
+    if (type == 'B')
+        build_cstr(&build, SV(""));
+    if (strchr("PBCD", type) != NULL)
+        build_cstr(&build, words.name);
+    if (type == 'P' || type == 'Q')
+        build_cstr(&build, sv_from_cstr(words.text));
+    if (type == 'P') {
+        build_u16(&build, words.is_typed);
+        if (words.is_typed)
+            build_u32(&build, 23);
+    }
+    if (type == 'B')
+        build_bytes(&build, sv_from("\0\0\0\0\0", 6)); /* no formats, no values */
+    if (type == 'E')
+        build_bytes(&build, sv_from("\0\0\0\0", 5)); /* the unnamed portal, all rows */
+    RIG_CHECK(build_end(&build) == HF_OK);
+    rig_say(client, buffer_view(&message));
+}
+
 /* ---- The relay: from the server ---- */
 
 static inline void rig_take_local(struct rig *rig, struct rig_server *server)
@@ -695,13 +731,14 @@ static inline bool rig_tidy(struct rig_server *server)
     return true;
 }
 
-/* As far as it goes. */
+/* As far as it goes. What a client has said is all sent before a server answers, if it can be. */
 static inline void rig_run(struct rig *rig)
 {
     for (bool goes_on = true; goes_on;) {
         goes_on = false;
         for (int i = 0; i < rig->client_count; i++)
-            goes_on = rig_from_client(rig, i, 0) || goes_on;
+            while (rig_from_client(rig, i, 0))
+                goes_on = true;
         for (int i = 0; i < rig->server_count; i++) {
             goes_on = rig_tidy(&rig->servers[i]) || goes_on;
             goes_on = pg_step(&rig->servers[i].pg) || goes_on;

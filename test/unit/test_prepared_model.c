@@ -49,30 +49,9 @@ static struct sv any_name(struct walk *walk)
 
 static void say(struct walk *walk, int index, char type, struct sv name, const char *text)
 {
-    char memory[512];
-    struct buffer message;
-    buffer_init(&message, memory, sizeof memory);
-    struct build build = build_begin(&message, type);
-    if (type == 'C' || type == 'D')
-        build_u8(&build, 'S');
-    if (type == 'B')
-        build_cstr(&build, SV("")); /* the portal */
-    if (strchr("PBCD", type) != NULL)
-        build_cstr(&build, name);
-    if (type == 'P' || type == 'Q')
-        build_cstr(&build, sv_from_cstr(text));
-    if (type == 'P') {
-        bool is_typed = draw(walk, 4) == 0;
-        build_u16(&build, is_typed);
-        if (is_typed)
-            build_u32(&build, 23);
-    }
-    if (type == 'B')
-        build_bytes(&build, sv_from("\0\0\0\0\0", 6)); /* no formats, no values */
-    if (type == 'E')
-        build_bytes(&build, sv_from("\0\0\0\0", 5)); /* the unnamed portal, all rows */
-    assert_int_equal(build_end(&build), HF_OK);
-    rig_say(&walk->rig.clients[index], buffer_view(&message));
+    struct rig_words words = {.type = type, .target = 'S', .name = name, .text = text};
+    words.is_typed = draw(walk, 4) == 0;
+    rig_say_words(&walk->rig.clients[index], words);
 }
 
 static void say_unnamed(struct walk *walk, int index, const char *text)

@@ -1,0 +1,162 @@
+#include "unit.h"
+
+#define RIG_CHECK(condition) assert_true(condition)
+#include "prepared_script.h"
+
+static void prepared_settle__discarding_empties_both_maps(void **state)
+{
+    (void)state;
+    static const struct script scripts[] = {
+        {"P:a=select1 S . Q=discard . B:a S", "P:hf_0 S Q B:a S", "1 Z C Z 26000 Z", {0}},
+        {"P:a=select1 S . P:=discard B: E S . P:a=select1 S",
+         "P:hf_0 S P B E S P:hf_0 S",
+         "1 Z 1 2 C Z 1 Z",
+         {0}},
+        /* It cannot run in a transaction block. */
+        {"P:a=select1 S . Q=begin . Q=discard . Q=rollback . B:a S",
+         "P:hf_0 S Q Q Q B:hf_0 S",
+         "1 Z C Z 25001 Z C Z 2 Z",
+         {0}},
+        /* Another client finds its statements, and they are prepared again. */
+        {"P:a=select1 S . @1 P:a=select1 S Q=discard . @0 B:a S",
+         "P:hf_0 S S Q P:hf_0 B:hf_0 S",
+         "1 Z 2 Z",
+         {0}},
+        /* What was sent behind it is there. */
+        {"P:a=select1 S . Q=discard P:b=select1 B:b E S . P:a=select2 S . B:b S",
+         "P:hf_0 S Q C:hf_0 P:hf_0 B:hf_0 E S P:hf_1 S B:hf_0 S",
+         "1 Z C Z 1 2 D C Z 1 Z 2 Z",
+         {0}},
+        {"P:a=select1 S . Q=discard C:a P:b=select2 S . B:a S",
+         "P:hf_0 S Q P:hf_1 S B:a S",
+         "1 Z C Z 3 1 Z 26000 Z",
+         {0}},
+        {"P:a=select1 S . Q=discard P:a=select2 S . B:a E S",
+         "P:hf_0 S Q P:hf_0 S B:hf_0 E S",
+         "1 Z C Z 1 Z 2 D C Z",
+         {0}},
+        /* In one pipeline: the Parse that was to fail succeeds. */
+        {"P:a=select1 S . P:=discard B: E P:a=select1 S . B:a E S",
+         "P:hf_0 S P B E P:hf_0 S B:hf_0 E S",
+         "1 Z 1 2 C 1 Z 2 D C Z",
+         {0}},
+        /* What took the place of another one is there, and the other one is not. */
+        {"P:a=select1 S . Q=discard P:b=select2 S . P:a=select1 S",
+         "P:hf_0 S Q C:hf_0 P:hf_1 S C:hf_1 P:hf_0 S",
+         "1 Z C Z 1 Z 1 Z",
+         {.statements_max = 1}},
+    };
+    SCRIPT_RUN_ALL(scripts);
+}
+
+static void prepared_settle__a_changed_table_is_prepared_anew(void **state)
+{
+    (void)state;
+    static const struct script scripts[] = {
+        {"P:a=select1 S . !select1 B:a S . B:a E S",
+         "P:hf_0 S B:hf_0 S C:hf_0 P:hf_0 B:hf_0 E S",
+         "1 Z 0A000 Z 2 D C Z",
+         {0}},
+        {"P:a=select1 S . !select1 D:a S . D:a S",
+         "P:hf_0 S D:hf_0 S C:hf_0 P:hf_0 D:hf_0 S",
+         "1 Z 0A000 Z t T Z",
+         {0}},
+        /* For another client too, and once. */
+        {"P:a=select1 S . !select1 B:a S . @1 P:b=select1 B:b B:b S",
+         "P:hf_0 S B:hf_0 S C:hf_0 P:hf_0 B:hf_0 B:hf_0 S",
+         "1 2 2 Z",
+         {0}},
+        /* It is not forgotten if the server skips what was to cure it. */
+        {"P:a=select1 S . !select1 B:a S . B:x B:a S . B:a S",
+         "P:hf_0 S B:hf_0 S B:x C:hf_0 P:hf_0 B:hf_0 S C:hf_0 P:hf_0 B:hf_0 S",
+         "1 Z 0A000 Z 26000 Z 2 Z",
+         {0}},
+        /* It was to be closed already: there is nothing to forget. */
+        {"P:a=select1 S . !select1 B:a B:hf_0 S . B:a S",
+         "P:hf_0 S B:hf_0 C:hf_0 B:hf_0 S C:hf_0 P:hf_0 B:hf_0 S",
+         "1 Z 0A000 Z 2 Z",
+         {0}},
+    };
+    SCRIPT_RUN_ALL(scripts);
+}
+
+static void prepared_settle__only_such_errors_are_stale(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *sqlstate, *routine, *message;
+        bool is_stale;
+    } cases[] = {
+        {"0A000", "RevalidateCachedQuery", "gecachter Plan darf ...", true},
+        {"0A000", "", "cached plan must not change result type", true},
+        {"0A000", "transformSelectStmt", "not supported", false},
+        {"26000", "FetchPreparedStatement", "", true},
+        {"42P01", "RevalidateCachedQuery", "", false},
+        {"", "", "", false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct message_error error = {.sqlstate = sv_from_cstr(cases[i].sqlstate),
+                                      .routine = sv_from_cstr(cases[i].routine),
+                                      .message = sv_from_cstr(cases[i].message)};
+        assert_int_equal(prepared_is_stale(&error), cases[i].is_stale);
+    }
+}
+
+static void prepared_settle__a_client_may_leave_in_the_middle(void **state)
+{
+    (void)state;
+    static const struct script scripts[] = {
+        {"P:a=select1 S . gone B:a S", "P:hf_0 S B:a S", "26000 Z", {0}},
+        /* The second Parse was never answered; what the server has is known. */
+        {"P:a=select1 S . P:b=select2 . gone P:c=select2 S", "P:hf_0 S P:hf_1 S S", "1 Z", {0}},
+    };
+    SCRIPT_RUN_ALL(scripts);
+}
+
+static void prepared_settle__errors_of_ours_say_what_to_do(void **state)
+{
+    (void)state;
+    static struct rig rig;
+    struct message_error error = {.sqlstate = SV("26000")};
+    struct rig_config config = {.names_max = 1, .is_limited = true};
+    const struct {
+        uint16_t bits;
+        const char *sqlstate; /* of ours, or NULL: the server's stands */
+    } cases[] = {
+        {PREPARED_REFUSES_NAME, "53400"},
+        {PREPARED_REFUSES_TEXT, "53200"},
+        {PREPARED_DUPLICATES, NULL},
+        {PREPARED_ADDS, NULL},
+    };
+    rig_init(&rig, script_config(config));
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct hf_err err;
+        struct prepared prepared = rig_meet(&rig, NULL, &rig.servers[0]);
+        struct prepared_change *change = prepared_server_push(prepared.server, cases[i].bits);
+        uint32_t id = STATEMENTS_NONE;
+        while (statements_add(&rig.store, SV("select"), SV(""), &id) == STATEMENTS_WANT)
+            rig_grow_store(&rig);
+        change->id = id;
+        if (cases[i].bits != PREPARED_DUPLICATES)
+            statements_release(&rig.store, id);
+        bool is_ours = prepared_failed(&prepared, change->tag, &error, &err);
+        assert_int_equal(is_ours, cases[i].sqlstate != NULL);
+        if (is_ours) {
+            assert_string_equal(err.sqlstate, cases[i].sqlstate);
+            assert_true(err.detail[0] != '\0' && err.hint[0] != '\0');
+        }
+    }
+    rig_deinit(&rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(prepared_settle__discarding_empties_both_maps),
+        cmocka_unit_test(prepared_settle__a_changed_table_is_prepared_anew),
+        cmocka_unit_test(prepared_settle__only_such_errors_are_stale),
+        cmocka_unit_test(prepared_settle__a_client_may_leave_in_the_middle),
+        cmocka_unit_test(prepared_settle__errors_of_ours_say_what_to_do),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
