@@ -7,7 +7,6 @@
 
 #include "base/ns.h"
 #include "cli/args.h"
-#include "config/connstr.h"
 #include "cli/demo_cluster.h"
 #include "cli/demo_screen.h"
 #include "cli/demo_watch.h"
@@ -16,6 +15,7 @@
 #include "cli/subcommand.h"
 #include "cli/version.h"
 #include "cli/watch_url.h"
+#include "config/connstr.h"
 #include "os/clock.h"
 #include "os/signals.h"
 

@@ -163,8 +163,9 @@ static enum hf_rc choose(struct proxy_run *run, const struct proxy_options *opti
     run->file = options->config[0] != '\0' ? options->config : default_file();
     if (operand == NULL && run->file == NULL) {
         err_set(err, HF_RC_MISSING, "58P01", "no configuration: where are the servers?");
-        return err_hint(err, "%s proxy 'postgresql://HOST/DATABASE' does without a file; "
-                             "holdfast config example > holdfast.yml writes one.",
+        return err_hint(err,
+                        "%s proxy 'postgresql://HOST/DATABASE' does without a file; "
+                        "holdfast config example > holdfast.yml writes one.",
                         report_called_as());
     }
     if (operand == NULL)
@@ -188,8 +189,8 @@ static int serve(struct proxy_run *run)
         return report_failure(&err);
     enum hf_rc rc = read_config(run, &serving.config, &err);
     if (rc == HF_OK)
-        rc = proxy_start(&serving.proxy, serving.config, run->mem, run->log, version_number(),
-                         &err);
+        rc =
+            proxy_start(&serving.proxy, serving.config, run->mem, run->log, version_number(), &err);
     if (rc == HF_OK) {
         log_emit(run->log, LOG_AT_INFO, "ready to accept connections",
                  log_text("version", version_number()),

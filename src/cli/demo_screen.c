@@ -8,8 +8,8 @@
 #include "base/ns.h"
 #include "base/sv.h"
 #include "base/units.h"
-#include "config/connstr.h"
 #include "cli/report.h"
+#include "config/connstr.h"
 #include "os/clock.h"
 #include "os/file.h"
 

@@ -7,10 +7,10 @@
 #include <string.h>
 
 #include "base/ns.h"
-#include "config/connstr.h"
 #include "cli/demo_screen.h"
 #include "cli/report.h"
 #include "cli/server_facts.h"
+#include "config/connstr.h"
 #include "os/clock.h"
 #include "os/signals.h"
 

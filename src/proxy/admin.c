@@ -175,8 +175,8 @@ static void end_rows(struct client *client, struct gather *rows)
 static const char *const columns_help[] = {"command", "meaning", NULL};
 static const char *const columns_version[] = {"version", NULL};
 static const char *const columns_config[] = {"key", "value", "default", "changeable", NULL};
-static const char *const columns_databases[] = {"name",      "hosts",         "database", "force_user",
-                                                "pool_size", "pool_mode",     NULL};
+static const char *const columns_databases[] = {"name",      "hosts",     "database", "force_user",
+                                                "pool_size", "pool_mode", NULL};
 
 static void show_help(struct client *client)
 {
@@ -240,9 +240,9 @@ static void show_databases(struct client *client)
         const struct proxy_database *database = &config->databases[i];
         char size[24];
         snprintf(size, sizeof size, "%lld", (long long)database->pool.pool_size);
-        const char *values[] = {database->name,   database->hosts_text,
-                                database->dbname, database->user,
-                                size,             modes[database->pool.pool_mode]};
+        const char *values[] = {
+            database->name, database->hosts_text,           database->dbname, database->user,
+            size,           modes[database->pool.pool_mode]};
         gather_row(rows, client->worker->proxy->mem, values, 6);
     }
     if (rows != NULL)
@@ -476,8 +476,7 @@ void admin_event(struct client *client)
     struct frame_part part;
     struct hf_err err;
     while (client->state == CLIENT_ADMIN && !client->is_asking && flush(client)) {
-        enum frame_status status =
-            frame_look(&client->frame, stream_view(&client->stream), &part);
+        enum frame_status status = frame_look(&client->frame, stream_view(&client->stream), &part);
         if (status == FRAME_MORE)
             return;
         if (status == FRAME_BAD || part.size > LOOP_BLOCK_SIZE / 2) {

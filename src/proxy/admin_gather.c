@@ -21,22 +21,20 @@ static const char *const modes[] = {"session", "transaction", "statement"};
 const char *const *gather_columns(enum gather_kind kind)
 {
     static const char *const pools[] = {
-        "database", "user",        "cl_active", "cl_waiting", "sv_active",  "sv_idle",
-        "sv_login", "sv_cleaning", "pool_size", "maxwait",    "maxwait_us", "pool_mode",
-        NULL};
+        "database",    "user",      "cl_active", "cl_waiting", "sv_active", "sv_idle", "sv_login",
+        "sv_cleaning", "pool_size", "maxwait",   "maxwait_us", "pool_mode", NULL};
     static const char *const stats[] = {"database",         "user",
                                         "total_xact_count", "total_query_count",
                                         "total_received",   "total_sent",
                                         "total_xact_time",  "total_query_time",
                                         "total_wait_time",  "total_login_count",
                                         "total_refused",    NULL};
-    static const char *const clients[] = {"type",  "user", "database",     "state", "addr",
-                                          "port",  "tls",  "connect_age",  "wait",  "wait_us",
-                                          "pid",   "link", "prepared",     "worker", NULL};
-    static const char *const servers[] = {"type",       "user",        "database",   "state",
-                                          "addr",       "port",        "tls",        "connect_age",
-                                          "state_age",  "pid",         "link",       "prepared",
-                                          "worker",     NULL};
+    static const char *const clients[] = {"type", "user", "database",    "state",  "addr",
+                                          "port", "tls",  "connect_age", "wait",   "wait_us",
+                                          "pid",  "link", "prepared",    "worker", NULL};
+    static const char *const servers[] = {"type", "user",     "database",    "state",     "addr",
+                                          "port", "tls",      "connect_age", "state_age", "pid",
+                                          "link", "prepared", "worker",      NULL};
     switch (kind) {
     case GATHER_POOLS:
         return pools;
@@ -141,9 +139,12 @@ static const char *client_state(const struct client *client)
 static const char *server_state(const struct server *server)
 {
     static const char *const names[] = {
-        [SERVER_CONNECTING] = "connecting", [SERVER_LOGIN] = "login",
-        [SERVER_IDLE] = "idle",             [SERVER_ACTIVE] = "active",
-        [SERVER_CLEANING] = "cleaning",     [SERVER_LEAVING] = "leaving",
+        [SERVER_CONNECTING] = "connecting",
+        [SERVER_LOGIN] = "login",
+        [SERVER_IDLE] = "idle",
+        [SERVER_ACTIVE] = "active",
+        [SERVER_CLEANING] = "cleaning",
+        [SERVER_LEAVING] = "leaving",
         [SERVER_CLOSING] = "closing",
     };
     return names[server->state];
@@ -278,8 +279,7 @@ static bool list_pools(struct gather *gather, struct proxy *proxy)
 {
     pthread_mutex_lock(&proxy->lock);
     gather->pools = mem_alloc_array(proxy->mem, proxy->pool_count + 1, sizeof *gather->pools);
-    for (struct pool *pool = proxy->pools; gather->pools != NULL && pool != NULL;
-         pool = pool->next)
+    for (struct pool *pool = proxy->pools; gather->pools != NULL && pool != NULL; pool = pool->next)
         gather->pools[gather->pool_count++] =
             (struct gather_pool){.pool = pool, .oldest_ns = HF_NEVER};
     pthread_mutex_unlock(&proxy->lock);

@@ -8,9 +8,9 @@
 #include "proxy/cancel.h"
 #include "proxy/client.h"
 #include "proxy/pool.h"
+#include "proxy/secure.h"
 #include "proxy/server.h"
 #include "proxy/slow.h"
-#include "proxy/secure.h"
 #include "proxy/worker.h"
 #include "wire/build.h"
 
@@ -182,8 +182,8 @@ static void deny(struct client *client, const struct hf_err *err, const char *lo
              log_text("address", admission->address), log_text("database", admission->database),
              log_text("role", admission->role), log_text("reason", err->message),
              log_text("detail", log));
-    client->rested_ns = ns_add(worker_now(worker), slow_failed(&worker->slow, &client->peer,
-                                                               worker_now(worker)));
+    client->rested_ns =
+        ns_add(worker_now(worker), slow_failed(&worker->slow, &client->peer, worker_now(worker)));
     stream_pause(worker->loop, &client->stream);
     client_enter(client, CLIENT_DELAYED);
 }
@@ -271,9 +271,9 @@ void admission_work(struct admission *admission)
 static enum authenticate_method method_of(const struct hba_rule *rule)
 {
     static const enum authenticate_method methods[] = {
-        [PROXY_AUTH_TRUST] = AUTHENTICATE_TRUST,   [PROXY_AUTH_REJECT] = AUTHENTICATE_REJECT,
+        [PROXY_AUTH_TRUST] = AUTHENTICATE_TRUST,       [PROXY_AUTH_REJECT] = AUTHENTICATE_REJECT,
         [PROXY_AUTH_PASSWORD] = AUTHENTICATE_PASSWORD, [PROXY_AUTH_MD5] = AUTHENTICATE_MD5,
-        [PROXY_AUTH_SCRAM] = AUTHENTICATE_SCRAM,   [PROXY_AUTH_CERT] = AUTHENTICATE_CERT,
+        [PROXY_AUTH_SCRAM] = AUTHENTICATE_SCRAM,       [PROXY_AUTH_CERT] = AUTHENTICATE_CERT,
     };
     return rule != NULL ? methods[rule->method] : AUTHENTICATE_NO_RULE;
 }
@@ -361,8 +361,8 @@ static bool take_session(struct client *client, const struct startup_session *se
     admission->replication = session->replication;
     client->is_replication = session->replication != STARTUP_REPLICATION_NONE;
     struct buffer *out = out_of(client, 2048);
-    enum hf_rc rc = out != NULL && keep_packet(admission, session->parameters) ? HF_OK
-                                                                               : HF_RC_LIMIT;
+    enum hf_rc rc =
+        out != NULL && keep_packet(admission, session->parameters) ? HF_OK : HF_RC_LIMIT;
     if (rc == HF_OK && startup_must_negotiate(session))
         rc = build_negotiate(out, session->version, session->parameters);
     if (rc != HF_OK) {

@@ -1,7 +1,8 @@
 /*
  * Letting a client in: from its first byte to the greeting that ends in ReadyForQuery.
  *
- *     what does it speak (wire/startup.h) -> who is it, and may it come (access.h, wire/authenticate.h)
+ *     what does it speak (wire/startup.h) -> who is it, and may it come (access.h,
+ * wire/authenticate.h)
  *         -> its pool, and in session mode its own server connection -> greeting
  *
  * What this needs is lent to the client until it is in. Nothing here waits: hashing is done a slice
@@ -54,8 +55,8 @@ void admission_work(struct admission *admission);
 /* DELAYED: now it is told. */
 void admission_denied(struct client *client);
 
-/* Everything a client is told before its first request; `server` has told it to us. False: the client
- * is gone. */
+/* Everything a client is told before its first request; `server` has told it to us. False: the
+ * client is gone. */
 bool admission_greet(struct client *client, const struct server *server);
 
 #endif

@@ -124,8 +124,8 @@ void cancel_event(struct cancel *cancel, const struct loop_event *event)
     switch (event->kind) {
     case LOOP_CONNECTED:
         out = stream_out(worker->loop, &cancel->stream, 512);
-        if (out == NULL || build_cancel(out, cancel->pid,
-                                        sv_from(cancel->key, cancel->key_size)) != HF_OK)
+        if (out == NULL ||
+            build_cancel(out, cancel->pid, sv_from(cancel->key, cancel->key_size)) != HF_OK)
             stream_close(worker->loop, &cancel->stream, false);
         return;
     case LOOP_ENDED:

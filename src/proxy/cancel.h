@@ -1,17 +1,17 @@
 /*
  * Cancel requests, both ways.
  *
- *     a client's     pid and key -> the worker and client that they name -> its query: withdrawn from
- *                    the queue, or cancelled at the server that runs it
- *     to a server    a connection of its own with the server's pid and key, up to its end
+ *     a client's     pid and key -> the worker and client that they name -> its query: withdrawn
+ * from the queue, or cancelled at the server that runs it to a server    a connection of its own
+ * with the server's pid and key, up to its end
  *
  * The right query or none: a request names a client, never a server connection, and what reaches a
- * server is for the client that has it at that moment. The server connection is not given to anybody
- * else (server->cancels) until the request has been dealt with: PostgreSQL closes the connection of a
- * cancel request after it has sent its signal.
+ * server is for the client that has it at that moment. The server connection is not given to
+ * anybody else (server->cancels) until the request has been dealt with: PostgreSQL closes the
+ * connection of a cancel request after it has sent its signal.
  *
- * How many are under way is bounded, and how long each takes. One too many is dropped and logged, as
- * a lost packet would be: who pressed Ctrl-C presses it again.
+ * How many are under way is bounded, and how long each takes. One too many is dropped and logged,
+ * as a lost packet would be: who pressed Ctrl-C presses it again.
  */
 #ifndef HF_PROXY_CANCEL_H
 #define HF_PROXY_CANCEL_H

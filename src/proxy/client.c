@@ -26,8 +26,7 @@ static int64_t deadline_of(const struct client *client)
     case CLIENT_STARTUP:
     case CLIENT_SECURING:
     case CLIENT_AUTHENTICATING:
-        return ns_add(client->connected_ns,
-                      client->worker->config->limits.client_login_timeout_ns);
+        return ns_add(client->connected_ns, client->worker->config->limits.client_login_timeout_ns);
     case CLIENT_IDLE:
         return ns_add(client->since_ns, part->config.client_idle_timeout_ns);
     case CLIENT_ACTIVE: {
@@ -39,8 +38,8 @@ static int64_t deadline_of(const struct client *client)
             idle_ns = part->config.client_idle_timeout_ns;
         int64_t at_ns = ns_add(from_ns, idle_ns);
         if (client->transaction_ns != 0)
-            at_ns = ns_min(at_ns,
-                           ns_add(client->transaction_ns, part->config.transaction_timeout_ns));
+            at_ns =
+                ns_min(at_ns, ns_add(client->transaction_ns, part->config.transaction_timeout_ns));
         return at_ns;
     }
     case CLIENT_DELAYED:
@@ -61,8 +60,7 @@ static int64_t deadline_of(const struct client *client)
 static void watch(struct client *client)
 {
     int64_t at_ns = deadline_of(client);
-    if (at_ns != HF_NEVER &&
-        (!timerq_is_linked(&client->timer) || at_ns < client->timer.at_ns))
+    if (at_ns != HF_NEVER && (!timerq_is_linked(&client->timer) || at_ns < client->timer.at_ns))
         worker_timer(client->worker, &client->timer, at_ns);
 }
 
@@ -168,8 +166,7 @@ void client_accept(struct worker *worker, int fd, const struct peer *peer)
         turn_away(fd, "clients_per_address_max", limits->clients_per_address_max);
         return;
     }
-    if (atomic_load(&worker->proxy->client_count) <=
-        (uint32_t)worker->config->limits.clients_max) {
+    if (atomic_load(&worker->proxy->client_count) <= (uint32_t)worker->config->limits.clients_max) {
         client = bufpool_lend(&worker->clients);
         admission = bufpool_lend(&worker->admissions);
     }
@@ -254,8 +251,7 @@ void client_log_begin(const struct client *client)
     if (client->worker->config->proxy.log_connections)
         log_emit(client->worker->proxy->log, LOG_AT_INFO, "client connected",
                  log_text("address", peer_text(&client->peer, text)),
-                 log_int("port", client->peer.port),
-                 log_text("database", client->part->pool->name),
+                 log_int("port", client->peer.port), log_text("database", client->part->pool->name),
                  log_text("role", client->part->pool->role), log_int("pid", client->pid));
 }
 
@@ -266,8 +262,7 @@ static void log_end(const struct client *client, const char *reason)
     if (client->worker->config->proxy.log_disconnections)
         log_emit(client->worker->proxy->log, LOG_AT_INFO, "client disconnected",
                  log_text("address", peer_text(&client->peer, text)),
-                 log_int("port", client->peer.port),
-                 log_text("database", client->part->pool->name),
+                 log_int("port", client->peer.port), log_text("database", client->part->pool->name),
                  log_text("role", client->part->pool->role), log_int("pid", client->pid),
                  log_text("reason", reason), log_duration("age", age_ns));
 }
@@ -307,8 +302,8 @@ void client_fail(struct client *client, const struct hf_err *err)
 bool client_ask(struct client *client)
 {
     struct hf_err err;
-    int64_t until_ns = ns_add(worker_now(client->worker),
-                              client->part->config.query_wait_timeout_ns);
+    int64_t until_ns =
+        ns_add(worker_now(client->worker), client->part->config.query_wait_timeout_ns);
     client->state = CLIENT_WAITING;
     switch (pool_want(client, until_ns, &err)) {
     case POOL_ATTACHED:

@@ -6,8 +6,8 @@
  *        v
  *     AUTHENTICATING --> ENTERING --> IDLE <----> WAITING --> ACTIVE (has a server connection)
  *                          waits for a    \                      |
- *                          connection, for  `- REFUSED: what it asked is answered with an error, and
- *                          its greeting         what it pipelined behind is skipped to the next Sync
+ *                          connection, for  `- REFUSED: what it asked is answered with an error,
+ * and its greeting         what it pipelined behind is skipped to the next Sync
  *
  *     CLOSING: from anywhere; what is to be said is sent first
  *
@@ -78,8 +78,8 @@ struct client {
     struct peer peer;
     uint8_t state;
     uint8_t key_size;
-    uint8_t command; /* ADMIN: that was parsed last */
-    uint8_t skips : 1;     /* REFUSED: to the next Sync */
+    uint8_t command;   /* ADMIN: that was parsed last */
+    uint8_t skips : 1; /* REFUSED: to the next Sync */
     uint8_t is_logged_in : 1;
     uint8_t is_special : 1; /* session mode: begun with switches that no other session has */
     uint8_t is_replication : 1;
@@ -87,7 +87,7 @@ struct client {
     uint8_t is_asking : 1;   /* ADMIN: an answer is being gathered */
     uint8_t is_extended : 1; /* ADMIN: of the extended protocol */
     uint8_t is_tallied : 1;  /* counted for its database and role */
-    uint8_t is_leaving : 1; /* has said Terminate: what runs, runs on */
+    uint8_t is_leaving : 1;  /* has said Terminate: what runs, runs on */
     char key[CLIENT_KEY_SIZE];
 };
 

@@ -256,11 +256,13 @@ static void explain_refusal(const struct pool_part *part, const struct bulkhead_
 {
     err_set(err, HF_RC_LIMIT, "53300", "no server connection for database \"%s\", role \"%s\"",
             part->pool->name, part->pool->role);
-    err_detail(err, "%u of %u are in use by this worker's clients, %u clients wait, and the wait "
-               "would be %lld ms.", reason->in_use, reason->limit, reason->ahead,
+    err_detail(err,
+               "%u of %u are in use by this worker's clients, %u clients wait, and the wait "
+               "would be %lld ms.",
+               reason->in_use, reason->limit, reason->ahead,
                (long long)(reason->expected_ns / HF_MS(1)));
     err_hint(err, "The database is busy: a larger pool_size or queue_max helps only if the server "
-             "can do more at once.");
+                  "can do more at once.");
 }
 
 enum pool_answer pool_want(struct client *client, int64_t until_ns, struct hf_err *err)
@@ -340,7 +342,8 @@ void pool_withdraw(struct client *client)
 
 /* ---- shares go where clients have waited longest ---- */
 
-/* The part whose first client has waited notably longer than anybody here; NULL if there is none. */
+/* The part whose first client has waited notably longer than anybody here; NULL if there is none.
+ */
 static struct pool_part *hungrier(struct pool_part *part)
 {
     struct pool *pool = part->pool;
@@ -380,8 +383,8 @@ static void send_share(struct pool_part *part, struct pool_part *to, uint32_t sh
         pool_touch(part);
         return;
     }
-    *message = (struct pool_message){.message.kind = WORKER_GIVE, .part = to, .shares = shares,
-                                     .is_answer = is_answer};
+    *message = (struct pool_message){
+        .message.kind = WORKER_GIVE, .part = to, .shares = shares, .is_answer = is_answer};
     loop_post(to->worker->loop, &message->message);
 }
 
@@ -485,8 +488,8 @@ void pool_given(struct pool_part *part, struct pool_message *message)
 
 /* ---- connections come and go ---- */
 
-/* The limit was lowered while this connection was being made, or in use: it is closed, and its place
- * is not taken again. */
+/* The limit was lowered while this connection was being made, or in use: it is closed, and its
+ * place is not taken again. */
 static bool is_surplus(struct server *server)
 {
     struct pool_part *part = server->part;
@@ -576,10 +579,10 @@ void pool_connect_failed(struct pool_part *part, const struct pool_failure *fail
         part->down_since_ns = now_ns;
     if (failure->opener == 0 || !failure->is_final) {
         /* Twice the pause each time, up to the limit; others may come in between. */
-        part->pause_ns = ns_min(ns_max(2 * part->pause_ns, HF_MS(10)),
-                                part->config.server_login_retry_ns);
-        part->retry_at_ns =
-            ns_add(now_ns, part->pause_ns / 2 + rng_range_ns(&part->worker->rng, 0, part->pause_ns / 2));
+        part->pause_ns =
+            ns_min(ns_max(2 * part->pause_ns, HF_MS(10)), part->config.server_login_retry_ns);
+        part->retry_at_ns = ns_add(
+            now_ns, part->pause_ns / 2 + rng_range_ns(&part->worker->rng, 0, part->pause_ns / 2));
     }
     pool_touch(part);
     refuse_hopeless(part, failure);
@@ -605,7 +608,8 @@ void pool_expire(struct pool_part *part)
     publish_hunger(part);
 }
 
-/* Idle for too long, or older than its lifetime. The coldest go first, and not below the minimum. */
+/* Idle for too long, or older than its lifetime. The coldest go first, and not below the minimum.
+ */
 static void retire_idle(struct pool_part *part, int64_t now_ns)
 {
     const struct proxy_pool *config = &part->config;

@@ -12,10 +12,10 @@
  *                      |  <------- POOL_BEG --------------'    who must wait asks those with spare
  *                      '---------- POOL_GIVE (a share, and the idle connection) ------> part 1: 9
  *
- * A part that has nothing to spare remembers nothing: it looks at pool->hungry whenever a connection
- * becomes free, and passes share and connection on if somebody there has waited longer than anybody
- * here (pool_share.h decides). So order is fair among workers within POOL_FAIR_NS, and no client
- * waits beside another worker's idle connection.
+ * A part that has nothing to spare remembers nothing: it looks at pool->hungry whenever a
+ * connection becomes free, and passes share and connection on if somebody there has waited longer
+ * than anybody here (pool_share.h decides). So order is fair among workers within POOL_FAIR_NS, and
+ * no client waits beside another worker's idle connection.
  *
  * Life of a client's wish for a connection:
  *
@@ -26,11 +26,12 @@
  *
  * Invariants
  *  1. The limits of a pool's parts add up to its size, shares under way between workers included.
- *  2. A part never has more server connections than its limit, but while a lowered limit is paid off.
+ *  2. A part never has more server connections than its limit, but while a lowered limit is paid
+ * off.
  *  3. A client that is attached or AWAITING holds exactly one permit; one that WAITS holds none.
  *
- * A part belongs to its worker's thread. `hungry`, `oldest_ns` and the numbers in bulkheads are read
- * by others; pools are made under proxy->lock and live as long as the proxy.
+ * A part belongs to its worker's thread. `hungry`, `oldest_ns` and the numbers in bulkheads are
+ * read by others; pools are made under proxy->lock and live as long as the proxy.
  */
 #ifndef HF_PROXY_POOL_H
 #define HF_PROXY_POOL_H
@@ -91,8 +92,8 @@ struct pool_message {
 struct pool_part {
     struct pool *pool;
     struct worker *worker;
-    struct list_node link;  /* of worker->parts, once it is used there */
-    struct list_node dirty; /* of worker->dirty */
+    struct list_node link;                 /* of worker->parts, once it is used there */
+    struct list_node dirty;                /* of worker->dirty */
     const struct proxy_database *database; /* of worker->config */
     struct proxy_pool config;              /* of the same: database and role together */
     void *memory;
@@ -103,8 +104,8 @@ struct pool_part {
     uint32_t server_count;
     uint32_t connecting;
     uint32_t clients;          /* logged in */
-    uint32_t size;  /* of the pool, as this part knows it */
-    uint32_t debt;  /* shares to be paid: the size was lowered by more than was here */
+    uint32_t size;             /* of the pool, as this part knows it */
+    uint32_t debt;             /* shares to be paid: the size was lowered by more than was here */
     bool has_begged;           /* a WORKER_BEG is under way */
     uint32_t told;             /* settings_set: what servers here report; 0 before the first one */
     uint32_t next_address;     /* of a host that has several */
@@ -121,11 +122,11 @@ struct pool_part {
 struct pool {
     struct pool *next; /* of proxy->pools; set once */
     struct proxy *proxy;
-    char name[PROXY_NAME_SIZE];            /* of the database, as clients call it */
+    char name[PROXY_NAME_SIZE]; /* of the database, as clients call it */
     char role[PROXY_NAME_SIZE];
     enum proxy_pool_mode mode;
     bool is_replication;
-    uint32_t server_count; /* in the budget; under proxy->lock */
+    uint32_t server_count;   /* in the budget; under proxy->lock */
     _Atomic uint64_t hungry; /* a bit for each worker where clients wait */
     struct pool_part *parts; /* proxy->worker_count of them */
 };
@@ -152,8 +153,8 @@ enum pool_answer pool_want(struct client *client, int64_t until_ns, struct hf_er
 /* The client that waits does not want it any more; gives back what it holds. */
 void pool_withdraw(struct client *client);
 
-/* Something has changed: pool_serve() is due at the end of this event, and not inside of it, so that
- * nobody is called back by what he has just called. */
+/* Something has changed: pool_serve() is due at the end of this event, and not inside of it, so
+ * that nobody is called back by what he has just called. */
 void pool_touch(struct pool_part *part);
 void pool_serve(struct pool_part *part);
 
@@ -166,9 +167,9 @@ void pool_ready(struct server *server);
 /* Connecting failed. */
 struct pool_failure {
     struct hf_err err;
-    struct sv words;   /* the server's own ErrorResponse; or empty */
-    bool is_final;     /* waiting would not help: wrong password, no such database */
-    uint64_t opener;   /* sequence of the client that it was for alone; 0: for all */
+    struct sv words; /* the server's own ErrorResponse; or empty */
+    bool is_final;   /* waiting would not help: wrong password, no such database */
+    uint64_t opener; /* sequence of the client that it was for alone; 0: for all */
 };
 void pool_connect_failed(struct pool_part *part, const struct pool_failure *failure);
 

@@ -11,9 +11,9 @@
 #include "wire/message.h"
 #include "wire/prepared.h"
 
-#define NAMES_MAX     10000         /* of one client */
-#define ASSEMBLY_MAX  (16 << 20)    /* a Parse that names its statement */
-#define REQUESTS_MAX  4 /* that one message may become */
+#define NAMES_MAX    10000      /* of one client */
+#define ASSEMBLY_MAX (16 << 20) /* a Parse that names its statement */
+#define REQUESTS_MAX 4          /* that one message may become */
 
 /* A Parse that is longer than a view, put together: its text has to be known as a whole. */
 struct assembly {
@@ -215,14 +215,14 @@ static enum relay_step wait_for_server(struct server *server, struct relay_run *
     return RELAY_STOP;
 }
 
-/* The head of the message with another name. Returns how much of the message it replaces, 0 if there
- * is no memory. */
+/* The head of the message with another name. Returns how much of the message it replaces, 0 if
+ * there is no memory. */
 static size_t emit_renamed(struct server *server, const struct asked *asked,
                            const struct prepared_plan *plan)
 {
     char head[FRAME_HEADER_SIZE + 2 * MESSAGE_NAME_MAX + 16];
-    size_t size = message_rename(asked->bytes, asked->name, prepared_plan_name(plan), head,
-                                 sizeof head);
+    size_t size =
+        message_rename(asked->bytes, asked->name, prepared_plan_name(plan), head, sizeof head);
     if (size == 0 || !emit(server, sv_from(head, size)))
         return 0;
     return message_head_size(asked->bytes, asked->name);
@@ -382,8 +382,7 @@ static enum relay_step send_planned(struct client *client, struct relay_run *run
 
 /* The unnamed statement on the server may be another client's: then there is none for this one, and
  * the server shall say so itself. RELAY_PASS: the message may go. */
-static enum relay_step disown_unnamed(struct client *client, struct relay_run *run,
-                                      size_t size)
+static enum relay_step disown_unnamed(struct client *client, struct relay_run *run, size_t size)
 {
     struct server *server = client->server;
     struct replies_request request = {.type = 'C', .whose = REPLIES_OURS};

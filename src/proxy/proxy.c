@@ -32,8 +32,7 @@ static uint32_t count_same(const struct proxy *proxy, const struct pool *like, b
 bool proxy_budget_try(struct proxy *proxy, struct pool *pool, const struct proxy_config *config,
                       struct hf_err *err)
 {
-    const struct proxy_database *database =
-        proxy_database_find(config, sv_from_cstr(pool->name));
+    const struct proxy_database *database = proxy_database_find(config, sv_from_cstr(pool->name));
     const struct proxy_role *role = proxy_role_get(config, sv_from_cstr(pool->role));
     int64_t of_all = config->limits.server_connections_max;
     int64_t of_database = database != NULL ? database->server_connections_max : 0;
@@ -93,7 +92,8 @@ static struct endpoint *endpoint_new(struct proxy *proxy, const struct proxy_hos
 {
     struct breaker_config breaker = breaker_config_default();
     struct bulkhead_config connects = bulkhead_config_default();
-    breaker.open_ns = HF_MS(250); /* connecting is cheap to try, and one try at a time is no storm */
+    breaker.open_ns =
+        HF_MS(250); /* connecting is cheap to try, and one try at a time is no storm */
     breaker.open_ns_max = HF_SEC(5);
     breaker.open_growth_ppm = 2000000;
     breaker.half_open_calls = 1;

@@ -112,8 +112,8 @@ bool proxy_is_over(struct proxy *proxy);
 /* Waits for that, after drain or stop; then everything is given back. */
 void proxy_join(struct proxy *proxy);
 
-/* A place in the budget of server connections, for a pool whose database and role may have limits of
- * their own; false: none left, `err` says of what. */
+/* A place in the budget of server connections, for a pool whose database and role may have limits
+ * of their own; false: none left, `err` says of what. */
 bool proxy_budget_try(struct proxy *proxy, struct pool *pool, const struct proxy_config *config,
                       struct hf_err *err);
 void proxy_budget_return(struct proxy *proxy, struct pool *pool);

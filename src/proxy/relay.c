@@ -151,8 +151,7 @@ static enum relay_step pass_from_client(struct client *client)
     }
     for (;;) {
         struct frame_part part;
-        enum frame_status status =
-            frame_look(&client->frame, sv_drop(run.view, run.size), &part);
+        enum frame_status status = frame_look(&client->frame, sv_drop(run.view, run.size), &part);
         if (status == FRAME_BAD) {
             struct hf_err err;
             relay_run_put(&run);

@@ -6,8 +6,8 @@
  *
  * Messages are not assembled: runs of bytes that pass unchanged are put into the other stream at
  * once, whatever messages they are parts of. Each call moves as much as is there and as there is
- * room for, and is called again when either changes; nothing is remembered in between but what is in
- * the frames, in the accounting, and untaken in the views.
+ * room for, and is called again when either changes; nothing is remembered in between but what is
+ * in the frames, in the accounting, and untaken in the views.
  *
  * Room comes first: before a byte is looked at, it is sure to find room in the other stream
  * (RELAY_RESERVE is kept for what we put in ourselves). So bytes that were accounted for are always

@@ -8,8 +8,8 @@
  *                  connections to hosts that are no longer named, databases that are gone
  *     main thread: reload_is_done(): all have changed over, the old one can be freed
  *
- * What a reload cannot change (addresses, workers, memory: not is_reloadable in its row) stays as it
- * was until a restart.
+ * What a reload cannot change (addresses, workers, memory: not is_reloadable in its row) stays as
+ * it was until a restart.
  */
 #ifndef HF_PROXY_RELOAD_H
 #define HF_PROXY_RELOAD_H

@@ -258,7 +258,8 @@ void server_close(struct server *server, const struct hf_err *reason)
     if (server->state == SERVER_CLOSING)
         return;
     bool was_login = server->login != NULL;
-    bool is_over = !was_login && server->is_started && replies_rest(&server->replies) == REPLIES_OVER;
+    bool is_over =
+        !was_login && server->is_started && replies_rest(&server->replies) == REPLIES_OVER;
     if (was_login) {
         struct hf_err err = *reason;
         server_login_fail(server, &err);

@@ -13,9 +13,9 @@
  * may another client have it. What it sends while IDLE is looked at: news of a parameter is kept,
  * anything else ends the connection.
  *
- * The first ReadyForQuery, and the accounting of replies (wire/replies.h) from there on, decide whose
- * every message is. proxy/relay.h moves the bytes while a client is attached or a connection is
- * being cleaned.
+ * The first ReadyForQuery, and the accounting of replies (wire/replies.h) from there on, decide
+ * whose every message is. proxy/relay.h moves the bytes while a client is attached or a connection
+ * is being cleaned.
  *
  * Belongs to one worker's thread; moves to another one only while IDLE (pool.h).
  */
@@ -61,34 +61,34 @@ struct server {
     struct pool_part *part;
     struct client *client; /* attached; or, in session mode, whom the login is for */
     struct endpoint *endpoint;
-    struct login_task *login; /* while LOGIN */
+    struct login_task *login;      /* while LOGIN */
     struct bulkhead_permit permit; /* of the client, or of the one that left */
     struct breaker_permit attempt; /* of the endpoint's breaker, while connecting */
     struct frame frame;
     struct replies replies;
     struct prepared_server *prepared; /* NULL: has none */
-    struct pending *pending; /* bytes to be sent before all others; NULL: none */
-    uint32_t settings;  /* settings_set that were applied */
-    uint32_t reported;  /* settings_set that it reports */
-    uint32_t startup;   /* settings_set that it was started with */
-    uint32_t cancels;   /* of it that are on their way */
+    struct pending *pending;          /* bytes to be sent before all others; NULL: none */
+    uint32_t settings;                /* settings_set that were applied */
+    uint32_t reported;                /* settings_set that it reports */
+    uint32_t startup;                 /* settings_set that it was started with */
+    uint32_t cancels;                 /* of it that are on their way */
     uint32_t pid;
     uint16_t key_size;
     uint8_t state;
-    bool passes;        /* the message at hand goes to the client */
-    bool is_syncing;    /* ACTIVE: the settings of its client are on their way */
-    bool is_answered;   /* a query of ours has been */
-    bool is_tainted;    /* not to be used again: lifetime over, RECONNECT, its host has changed */
-    bool in_budget;     /* counted by the budget of server connections */
-    bool asked_reset;   /* CLEANING: the reset has been sent */
-    bool is_failed;     /* an error came in answer to something of ours */
-    bool is_started;    /* its stream was: it ends with LOOP_GONE */
-    bool is_special;    /* started with what no other session has: for one client alone */
-    bool leaves_for_beg; /* LEAVING: as the answer to a WORKER_BEG */
-    bool was_told;      /* the client got the server's last words */
-    bool has_cancelled; /* CLEANING: its query was cancelled */
-    uint64_t unnamed_of; /* sequence of the client whose unnamed statement it may have */
-    uint64_t opener;    /* sequence of the client that it was opened for; 0: for all */
+    bool passes;          /* the message at hand goes to the client */
+    bool is_syncing;      /* ACTIVE: the settings of its client are on their way */
+    bool is_answered;     /* a query of ours has been */
+    bool is_tainted;      /* not to be used again: lifetime over, RECONNECT, its host has changed */
+    bool in_budget;       /* counted by the budget of server connections */
+    bool asked_reset;     /* CLEANING: the reset has been sent */
+    bool is_failed;       /* an error came in answer to something of ours */
+    bool is_started;      /* its stream was: it ends with LOOP_GONE */
+    bool is_special;      /* started with what no other session has: for one client alone */
+    bool leaves_for_beg;  /* LEAVING: as the answer to a WORKER_BEG */
+    bool was_told;        /* the client got the server's last words */
+    bool has_cancelled;   /* CLEANING: its query was cancelled */
+    uint64_t unnamed_of;  /* sequence of the client whose unnamed statement it may have */
+    uint64_t opener;      /* sequence of the client that it was opened for; 0: for all */
     struct pool_part *to; /* LEAVING: where to */
     struct hf_err last_error; /* that the server said in answer to us */
     int64_t connected_ns;

@@ -6,12 +6,12 @@
 #include "base/bug.h"
 #include "core/outcome.h"
 #include "os/entropy.h"
-#include "proxy/client.h"
 #include "proxy/admission.h"
+#include "proxy/client.h"
 #include "proxy/pool.h"
 #include "proxy/prepare.h"
-#include "proxy/server.h"
 #include "proxy/secure.h"
+#include "proxy/server.h"
 #include "proxy/worker.h"
 #include "wire/login.h"
 
@@ -23,8 +23,8 @@ struct login_task {
     struct server *server;
     const struct proxy_host *host;
     struct lookup *lookup; /* NULL: nothing is being looked up */
-    struct access *access;  /* held */
-    struct user *user;      /* whose pass and secret it is; NULL: the database's own */
+    struct access *access; /* held */
+    struct user *user;     /* whose pass and secret it is; NULL: the database's own */
     struct login_config config;
     struct login login;
     struct user_pass pass;
@@ -216,8 +216,7 @@ static bool admit(struct server *server)
         return false;
     }
     task->holds_connect = true;
-    server->in_budget =
-        proxy_budget_try(worker->proxy, part->pool, worker->config, &part->failure);
+    server->in_budget = proxy_budget_try(worker->proxy, part->pool, worker->config, &part->failure);
     if (!server->in_budget) {
         part->retry_at_ns = now_ns + HF_MS(20);
         return false;
@@ -262,9 +261,8 @@ static void look_up(struct server *server, const struct proxy_host *host)
     struct worker *worker = worker_of(server);
     struct lookup *lookup = mem_alloc(worker->proxy->mem, sizeof *lookup);
     struct hf_err *err = &server->login->login.err;
-    if (lookup == NULL ||
-        !resolve_request_init(&lookup->request, worker->loop, WORKER_RESOLVED,
-                              sv_from_cstr(host->name), host->port)) {
+    if (lookup == NULL || !resolve_request_init(&lookup->request, worker->loop, WORKER_RESOLVED,
+                                                sv_from_cstr(host->name), host->port)) {
         mem_free(worker->proxy->mem, lookup);
         err_set(err, HF_RC_INVALID, "08001", "could not look up \"%s\"", host->name);
         worker_timer(worker, &server->timer, server->since_ns);
@@ -378,8 +376,8 @@ static void failed(struct server *server, const struct login_event *event)
     struct hf_err err = task->login.err;
     struct outcome outcome = {.code = OUTCOME_PROTOCOL};
     if (event->message.size > 0) {
-        outcome = (struct outcome){.code = OUTCOME_SQLSTATE,
-                                   .sqlstate = sqlstate_pack(err.sqlstate)};
+        outcome =
+            (struct outcome){.code = OUTCOME_SQLSTATE, .sqlstate = sqlstate_pack(err.sqlstate)};
         if (event->message.size <= sizeof task->words) {
             memcpy(task->words, event->message.data, event->message.size);
             task->words_size = event->message.size;
@@ -469,8 +467,7 @@ static void begin_login(struct server *server)
 {
     struct login_task *task = server->login;
     struct outcome outcome = {.code = OUTCOME_PROTOCOL};
-    struct buffer *out =
-        stream_out(worker_of(server)->loop, &server->stream, STARTUP_SIZE_MAX);
+    struct buffer *out = stream_out(worker_of(server)->loop, &server->stream, STARTUP_SIZE_MAX);
     server_enter(server, SERVER_LOGIN);
     if (out == NULL || login_begin(&task->login, &task->config, out) != HF_OK) {
         if (out == NULL)
@@ -484,8 +481,7 @@ static void encrypted(struct server *server)
     struct login_task *task = server->login;
     struct outcome outcome = {.code = OUTCOME_TLS_FAILED};
     struct scram_binding binding = {0};
-    struct buffer *out =
-        stream_out(worker_of(server)->loop, &server->stream, STARTUP_SIZE_MAX);
+    struct buffer *out = stream_out(worker_of(server)->loop, &server->stream, STARTUP_SIZE_MAX);
     secure_binding(&server->stream, &binding);
     if (out == NULL || login_encrypted(&task->login, &binding, out) != HF_OK)
         fail(server, outcome, &task->login.err);

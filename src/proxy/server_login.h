@@ -2,9 +2,9 @@
  * Opening server connections: which host, its name looked up, connecting, TLS, logging in; and what
  * a failure means for the next attempt.
  *
- * Each host has a breaker of the core for connecting, shared by all pools and workers, and a bulkhead
- * for how many connects may be under way at once: a server that comes back is not stormed. Where a
- * pool has several hosts, the next attempt goes to the next one.
+ * Each host has a breaker of the core for connecting, shared by all pools and workers, and a
+ * bulkhead for how many connects may be under way at once: a server that comes back is not stormed.
+ * Where a pool has several hosts, the next attempt goes to the next one.
  */
 #ifndef HF_PROXY_SERVER_LOGIN_H
 #define HF_PROXY_SERVER_LOGIN_H
@@ -21,8 +21,8 @@ struct login_task;
 struct pool_part;
 struct server;
 
-/* Connects, for the next connection of this part; `client` is whom it is for in session mode. False:
- * not now, part->retry_at_ns says when. */
+/* Connects, for the next connection of this part; `client` is whom it is for in session mode.
+ * False: not now, part->retry_at_ns says when. */
 bool server_open(struct pool_part *part, struct client *client);
 
 /* Events of a connection that is not logged in yet. */

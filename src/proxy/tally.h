@@ -1,6 +1,6 @@
 /*
- * How many there are of each: clients of a database, of a role, from an address. For limits that are
- * looked at when a client comes and when it goes.
+ * How many there are of each: clients of a database, of a role, from an address. For limits that
+ * are looked at when a client comes and when it goes.
  *
  * Names are known by a keyed hash of 64 bits: whoever does not know the key cannot make two names
  * meet, and by chance they never do. The table has room for as many different names as there can be

@@ -39,8 +39,8 @@ uint32_t worker_pid_index(uint32_t pid)
 uint32_t worker_pid(const struct client *client)
 {
     const struct worker *worker = client->worker;
-    size_t slot = (size_t)((const char *)client - worker->clients.buffers) /
-                  worker->clients.buffer_size;
+    size_t slot =
+        (size_t)((const char *)client - worker->clients.buffers) / worker->clients.buffer_size;
     return PID_OURS | worker->index << PID_WORKER_AT | (uint32_t)slot;
 }
 

@@ -53,11 +53,11 @@ struct worker {
     struct timerq timers; /* of clients, servers and cancels */
     struct rng rng;
     const struct proxy_config *config; /* in force here */
-    struct list parts; /* that were used here */
-    struct list dirty; /* of them, for which pool_serve() is due */
-    struct list working;         /* struct admission: a slice of hashing is due */
-    struct list working_servers; /* struct login_task: the same */
-    struct list cancelling;      /* struct cancel */
+    struct list parts;                 /* that were used here */
+    struct list dirty;                 /* of them, for which pool_serve() is due */
+    struct list working;               /* struct admission: a slice of hashing is due */
+    struct list working_servers;       /* struct login_task: the same */
+    struct list cancelling;            /* struct cancel */
     struct slow slow;
     struct buffer ahead; /* scratch: what goes to a server before a message of its client */
     struct listener listeners[PROXY_LISTENERS_MAX];
