@@ -363,6 +363,22 @@ static enum hf_rc finish(struct proxy_config *config, struct hf_err *err)
     return err_while(err, "%s", fault.key);
 }
 
+static enum hf_rc make(struct proxy_config **out, const struct url_parts *parts,
+                       const PQconninfoOption *options, struct mem *mem, struct hf_err *err)
+{
+    struct proxy_config *config = proxy_config_new(mem, 1, 1);
+    if (config == NULL)
+        return mem_refused(mem, sizeof *config, err);
+    enum hf_rc rc = fill(config, parts, options, err);
+    if (rc == HF_OK)
+        rc = finish(config, err);
+    if (rc == HF_OK)
+        *out = config;
+    else
+        proxy_config_free(config);
+    return rc;
+}
+
 /* Where libpq keeps the password while it is not needed any more. */
 static void free_options(PQconninfoOption *options)
 {
@@ -376,7 +392,6 @@ enum hf_rc config_from_url(struct proxy_config **out, const char *text, struct m
                            struct hf_err *err)
 {
     struct url_parts parts;
-    struct proxy_config *config = NULL;
     PQconninfoOption *options = NULL;
     *out = NULL;
     enum hf_rc rc = url_parts_split(&parts, text, err);
@@ -385,20 +400,10 @@ enum hf_rc config_from_url(struct proxy_config **out, const char *text, struct m
         if (rc != HF_OK)
             suggest_hint(&parts.suggest, err);
     }
-    if (rc == HF_OK) {
-        config = proxy_config_new(mem, 1, 1);
-        rc = config != NULL ? HF_OK : mem_refused(mem, sizeof *config, err);
-    }
-    if (rc == HF_OK)
-        rc = fill(config, &parts, options, err);
-    if (rc == HF_OK)
-        rc = finish(config, err);
-    if (rc == HF_OK)
-        *out = config;
-    else
-        proxy_config_free(config);
-    if (options != NULL)
+    if (options != NULL) {
+        rc = make(out, &parts, options, mem, err);
         free_options(options);
+    }
     url_parts_wipe(&parts);
     return rc;
 }

@@ -98,17 +98,19 @@ static bool is_in_map(const struct builder *builder)
     return builder->depth > 0 && builder->open[builder->depth - 1]->kind == TREE_MAP;
 }
 
-static enum hf_rc add_node(struct builder *builder, enum tree_kind kind, struct tree_place place,
-                           struct tree_node **out)
+/* NULL: err says why. */
+static struct tree_node *add_node(struct builder *builder, enum tree_kind kind,
+                                  struct tree_place place)
 {
     if (builder->tree->nodes == TREE_NODES_MAX) {
         *builder->place = place;
-        return err_set(builder->err, HF_RC_LIMIT, "54000", "there are more than %d values",
-                       TREE_NODES_MAX);
+        err_set(builder->err, HF_RC_LIMIT, "54000", "there are more than %d values",
+                TREE_NODES_MAX);
+        return NULL;
     }
     struct tree_node *node = alloc(builder->tree, sizeof *node, builder->err);
     if (node == NULL)
-        return builder->err->rc;
+        return NULL;
     builder->tree->nodes++;
     *node = (struct tree_node){.kind = kind, .place = place};
     if (builder->depth == 0) {
@@ -127,21 +129,19 @@ static enum hf_rc add_node(struct builder *builder, enum tree_kind kind, struct 
         node->key_place = builder->key_place;
         builder->has_key = false;
     }
-    *out = node;
-    return HF_OK;
+    return node;
 }
 
 static enum hf_rc open_node(struct builder *builder, enum tree_kind kind, struct tree_place place)
 {
-    struct tree_node *node = NULL;
     if (is_in_map(builder) && !builder->has_key)
         return refuse(builder, place, "a key must be a text", "Write KEY: VALUE.");
     if (builder->depth == TREE_DEPTH_MAX)
         return refuse(builder, place, "this is nested too deeply",
                       "No setting is so deep: is the indentation right?");
-    const enum hf_rc rc = add_node(builder, kind, place, &node);
-    if (rc != HF_OK)
-        return rc;
+    struct tree_node *node = add_node(builder, kind, place);
+    if (node == NULL)
+        return builder->err->rc;
     builder->open[builder->depth] = node;
     builder->last[builder->depth] = NULL;
     builder->depth++;
@@ -163,10 +163,9 @@ static enum hf_rc add_scalar(struct builder *builder, const yaml_event_t *event)
         builder->key_place = place;
         return HF_OK;
     }
-    struct tree_node *node = NULL;
-    const enum hf_rc rc = add_node(builder, TREE_SCALAR, place, &node);
-    if (rc != HF_OK)
-        return rc;
+    struct tree_node *node = add_node(builder, TREE_SCALAR, place);
+    if (node == NULL)
+        return builder->err->rc;
     node->text = text;
     node->is_plain = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
     return HF_OK;
@@ -174,55 +173,61 @@ static enum hf_rc add_scalar(struct builder *builder, const yaml_event_t *event)
 
 /* ---- keys that come twice ---- */
 
+/* What is sorted, to find neighbours of the same name. */
+struct child {
+    const struct tree_node *node;
+};
+
+static int order_places(struct tree_place a, struct tree_place b)
+{
+    if (a.line != b.line)
+        return a.line < b.line ? -1 : 1;
+    return (a.column > b.column) - (a.column < b.column);
+}
+
 static int order_keys(const void *a, const void *b)
 {
-    const struct tree_node *const *x = a;
-    const struct tree_node *const *y = b;
-    const size_t size = (*x)->key.size < (*y)->key.size ? (*x)->key.size : (*y)->key.size;
-    int order = memcmp((*x)->key.data, (*y)->key.data, size);
-    if (order == 0)
-        order = ((*x)->key.size > (*y)->key.size) - ((*x)->key.size < (*y)->key.size);
-    if (order == 0)
-        order = ((*x)->key_place.line > (*y)->key_place.line) -
-                ((*x)->key_place.line < (*y)->key_place.line);
-    if (order == 0)
-        order = ((*x)->key_place.column > (*y)->key_place.column) -
-                ((*x)->key_place.column < (*y)->key_place.column);
-    return order;
+    const struct tree_node *x = ((const struct child *)a)->node;
+    const struct tree_node *y = ((const struct child *)b)->node;
+    if (x->key.size != y->key.size)
+        return x->key.size < y->key.size ? -1 : 1;
+    const int order = memcmp(x->key.data, y->key.data, x->key.size);
+    return order != 0 ? order : order_places(x->key_place, y->key_place);
+}
+
+static enum hf_rc refuse_twice(struct builder *builder, const struct tree_node *first,
+                               const struct tree_node *second)
+{
+    *builder->place = second->key_place;
+    err_set(builder->err, HF_RC_INVALID, "F0000", "\"" SV_FMT "\" comes twice",
+            SV_ARG(second->key));
+    return err_hint(builder->err, "It stands in line %u already.", (unsigned)first->key_place.line);
 }
 
 static enum hf_rc check_keys(struct builder *builder, const struct tree_node *map)
 {
     if (map->count < 2)
         return HF_OK;
-    const size_t size = map->count * sizeof(const struct tree_node *);
-    const struct tree_node **sorted = mem_alloc(builder->tree->mem, size);
+    struct child *sorted = mem_alloc_array(builder->tree->mem, map->count, sizeof sorted[0]);
     if (sorted == NULL)
-        return mem_refused(builder->tree->mem, size, builder->err);
+        return mem_refused(builder->tree->mem, map->count * sizeof sorted[0], builder->err);
     size_t count = 0;
     for (const struct tree_node *node = map->first; node != NULL; node = node->next)
-        sorted[count++] = node;
+        sorted[count++].node = node;
     qsort(sorted, count, sizeof sorted[0], order_keys);
-    const struct tree_node *twice = NULL;
-    uint32_t first_line = 0;
-    for (size_t i = 1; i < count && twice == NULL; i++) {
-        if (!sv_eq(sorted[i - 1]->key, sorted[i]->key))
-            continue;
-        twice = sorted[i];
-        first_line = sorted[i - 1]->key_place.line;
-    }
+    enum hf_rc rc = HF_OK;
+    for (size_t i = 1; i < count && rc == HF_OK; i++)
+        if (sv_eq(sorted[i - 1].node->key, sorted[i].node->key))
+            rc = refuse_twice(builder, sorted[i - 1].node, sorted[i].node);
     mem_free(builder->tree->mem, sorted);
-    if (twice == NULL)
-        return HF_OK;
-    *builder->place = twice->key_place;
-    err_set(builder->err, HF_RC_INVALID, "F0000", "\"" SV_FMT "\" comes twice", SV_ARG(twice->key));
-    return err_hint(builder->err, "It stands in line %u already.", (unsigned)first_line);
+    return rc;
 }
 
 /* ---- events ---- */
 
 static enum hf_rc close_node(struct builder *builder)
 {
+    hf_assert(builder->depth > 0); /* libyaml pairs its events */
     const struct tree_node *node = builder->open[--builder->depth];
     return node->kind == TREE_MAP ? check_keys(builder, node) : HF_OK;
 }

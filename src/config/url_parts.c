@@ -52,18 +52,20 @@ static void consider(struct url_parts *parts, struct sv key)
     }
 }
 
-/* Adds one, with room for a value of at most `size` bytes. */
-static enum hf_rc add_setting(struct url_parts *parts, const struct url_setting *setting,
-                              char **value, size_t size, struct hf_err *err)
+/* Adds one, and returns room for a value of at most `size` bytes; NULL: there are too many. */
+static char *add_setting(struct url_parts *parts, const struct url_setting *setting, size_t size,
+                         struct hf_err *err)
 {
-    if (parts->count == URL_PARTS_MAX || parts->used + size > sizeof parts->values)
-        return err_set(err, HF_RC_LIMIT, "54000", "the connection string has too many settings");
-    *value = parts->values + parts->used;
+    if (parts->count == URL_PARTS_MAX || parts->used + size > sizeof parts->values) {
+        err_set(err, HF_RC_LIMIT, "54000", "the connection string has too many settings");
+        return NULL;
+    }
+    char *value = parts->values + parts->used;
     parts->settings[parts->count] = *setting;
-    parts->settings[parts->count].value = sv_from(*value, 0);
+    parts->settings[parts->count].value = sv_from(value, 0);
     parts->count++;
     parts->used += size;
-    return HF_OK;
+    return value;
 }
 
 /* ---- URLs ---- */
@@ -133,11 +135,12 @@ static enum hf_rc split_url(struct url_parts *parts, struct sv text, struct hf_e
             is_first = false;
             continue;
         }
-        char *value = NULL;
         const struct sv encoded = sv_drop(parameter, equals + 1);
-        enum hf_rc rc = add_setting(parts, &setting, &value, encoded.size, err);
-        if (rc == HF_OK)
-            rc = decode(encoded, value, &parts->settings[parts->count - 1].value.size, err);
+        char *value = add_setting(parts, &setting, encoded.size, err);
+        if (value == NULL)
+            return HF_RC_LIMIT;
+        const enum hf_rc rc =
+            decode(encoded, value, &parts->settings[parts->count - 1].value.size, err);
         if (rc != HF_OK)
             return rc;
     }
@@ -180,6 +183,7 @@ static enum hf_rc split_pairs(struct url_parts *parts, struct sv text, struct hf
 {
     struct buffer rest;
     char scratch[URL_PARTS_SIZE];
+    enum hf_rc rc = HF_OK;
     buffer_init(&rest, parts->rest, sizeof parts->rest - 1);
     for (size_t at = skip_blanks(text, 0); at < text.size; at = skip_blanks(text, at)) {
         const size_t start = at;
@@ -198,16 +202,17 @@ static enum hf_rc split_pairs(struct url_parts *parts, struct sv text, struct hf
             keep(&rest, SV(" "));
             continue;
         }
-        char *value = NULL;
-        const enum hf_rc rc = add_setting(parts, &setting, &value, size, err);
-        if (rc != HF_OK)
-            return rc;
+        char *value = add_setting(parts, &setting, size, err);
+        if (value == NULL) {
+            rc = HF_RC_LIMIT;
+            break;
+        }
         memcpy(value, scratch, size);
         parts->settings[parts->count - 1].value.size = size;
     }
     parts->rest[buffer_held(&rest)] = '\0';
     explicit_bzero(scratch, sizeof scratch);
-    return HF_OK;
+    return rc;
 }
 
 /* ---- both ---- */

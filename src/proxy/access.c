@@ -25,43 +25,44 @@ static const char *implicit_rules(enum proxy_auth method, char out[IMPLICIT_SIZE
     return out;
 }
 
-/* The whole file, and a NUL; `*size` is without it. */
-static enum hf_rc read_file(const char *path, size_t size_max, struct mem *mem, char **out,
-                            struct hf_err *err)
+/* The whole file, and a NUL, to be given back with mem_free(); NULL: err says why. */
+static char *read_file(const char *path, size_t size_max, struct mem *mem, struct hf_err *err)
 {
     const int64_t size = file_size(path);
-    if (size > (int64_t)size_max)
-        return err_set(err, HF_RC_LIMIT, "54000", "\"%s\" has more than %zu bytes", path, size_max);
+    if (size > (int64_t)size_max) {
+        err_set(err, HF_RC_LIMIT, "54000", "\"%s\" has more than %zu bytes", path, size_max);
+        return NULL;
+    }
     /* One that grows while it is read is refused by file_read() as too long. */
     const size_t room = (size_t)size + 2;
-    *out = mem_alloc(mem, room);
-    if (*out == NULL)
-        return mem_refused(mem, room, err);
-    enum hf_rc rc = file_read(path, *out, room, err);
+    char *text = mem_alloc(mem, room);
+    if (text == NULL) {
+        mem_refused(mem, room, err);
+        return NULL;
+    }
+    enum hf_rc rc = file_read(path, text, room, err);
     /* Rules behind a zero byte would be lost without a word. */
-    if (rc == HF_OK && strlen(*out) < (size_t)size)
+    if (rc == HF_OK && strlen(text) < (size_t)size)
         rc = err_set(err, HF_RC_INVALID, "F0000", "\"%s\" holds a zero byte", path);
     if (rc == HF_OK)
-        return HF_OK;
-    explicit_bzero(*out, room);
-    mem_free(mem, *out);
-    *out = NULL;
-    return rc;
+        return text;
+    explicit_bzero(text, room);
+    mem_free(mem, text);
+    return NULL;
 }
 
 static enum hf_rc read_hba(struct access *access, const struct proxy_settings *settings,
                            struct hf_err *err)
 {
     char implicit[IMPLICIT_SIZE];
-    char *text = NULL;
     const char *path = settings->auth_hba_file;
     if (path[0] == '\0')
         return hba_new(&access->hba, sv_from_cstr(implicit_rules(settings->auth_type, implicit)),
                        access->mem, err);
-    enum hf_rc rc = read_file(path, HBA_TEXT_MAX, access->mem, &text, err);
-    if (rc != HF_OK)
+    char *text = read_file(path, HBA_TEXT_MAX, access->mem, err);
+    if (text == NULL)
         return err_while(err, "reading auth_hba_file");
-    rc = hba_new(&access->hba, sv_from_cstr(text), access->mem, err);
+    const enum hf_rc rc = hba_new(&access->hba, sv_from_cstr(text), access->mem, err);
     mem_free(access->mem, text);
     return rc == HF_OK ? HF_OK : err_while(err, "%s", path);
 }
@@ -69,15 +70,15 @@ static enum hf_rc read_hba(struct access *access, const struct proxy_settings *s
 static enum hf_rc read_users(struct access *access, const struct proxy_config *config,
                              struct hf_err *err)
 {
-    char *text = NULL;
     const char *path = config->proxy.auth_file;
     const uint64_t seed = entropy_seed();
     if (path[0] == '\0')
         return users_new(&access->users, SV(""), config, seed, access->mem, err);
-    enum hf_rc rc = read_file(path, USERS_TEXT_MAX, access->mem, &text, err);
-    if (rc != HF_OK)
+    char *text = read_file(path, USERS_TEXT_MAX, access->mem, err);
+    if (text == NULL)
         return err_while(err, "reading auth_file");
-    rc = users_new(&access->users, sv_from_cstr(text), config, seed, access->mem, err);
+    const enum hf_rc rc =
+        users_new(&access->users, sv_from_cstr(text), config, seed, access->mem, err);
     explicit_bzero(text, strlen(text));
     mem_free(access->mem, text);
     return rc == HF_OK ? HF_OK : err_while(err, "%s", path);

@@ -9,7 +9,7 @@
 #include "base/bug.h"
 
 #define SQLSTATE_CONFIG_FILE "F0000"
-#define FIELDS_MAX           8 /* more than any rule has: what is beyond them is refused as options */
+#define FIELDS_MAX           8 /* more than any rule has: the last one is refused as an option */
 
 /* A name or keyword; in quotes it is always a name. */
 struct word {
@@ -242,32 +242,31 @@ static enum hf_rc check_names(const struct field *field, bool is_users, struct h
     return HF_OK;
 }
 
-/* One word, such as a method; `what` for a list or nothing at all. */
-static enum hf_rc read_single(const struct field *fields, uint32_t count, uint32_t at,
-                              const char *what, const struct word **out, struct hf_err *err)
+/* One word, such as a method; NULL if there is a list or nothing at all. */
+static const struct word *read_single(const struct field *fields, uint32_t count, uint32_t at,
+                                      const char *what, struct hf_err *err)
 {
-    if (at >= count)
-        return err_set(err, HF_RC_INVALID, SQLSTATE_CONFIG_FILE, "there is no %s", what);
-    if (fields[at].count != 1)
-        return err_set(err, HF_RC_INVALID, SQLSTATE_CONFIG_FILE, "there is more than one %s", what);
-    *out = &fields[at].words[0];
-    return HF_OK;
+    if (at < count && fields[at].count == 1)
+        return &fields[at].words[0];
+    err_set(err, HF_RC_INVALID, SQLSTATE_CONFIG_FILE, "there is %s %s",
+            at < count ? "more than one" : "no", what);
+    return NULL;
 }
 
 static enum hf_rc read_address(const struct field *fields, uint32_t count, uint32_t *at,
                                struct cidr *cidr, struct hf_err *err)
 {
-    const struct word *address = NULL, *mask = NULL;
+    const struct word *mask = NULL;
     struct address literal;
-    enum hf_rc rc = read_single(fields, count, (*at)++, "address", &address, err);
-    if (rc != HF_OK)
-        return rc;
+    const struct word *address = read_single(fields, count, (*at)++, "address", err);
+    if (address == NULL)
+        return HF_RC_INVALID;
     /* Only an address without a slash has its mask beside it: then the next word cannot be a
      * method. */
     if (address_literal(&literal, address->text, 0)) {
-        rc = read_single(fields, count, (*at)++, "mask", &mask, err);
-        if (rc != HF_OK)
-            return rc;
+        mask = read_single(fields, count, (*at)++, "mask", err);
+        if (mask == NULL)
+            return HF_RC_INVALID;
     }
     return cidr_parse(cidr, address->text, mask != NULL ? mask->text : SV(""), err);
 }
@@ -290,27 +289,26 @@ static enum hf_rc read_method(const struct word *word, enum rule_type type, enum
 static enum hf_rc read_rule(struct rule *rule, const struct field *fields, uint32_t count,
                             struct hf_err *err)
 {
-    const struct word *type = NULL, *method = NULL;
     uint32_t at = 3;
-    enum hf_rc rc = read_single(fields, count, 0, "type", &type, err);
-    if (rc == HF_OK)
-        rc = read_type(type, &rule->type, err);
-    if (rc != HF_OK)
-        return rc;
+    const struct word *type = read_single(fields, count, 0, "type", err);
+    if (type == NULL || read_type(type, &rule->type, err) != HF_OK)
+        return HF_RC_INVALID;
     if (count < 3)
         return err_set(err, HF_RC_INVALID, SQLSTATE_CONFIG_FILE, "there is no %s",
                        count < 2 ? "database" : "user");
     rule->databases = fields[1];
     rule->users = fields[2];
-    rc = check_names(&rule->databases, false, err);
+    enum hf_rc rc = check_names(&rule->databases, false, err);
     if (rc == HF_OK)
         rc = check_names(&rule->users, true, err);
     if (rc == HF_OK && rule->type != RULE_LOCAL)
         rc = read_address(fields, count, &at, &rule->address, err);
-    if (rc == HF_OK)
-        rc = read_single(fields, count, at++, "method", &method, err);
-    if (rc == HF_OK)
-        rc = read_method(method, rule->type, &rule->result.method, err);
+    if (rc != HF_OK)
+        return rc;
+    const struct word *method = read_single(fields, count, at++, "method", err);
+    if (method == NULL)
+        return HF_RC_INVALID;
+    rc = read_method(method, rule->type, &rule->result.method, err);
     if (rc == HF_OK && at < count)
         return refuse(err, fields[at].words[0].text, "is an option, and those are not supported",
                       "End the rule with its method.");
@@ -369,13 +367,28 @@ static enum hf_rc read_rules(struct hba *hba, struct reader *reader, size_t rule
 
 /* ---- life ---- */
 
-static enum hf_rc make_room(struct hba *hba, size_t words, size_t rules, struct hf_err *err)
+static bool make_room(struct hba *hba, size_t words, size_t rules)
 {
     hba->words = mem_alloc_array(hba->mem, words + 1, sizeof hba->words[0]);
     hba->rules = mem_alloc_array(hba->mem, rules, sizeof hba->rules[0]);
-    if (hba->words == NULL || hba->rules == NULL)
+    return hba->words != NULL && hba->rules != NULL;
+}
+
+/* Reads all of it; `*line` is where it got to. */
+static enum hf_rc read_text(struct hba *hba, struct sv text, uint32_t *line, struct hf_err *err)
+{
+    struct reader reader = {.rest = text, .line = 1, .pool = hba->pool, .err = err};
+    size_t words = 0;
+    const enum hf_rc rc = count_words(reader, &words, line);
+    if (rc != HF_OK)
+        return rc;
+    *line = 0;
+    /* Every rule has four words at the least; of lines with fewer, the first one ends it all. */
+    size_t rules = words / 4 + 1;
+    rules = rules < HBA_RULES_MAX ? rules : HBA_RULES_MAX;
+    if (!make_room(hba, words, rules))
         return mem_refused(hba->mem, rules * sizeof hba->rules[0], err);
-    return HF_OK;
+    return read_rules(hba, &reader, rules, line);
 }
 
 enum hf_rc hba_new(struct hba **out, struct sv text, struct mem *mem, struct hf_err *err)
@@ -389,31 +402,19 @@ enum hf_rc hba_new(struct hba **out, struct sv text, struct mem *mem, struct hf_
         return mem_refused(mem, sizeof *hba, err);
     hba->mem = mem;
     hba->pool = mem_alloc(mem, text.size + 1);
-    struct reader reader = {.rest = text, .line = 1, .pool = hba->pool, .err = err};
-    size_t words = 0;
     uint32_t line = 0;
-    enum hf_rc rc = hba->pool != NULL ? count_words(reader, &words, &line)
-                                      : mem_refused(mem, text.size + 1, err);
-    /* Every rule has four words at the least; of lines with fewer, the first one ends it all. */
-    size_t rules = words / 4 + 1;
-    rules = rules < HBA_RULES_MAX ? rules : HBA_RULES_MAX;
-    if (rc == HF_OK) {
-        line = 0;
-        rc = make_room(hba, words, rules, err);
-    }
-    if (rc == HF_OK)
-        rc = read_rules(hba, &reader, rules, &line);
+    enum hf_rc rc =
+        hba->pool != NULL ? read_text(hba, text, &line, err) : mem_refused(mem, text.size + 1, err);
     if (rc != HF_OK && line > 0)
         err_while(err, "line %u", (unsigned)line);
     if (rc == HF_OK && hba->count == 0)
         rc = err_set(err, HF_RC_INVALID, SQLSTATE_CONFIG_FILE,
                      "there is no rule, so nobody could come in");
-    if (rc != HF_OK) {
+    if (rc == HF_OK)
+        *out = hba;
+    else
         hba_free(hba);
-        return rc;
-    }
-    *out = hba;
-    return HF_OK;
+    return rc;
 }
 
 uint32_t hba_count(const struct hba *hba)
