@@ -5,6 +5,7 @@ pgbouncer, for finding out whether it is the test that is wrong.
 """
 
 import os
+import signal
 
 import proxy_rig
 import pytest
@@ -15,6 +16,8 @@ KIND = os.environ.get("PROXY_TARGET", "holdfast")
 @pytest.fixture(scope="session")
 def proxy_place(new_place):
     """A folder and ports for everything of the session."""
+    # Whoever ends the tests early wants the servers to end with them.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     place = new_place()
     yield place
     place.close()
@@ -23,7 +26,7 @@ def proxy_place(new_place):
 @pytest.fixture(scope="session")
 def postgres(proxy_place):
     """A PostgreSQL server that all tests share: whoever stops it starts it again."""
-    server = proxy_rig.PostgresServer(proxy_place.new_folder(), proxy_place.port_base)
+    server = proxy_rig.PostgresServer(proxy_place.new_folder(), proxy_rig.free_port())
     yield server
     server.stop()
 
@@ -34,7 +37,7 @@ def start_proxy(proxy_place, postgres):
     started = []
 
     def start(mode="session", server=postgres, **settings):
-        target = proxy_rig.make_target(KIND, proxy_place.new_folder(), proxy_place.port_base,
+        target = proxy_rig.make_target(KIND, proxy_place.new_folder(), proxy_rig.free_port(),
                                        server, mode, **settings)
         started.append(target)
         return target.__enter__()
@@ -52,7 +55,7 @@ def start_proxy(proxy_place, postgres):
 def _shared(mode):
     @pytest.fixture(scope="module")
     def fixture(proxy_place, postgres):
-        with proxy_rig.make_target(KIND, proxy_place.new_folder(), proxy_place.port_base, postgres,
+        with proxy_rig.make_target(KIND, proxy_place.new_folder(), proxy_rig.free_port(), postgres,
                                    mode) as target:
             yield target
     return fixture

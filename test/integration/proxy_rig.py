@@ -15,6 +15,7 @@ had the proxy last.
 
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -70,6 +71,19 @@ def as_postgres():
     if os.geteuid() != 0:
         return {}
     return {"user": "postgres", "group": "postgres", "extra_groups": []}
+
+
+def free_port():
+    """Below 32768, above which the kernel takes ports for outgoing connections. By chance, so that
+    two runs of the tests at a time do not mind each other."""
+    while True:
+        port = random.randrange(20000, 32000)
+        with socket.socket() as sock:
+            try:
+                sock.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 def make_certificate(folder, name="server"):
@@ -281,7 +295,10 @@ class Process(Target):
         return self.start()
 
     def __exit__(self, kind, *_):
+        assert self.process.poll() is None, (
+            f"{self.name} has ended with {self.process.returncode}:\n{self.log[-5000:]}")
         status = self.stop()
+        print(f"the log of {self.name}, {self.mode} mode, its end:\n{self.log[-3000:]}")
         if kind is None:
             assert status == self.ENDS_WITH, f"{self.name} ended with {status}:\n{self.log}"
             self.assert_quiet_log()

@@ -605,7 +605,7 @@ def test_a_client_that_vanishes_leaves_the_pool_as_it_was(transaction_proxy_of_o
 def transaction_proxy_of_one(proxy_place, postgres):
     import proxy_fixtures
     import proxy_rig
-    with proxy_rig.make_target(proxy_fixtures.KIND, proxy_place.new_folder(), proxy_place.port_base,
+    with proxy_rig.make_target(proxy_fixtures.KIND, proxy_place.new_folder(), proxy_rig.free_port(),
                                postgres, "transaction", pool_size=1) as target:
         yield target
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from demo_process import find_binary
-from proxy_rig import PostgresServer
+from proxy_rig import PostgresServer, free_port
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "proof"))
 
@@ -79,7 +79,7 @@ class Weather:
 @pytest.fixture(scope="module")
 def stormy(proxy_place):
     """A server of its own: it is restarted."""
-    server = PostgresServer(proxy_place.new_folder(), proxy_place.port_base)
+    server = PostgresServer(proxy_place.new_folder(), free_port())
     yield server
     server.stop()
 
