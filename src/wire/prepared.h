@@ -208,7 +208,7 @@ bool prepared_failed(const struct prepared *prepared, uint32_t tag,
 bool prepared_is_discard(struct sv command);
 void prepared_discarded(const struct prepared *prepared);
 
-/* See above. `tag`: of the Bind or Describe that failed. */
+/* See above. `tag`: of the Bind or Describe that failed; with any other one nothing happens. */
 bool prepared_is_stale(const struct message_error *error);
 void prepared_forget(struct prepared_server *server, uint32_t tag);
 

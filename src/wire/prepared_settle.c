@@ -160,7 +160,8 @@ bool prepared_is_stale(const struct message_error *error)
 void prepared_forget(struct prepared_server *server, uint32_t tag)
 {
     uint32_t id = tag & ~PREPARED_TAG_USE;
-    hf_assert(prepared_is_use(tag));
+    if (!prepared_is_use(tag))
+        return;
     uint16_t slot = prepared_server_find(server, id);
     if (slot != PREPARED_NO_SLOT)
         server->slot[slot].is_stale = true;
