@@ -456,6 +456,43 @@ bool settings_each(const struct settings *store, uint32_t set, uint32_t *cursor,
     return true;
 }
 
+/* The name and value at a place of a set; past its end a name behind all others. */
+static uint32_t place_in(const struct settings *store, uint32_t set, uint32_t index,
+                         struct sv *value, uint32_t *pair)
+{
+    if (index >= count_of(store, set)) {
+        *pair = 0;
+        return UINT32_MAX;
+    }
+    *pair = pair_of(store, set, index);
+    *value = value_of(store, *pair);
+    return name_of(store, *pair);
+}
+
+/* Both sets have their pairs in the order of the names' numbers, so they are walked side by side.
+ */
+bool settings_change_next(const struct settings *store, uint32_t have, uint32_t want,
+                          struct settings_walk *walk, struct settings_change *change)
+{
+    for (;;) {
+        struct sv had = {0}, wanted = {0};
+        uint32_t had_pair, wanted_pair;
+        uint32_t had_name = place_in(store, have, walk->have, &had, &had_pair);
+        uint32_t wanted_name = place_in(store, want, walk->want, &wanted, &wanted_pair);
+        if (had_name == UINT32_MAX && wanted_name == UINT32_MAX)
+            return false;
+        bool has_it = had_name <= wanted_name, wants_it = wanted_name <= had_name;
+        walk->have += has_it;
+        walk->want += wants_it;
+        if (had_pair == wanted_pair)
+            continue;
+        change->name = content_of(store, has_it ? had_name : wanted_name);
+        change->had = has_it ? had : sv_from(NULL, 0);
+        change->want = wants_it ? wanted : sv_from(NULL, 0);
+        return true;
+    }
+}
+
 /* ---- To other stores ---- */
 
 enum hf_rc settings_copy(const struct settings *from, uint32_t set, struct settings *to,

@@ -173,6 +173,22 @@ bool settings_each(const struct settings *store, uint32_t set, uint32_t *cursor,
 
 /* ---- What comes of the difference of two sets ---- */
 
+struct settings_change {
+    struct sv name;
+    struct sv had;  /* NULL data: it is in `want` only */
+    struct sv want; /* NULL data: it is in `have` only */
+};
+
+/* Where a walk over the differences is; begins as {0}. */
+struct settings_walk {
+    uint32_t have;
+    uint32_t want;
+};
+
+/* The next setting that is not the same in both. */
+bool settings_change_next(const struct settings *store, uint32_t have, uint32_t want,
+                          struct settings_walk *walk, struct settings_change *change);
+
 /*
  * Writes the Query message that turns a session whose settings are `have` into one with `want`; or
  * nothing if they are equal. Settings that are in `have` only are reset to what the session began

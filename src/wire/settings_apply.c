@@ -163,15 +163,8 @@ struct diff {
     uint32_t have;
     uint32_t want;
     struct build build;
-    uint32_t calls; /* of set_config() so far */
+    uint32_t calls; /* of set_config() so far, in the statement at hand */
 };
-
-static bool is_same(const struct diff *diff, struct sv name)
-{
-    struct sv have = settings_find(diff->store, diff->have, name);
-    struct sv want = settings_find(diff->store, diff->want, name);
-    return (have.data == NULL) == (want.data == NULL) && sv_eq(have, want);
-}
 
 /* NULL data: to be reset. */
 static void put_statement(struct diff *diff, struct sv name, struct sv value)
@@ -207,6 +200,21 @@ static void put_call(struct diff *diff, struct sv name, struct sv value)
 #define ROLE          SV("role")
 #define AUTHORIZATION SV("session_authorization")
 
+static bool is_identity(struct sv name)
+{
+    return sv_eq_nocase(name, ROLE) || sv_eq_nocase(name, AUTHORIZATION);
+}
+
+static bool moves_identity(const struct diff *diff)
+{
+    struct settings_walk walk = {0};
+    struct settings_change change;
+    while (settings_change_next(diff->store, diff->have, diff->want, &walk, &change))
+        if (is_identity(change.name))
+            return true;
+    return false;
+}
+
 static void put_identity(struct diff *diff, uint32_t set, struct sv name, bool is_reset)
 {
     struct sv value = settings_find(diff->store, set, name);
@@ -214,27 +222,20 @@ static void put_identity(struct diff *diff, uint32_t set, struct sv name, bool i
         put_call(diff, name, is_reset ? sv_from(NULL, 0) : value);
 }
 
-static void put_change(struct diff *diff, struct sv name, struct sv value, bool is_call)
-{
-    struct sv literal = literal_name(name);
-    if (sv_eq_nocase(name, ROLE) || sv_eq_nocase(name, AUTHORIZATION))
-        return;
-    if (is_call && literal.size == 0)
-        put_call(diff, name, value);
-    if (!is_call && literal.size > 0)
-        put_statement(diff, literal, value);
-}
-
 /* All changes that are made by statements, or all that are made by calls. */
 static void put_changes(struct diff *diff, bool is_call)
 {
-    struct sv name, value;
-    for (uint32_t cursor = 0; settings_each(diff->store, diff->want, &cursor, &name, &value);)
-        if (!is_same(diff, name))
-            put_change(diff, name, value, is_call);
-    for (uint32_t cursor = 0; settings_each(diff->store, diff->have, &cursor, &name, &value);)
-        if (settings_find(diff->store, diff->want, name).data == NULL)
-            put_change(diff, name, sv_from(NULL, 0), is_call);
+    struct settings_walk walk = {0};
+    struct settings_change change;
+    while (settings_change_next(diff->store, diff->have, diff->want, &walk, &change)) {
+        struct sv literal = literal_name(change.name);
+        if (is_identity(change.name) || is_call != (literal.size == 0))
+            continue;
+        if (is_call)
+            put_call(diff, change.name, change.want);
+        else
+            put_statement(diff, literal, change.want);
+    }
 }
 
 enum hf_rc settings_diff(const struct settings *store, uint32_t have, uint32_t want,
@@ -243,7 +244,7 @@ enum hf_rc settings_diff(const struct settings *store, uint32_t have, uint32_t w
     struct diff diff = {.store = store, .have = have, .want = want};
     if (have == want)
         return HF_OK;
-    bool has_moved = !is_same(&diff, ROLE) || !is_same(&diff, AUTHORIZATION);
+    bool has_moved = moves_identity(&diff);
     diff.build = build_begin(out, 'Q');
     if (has_moved) {
         put_identity(&diff, have, ROLE, true);
@@ -264,20 +265,19 @@ enum hf_rc settings_diff(const struct settings *store, uint32_t have, uint32_t w
 enum hf_rc settings_status(const struct settings *store, uint32_t was, uint32_t now,
                            struct buffer *out)
 {
-    struct diff diff = {.store = store, .have = was, .want = now};
-    struct sv name, value;
+    struct settings_walk walk = {0};
+    struct settings_change change;
     size_t size = 0;
-    if (was == now)
-        return HF_OK;
-    for (uint32_t cursor = 0; settings_each(store, now, &cursor, &name, &value);)
-        if (!is_same(&diff, name))
-            size += FRAME_HEADER_SIZE + name.size + value.size + 2;
+    while (settings_change_next(store, was, now, &walk, &change))
+        if (change.want.data != NULL)
+            size += FRAME_HEADER_SIZE + change.name.size + change.want.size + 2;
     if (size > buffer_free(out))
         return HF_RC_LIMIT;
-    for (uint32_t cursor = 0; settings_each(store, now, &cursor, &name, &value);) {
-        if (is_same(&diff, name))
+    walk = (struct settings_walk){0};
+    while (settings_change_next(store, was, now, &walk, &change)) {
+        if (change.want.data == NULL)
             continue;
-        enum hf_rc rc = build_parameter_status(out, name, value);
+        enum hf_rc rc = build_parameter_status(out, change.name, change.want);
         hf_assert(rc == HF_OK);
     }
     return HF_OK;

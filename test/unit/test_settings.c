@@ -149,6 +149,44 @@ static void settings__a_name_too_long_for_any_set_is_in_none(void **state)
     settings_drop(store, set);
 }
 
+static void settings__differences_are_walked(void **state)
+{
+    struct settings *store = store_of(state);
+    static const struct {
+        const char *have, *want, *changes;
+    } cases[] = {
+        {"", "", ""},
+        {"a=1", "a=1", ""},
+        {"", "a=1", "a:->1 "},
+        {"a=1", "", "a:1-> "},
+        {"a=1,b=2,c=3", "a=1,b=4,c=3", "b:2->4 "},
+        {"a=1,b=2", "b=2,c=3", "a:1-> c:->3 "},
+        {"c=3", "a=1,b=2,c=3", "a:->1 b:->2 "},
+        {"a=1,c=3", "b=2", "a:1-> b:->2 c:3-> "},
+        {"a=", "b=", "a:''-> b:->'' "},
+    };
+    uint32_t order = made(store, "a=0,b=0,c=0");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        uint32_t have = made(store, cases[i].have), want = made(store, cases[i].want);
+        struct settings_walk walk = {0};
+        struct settings_change change;
+        char text[128] = "";
+        size_t size = 0;
+        while (settings_change_next(store, have, want, &walk, &change)) {
+            const char *had = change.had.data != NULL && change.had.size == 0 ? "''" : "";
+            const char *wanted = change.want.data != NULL && change.want.size == 0 ? "''" : "";
+            size += (size_t)snprintf(text + size, sizeof text - size,
+                                     SV_FMT ":" SV_FMT "%s->" SV_FMT "%s ", SV_ARG(change.name),
+                                     SV_ARG(change.had), had, SV_ARG(change.want), wanted);
+        }
+        assert_string_equal(text, cases[i].changes);
+        settings_drop(store, have);
+        settings_drop(store, want);
+    }
+    settings_drop(store, order);
+    assert_nothing_left(store);
+}
+
 static void settings__a_change_taken_back_is_the_set_before_it(void **state)
 {
     struct settings *store = store_of(state);
@@ -531,6 +569,7 @@ int main(void)
         TEST(settings__equal_sets_have_equal_handles),
         TEST(settings__what_is_in_a_set_is_found),
         TEST(settings__a_name_too_long_for_any_set_is_in_none),
+        TEST(settings__differences_are_walked),
         TEST(settings__a_change_taken_back_is_the_set_before_it),
         TEST(settings__ten_thousand_clients_of_one_kind_cost_one_set),
         TEST(settings__a_name_of_its_own_costs_a_client_little),

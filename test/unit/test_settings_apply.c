@@ -70,7 +70,7 @@ static const struct diff_case {
     {SV_INIT(""), SV_INIT("search_path=\"$user\", public"),
      SV_INIT("SELECT " CALL("'search_path'", "'\"$user\", public'"))},
     {SV_INIT("a.b=1|c=2|d=3"), SV_INIT("d=3|c=4"),
-     SV_INIT("SELECT " CALL("'c'", "'4'") "," CALL("'a.b'", "NULL"))},
+     SV_INIT("SELECT " CALL("'a.b'", "NULL") "," CALL("'c'", "'4'"))},
     {SV_INIT("search_path=x"), SV_INIT("TimeZone=UTC"),
      SV_INIT("SET TimeZone TO 'UTC';SELECT " CALL("'search_path'", "NULL"))},
     /* An empty value is not none. */
