@@ -8,6 +8,7 @@
 #include "base/ns.h"
 #include "cli/args.h"
 #include "cli/demo_cluster.h"
+#include "cli/demo_proxy.h"
 #include "cli/demo_screen.h"
 #include "cli/demo_watch.h"
 #include "cli/guarded.h"
@@ -84,6 +85,7 @@ struct demo {
     struct signals stop;  /* INT, TERM, HUP: a terminal that is closed ends the demo too */
     struct signals nudge; /* USR1 */
     struct demo_cluster cluster;
+    struct demo_proxy proxy;
     struct secret password;
     int64_t begun_ns;
 };
@@ -189,7 +191,10 @@ static int run_cluster(struct demo *demo)
         stop_all(demo);
         return status;
     }
+    if (demo_proxy_start(&demo->proxy, &demo->cluster, &err) != HF_OK && !is_asked_to_stop(demo))
+        report_failure(&err); /* the servers are there all the same */
     screen_ready(&demo->cluster, demo->config.restart_ns, clock_now() - demo->begun_ns);
+    demo_proxy_print(&demo->proxy, &demo->cluster);
     struct guarded *guarded;
     /* The servers are what was asked for: they stay, also without an application. */
     if (guarded_start(&guarded, &demo->cluster, &err) != HF_OK && !is_asked_to_stop(demo))
@@ -198,6 +203,7 @@ static int run_cluster(struct demo *demo)
         .restart_ns = demo->config.restart_ns, .stop_fd = demo->stop.fd, .nudge = &demo->nudge};
     demo_watch(&demo->cluster, &config);
     guarded_stop(guarded);
+    demo_proxy_stop(&demo->proxy);
     was_asked_to_stop(demo);
     stop_all(demo);
     return CLI_OK;

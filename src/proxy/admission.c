@@ -264,8 +264,9 @@ void admission_work(struct admission *admission)
         return;
     }
     authenticate_work(&admission->authenticate, out, &event);
-    if (step(client, &event))
-        feed(client);
+    step(client, &event);
+    if (client->state == CLIENT_AUTHENTICATING)
+        feed(client); /* what it has said meanwhile */
 }
 
 static enum authenticate_method method_of(const struct hba_rule *rule)

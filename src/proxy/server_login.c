@@ -459,8 +459,9 @@ void server_login_work(struct list_node *work)
         return;
     }
     login_work(&task->login, out, &event);
-    if (step(server, &event))
-        feed(server);
+    step(server, &event);
+    if (server->login == task && server->state == SERVER_LOGIN)
+        feed(server); /* what it has said meanwhile */
 }
 
 static void begin_login(struct server *server)
