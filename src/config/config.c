@@ -23,7 +23,7 @@ struct reader {
 static void blame(struct reader *reader, struct tree_place place, const char *path, struct sv key,
                   const struct hf_err *err)
 {
-    char full[FAULTS_KEY_SIZE];
+    char full[FAULTS_KEY_SIZE + SV_PRINT_MAX + 2]; /* both fit; faults_add cuts what is too long */
     snprintf(full, sizeof full, "%s%s" SV_FMT, path, path[0] != '\0' && key.size > 0 ? "." : "",
              SV_ARG(key));
     faults_add(reader->faults, place, full, err);

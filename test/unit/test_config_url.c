@@ -66,7 +66,8 @@ static void give_passfile(struct fixture *fixture, const char *text, unsigned mo
 static const struct proxy_role *role_of(const struct proxy_config *config, const char *name)
 {
     const struct proxy_role *role = proxy_role_get(config, sv_from_cstr(name));
-    return strcmp(role->name, name) == 0 ? role : NULL;
+    assert_string_equal(role->name, name);
+    return role;
 }
 
 static bool is_secret(const struct secret *secret, const char *text)
