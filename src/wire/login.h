@@ -130,9 +130,9 @@ struct login {
     uint32_t version;                  /* that is spoken */
     uint32_t pid;                      /* of the server's process; 0 until it is told */
 
-    /* Why it failed. In the server's own words, with its SQLSTATE, if it said why: 57P03 while it
-     * starts up or shuts down and 53300 when it is full are HF_RC_AGAIN, class 28 is HF_RC_DENIED,
-     * anything else HF_RC_PEER. */
+    /* Why it failed. In the server's own words, with its SQLSTATE, if it said why: what may be well
+     * the next time (57P03 while it starts up, 53300 when it is full, and their classes) is
+     * HF_RC_AGAIN, class 28 is HF_RC_DENIED, anything else HF_RC_PEER. */
     struct hf_err err;
 
     /* private */

@@ -194,8 +194,9 @@ bool settings_change_next(const struct settings *store, uint32_t have, uint32_t 
  * nothing if they are equal. Settings that are in `have` only are reset to what the session began
  * with: so nothing that is in a set may stand in the StartupMessage of a pooled connection.
  *
- * The answer is rows to be swallowed, up to ReadyForQuery. An error in it (22023: a bad value,
- * 42704: an unknown name) means that nothing was changed: the session still has `have`.
+ * It is for a session outside of a transaction. All of its answer is to be swallowed, up to
+ * ReadyForQuery, but for the ParameterStatus in it. An error (22023: a bad value, 42704: an unknown
+ * name) means that nothing was changed: the session still has `have`.
  *
  * HF_RC_LIMIT, and nothing written, if it does not fit.
  */
