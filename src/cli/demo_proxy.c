@@ -34,7 +34,8 @@ static enum hf_rc write_files(const struct demo_proxy *proxy, const struct demo_
              "proxy:\n"
              "  port: %d\n"
              "databases:\n"
-             "  " DEMO_DATABASE ": {hosts: \"127.0.0.1:%d\", pool_size: 8}\n"
+             "  " DEMO_DATABASE
+             ": {hosts: \"127.0.0.1:%d\", pool_mode: transaction, pool_size: 8}\n"
              "roles:\n"
              "  " DEMO_USER ": {password_file: password}\n",
              proxy->port, cluster->servers[0].port);
@@ -119,10 +120,18 @@ static void measure(struct demo_proxy *proxy, const struct demo_cluster *cluster
     snprintf(url, sizeof url,
              "postgresql://" DEMO_USER "@127.0.0.1:%d/" DEMO_DATABASE "?passfile=%s", proxy->port,
              connstr_encode(passfile, encoded, sizeof encoded));
-    const char *const argv[] = {
-        programs_path(cluster->place.programs, "pgbench", program), "-n", "-M", "prepared", "-c",
-        "16", "-T", MEASURE_S, "-f", demo_folder_path(cluster->place.folder, "pgbench.sql", script),
-        url, NULL};
+    const char *const argv[] = {programs_path(cluster->place.programs, "pgbench", program),
+                                "-n",
+                                "-M",
+                                "prepared",
+                                "-c",
+                                "16",
+                                "-T",
+                                MEASURE_S,
+                                "-f",
+                                demo_folder_path(cluster->place.folder, "pgbench.sql", script),
+                                url,
+                                NULL};
     struct child_run run = {.spec = {.argv = argv},
                             .deadline_ns = clock_now() + MEASURE_NS_MAX,
                             .interrupt_fd = cluster->place.stop_fd,
