@@ -104,6 +104,22 @@ static void explain_timeout(const struct client *client, struct hf_err *err)
                 "terminating connection due to idle_transaction_timeout");
 }
 
+/* Who has not said what he wants yet is told nothing, as by PostgreSQL: it may be no client at all. */
+static void give_up_login(struct client *client)
+{
+    char text[PEER_TEXT_SIZE];
+    struct hf_err err;
+    log_emit(client->worker->proxy->log, LOG_AT_WARNING, "login took too long",
+             log_text("address", peer_text(&client->peer, text)),
+             log_text("role", client->admission->role));
+    if (client->state != CLIENT_AUTHENTICATING) {
+        client_close(client, "login took too long");
+        return;
+    }
+    err_set(&err, HF_RC_LIMIT, "57014", "canceling authentication due to timeout");
+    client_fail(client, &err);
+}
+
 void client_timeout(struct client *client)
 {
     struct hf_err err;
@@ -115,7 +131,7 @@ void client_timeout(struct client *client)
     case CLIENT_STARTUP:
     case CLIENT_SECURING:
     case CLIENT_AUTHENTICATING:
-        client_close(client, "login took too long");
+        give_up_login(client);
         return;
     case CLIENT_DELAYED:
         admission_denied(client);

@@ -12,7 +12,6 @@
 #include "wire/prepared.h"
 
 #define NAMES_MAX    10000      /* of one client */
-#define ASSEMBLY_MAX (16 << 20) /* a Parse that names its statement */
 #define REQUESTS_MAX 4          /* that one message may become */
 
 /* A Parse that is longer than a view, put together: its text has to be known as a whole. */
@@ -264,10 +263,12 @@ static enum relay_step begin_assembly(struct client *client, struct relay_run *r
 {
     struct mem *mem = client->worker->proxy->mem;
     size_t size = part->bytes.size;
-    if (part->size > ASSEMBLY_MAX) {
+    int64_t most = client->worker->config->limits.prepared_memory;
+    if ((int64_t)part->size > most) {
         struct hf_err err;
         err_set(&err, HF_RC_LIMIT, "54000", "prepared statement is too long");
-        err_detail(&err, "It has %u bytes; %d are possible.", part->size, ASSEMBLY_MAX);
+        err_detail(&err, "It has %u bytes; limits.prepared_memory is %lld.", part->size,
+                   (long long)most);
         client_fail(client, &err);
         return RELAY_OVER;
     }

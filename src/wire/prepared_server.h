@@ -13,7 +13,7 @@
  *     of a name       its client defines or undefines it
  *     of a statement  the server gets it or loses it
  *
- * One owner, no locking, no allocation. 16 bytes for each statement and 24 for each change.
+ * One owner, no locking, no allocation. 14 bytes for each statement and 20 for each change.
  */
 #ifndef HF_WIRE_PREPARED_SERVER_H
 #define HF_WIRE_PREPARED_SERVER_H

@@ -36,7 +36,8 @@ TPS_CELL = ("simple", 64)
 LATENCY_CELL = ("simple", 16)
 SLICE_SECONDS = 0.1
 BUSY_RAMP_SECONDS = 0.5
-SETTLE_SECONDS = 0.3
+SETTLE_SECONDS = 0.2
+WARM_UP_SECONDS = 0.1
 STATEMENT_BYTES = 1000
 
 
@@ -56,7 +57,7 @@ class Effort:
 
 
 SMOKE = Effort(0, 1, 0.1, 200, 50, 0.1, 1, 20)
-QUICK = Effort(41, 2, 0.3, 10000, 1000, 1.0, 10, 500)
+QUICK = Effort(43, 2, 0.3, 10000, 1000, 0.7, 6, 500)
 FULL = Effort(300, 7, 1.0, 10000, 1000, 5.0, 50, 500)
 
 
@@ -208,6 +209,8 @@ class Bench:
 
     def _log_in_in_turn(self, poolers, client):
         samples = {pooler: [] for pooler in poolers}
+        for pooler in poolers:
+            load.logins(self.server, pooler, WARM_UP_SECONDS, **client)
         for number in range(self.effort.login_rounds):
             for pooler in poolers if number % 2 == 0 else poolers[::-1]:
                 samples[pooler].append(load.logins(self.server, pooler, self.effort.login_seconds,

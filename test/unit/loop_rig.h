@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/ns.h"
+#include "base/rng.h"
 #include "net/loop.h"
 #include "net/loop_int.h"
 #include "os/clock.h"
@@ -67,10 +68,10 @@ static inline uint64_t fold(uint64_t sum, struct sv bytes)
     return sum;
 }
 
-/* A stream of bytes that does not repeat soon: byte `at` of it. */
+/* A stream of bytes that never repeats for long: byte `at` of it. */
 static inline char pattern(uint64_t at)
 {
-    return (char)(at * 31 + (at >> 8) * 17 + (at >> 16) * 7);
+    return (char)(rng_mix(at / 8 + 1) >> (at % 8 * 8));
 }
 
 static inline void actor_serve(struct rig *rig, struct actor *actor)
@@ -84,6 +85,8 @@ static inline void actor_serve(struct rig *rig, struct actor *actor)
     actor->sum = fold(actor->sum, sv_take(view, done));
     actor->bytes += done;
     stream_consume(rig->loop, &actor->stream, done);
+    if (actor->ended > 0 && actor->closes_at_end && stream_view(&actor->stream).size == 0)
+        stream_close(rig->loop, &actor->stream, true);
 }
 
 static inline void rig_on_event(struct rig *rig, const struct loop_event *event)
@@ -112,7 +115,8 @@ static inline void rig_on_event(struct rig *rig, const struct loop_event *event)
     case LOOP_ENDED:
         actor->ended++;
         actor->error = event->error;
-        if (actor->closes_at_end)
+        /* What is still to be echoed is, before the end. */
+        if (actor->closes_at_end && (actor->manner != ECHO || stream_view(event->stream).size == 0))
             stream_close(rig->loop, event->stream, true);
         break;
     case LOOP_LEFT:
@@ -254,7 +258,7 @@ static inline size_t raw_read(int fd, uint64_t at)
 static inline int raw_end(int fd)
 {
     char byte;
-    ssize_t count = recv(fd, &byte, 1, MSG_DONTWAIT);
+    ssize_t count = recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK);
     if (count > 0 || (count < 0 && errno == EAGAIN))
         return -1;
     return count == 0 ? 0 : errno;

@@ -251,6 +251,19 @@ static void config_url__a_users_file_says_who_comes_in(void **state)
     assert_string_equal(config->databases[0].user, "");
 }
 
+/* libpq takes a question mark in a password: nothing of ours is looked for in it. */
+static void config_url__a_password_is_not_taken_for_settings(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct proxy_config *config =
+        read_well(fixture, "postgresql://bob:x?pool_size=3&y@a/db?pool_size=4");
+    assert_int_equal(config->pools.pool_size, 4);
+    assert_true(is_secret(&role_of(config, "bob")->password, "x?pool_size=3&y"));
+    config = read_well(fixture, "user=bob host=a password='pool_size=3 x' pool_size=4");
+    assert_int_equal(config->pools.pool_size, 4);
+    assert_true(is_secret(&role_of(config, "bob")->password, "pool_size=3 x"));
+}
+
 /* ---- what is wrong ---- */
 
 static void config_url__what_is_wrong_is_said_without_the_string(void **state)
@@ -339,6 +352,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             config_url__trust_with_a_password_enters_servers_as_the_user, setup, teardown),
         cmocka_unit_test_setup_teardown(config_url__a_users_file_says_who_comes_in, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(config_url__a_password_is_not_taken_for_settings, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(config_url__what_is_wrong_is_said_without_the_string, setup,
                                         teardown),

@@ -192,11 +192,13 @@ static void hba__the_first_rule_that_fits_decides(void **state)
                                "host    sameuser  all   198.51.100.7  255.255.255.255 md5\n" /* 7 */
                                "host    \"sameuser\" all 0.0.0.0/0         trust\n"          /* 8 */
                                "host    replication repl ::1/128 scram-sha-256\n"            /* 9 */
-                               "host    \"replication\" all ::1/128 md5\n"          /* 10 */
-                               "host    one,\\\n"                                   /* 11 */
-                               "        two       all   203.0.113.0/24     md5\n"   /* 12 */
-                               "host \"a \"\"quoted\"\" name\",x#y all all md5\n"   /* 13 */
-                               "hostnogssenc last all   all                reject"; /* 14 */
+                               "host    \"replication\" all ::1/128 md5\n"           /* 10 */
+                               "host    one,\\\n"                                    /* 11 */
+                               "        two       all   203.0.113.0/24     md5\n"    /* 12 */
+                               "host \"a \"\"quoted\"\" name\",x#y all all md5\n"    /* 13 */
+                               "hostnogssenc last all   all                reject\n" /* 14 */
+                               "hostnossl open  all   all                md5\n"      /* 15 */
+                               "hostssl shut    all   all                md5";       /* 16 */
     static const struct {
         const char *peer;
         bool is_tls;
@@ -228,6 +230,10 @@ static void hba__the_first_rule_that_fits_decides(void **state)
         {"203.0.113.1", false, "a \"quoted\" name", "bob", 0},
         {"203.0.113.1", false, "last", "bob", 14},
         {"203.0.113.1", true, "last", "bob", 14},
+        {"203.0.113.1", false, "open", "bob", 15},
+        {"203.0.113.1", true, "open", "bob", 0},
+        {"203.0.113.1", false, "shut", "bob", 0},
+        {"203.0.113.1", true, "shut", "bob", 16},
     };
     struct mem mem;
     struct hba *hba = NULL;
@@ -240,7 +246,7 @@ static void hba__the_first_rule_that_fits_decides(void **state)
     memcpy(fixed, text, sizeof text);
     memcpy(strstr(fixed, ",x#y"), "    ", 4);
     assert_int_equal(read_rules(&hba, fixed, &mem, &err), HF_OK);
-    assert_int_equal(hba_count(hba), 12);
+    assert_int_equal(hba_count(hba), 14);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const uint32_t line =
             line_for(hba, cases[i].peer, cases[i].is_tls, cases[i].database, cases[i].user);

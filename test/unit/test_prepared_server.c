@@ -116,7 +116,7 @@ static void prepared_server__tags_begin_anew_before_they_would_mean_something_el
 static void prepared_server__a_connection_costs_a_few_kilobytes(void **state)
 {
     (void)state;
-    assert_true(prepared_server_size(200) <= 232 * 16 + 32 * 24 + 64);
+    assert_true(prepared_server_size(200) <= 232 * 14 + 32 * 20 + 64);
 }
 
 int main(void)
