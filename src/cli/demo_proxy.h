@@ -19,8 +19,8 @@ struct demo_proxy {
     double latency_ms; /* the average */
 };
 
-/* Starts it and waits until it answers; then lets pgbench run for a moment. A failure leaves nothing
- * running; without pgbench it is just not measured. */
+/* Starts it and waits until it answers; then lets pgbench run for a moment. A failure leaves
+ * nothing running; without pgbench it is just not measured. */
 enum hf_rc HF_MUST_USE demo_proxy_start(struct demo_proxy *proxy,
                                         const struct demo_cluster *cluster, struct hf_err *err);
 

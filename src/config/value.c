@@ -62,7 +62,8 @@ static enum hf_rc append_variable(struct value *value, struct sv *rest, struct h
     return append(value, sv_from_cstr(content), err);
 }
 
-enum hf_rc value_expand(struct value *value, struct sv text, struct hf_err *err)
+/* Puts environment variables in: ${NAME}; and ${ for $${. */
+static enum hf_rc HF_MUST_USE expand(struct value *value, struct sv text, struct hf_err *err)
 {
     while (text.size > 0) {
         enum hf_rc rc = HF_OK;
@@ -121,7 +122,7 @@ static enum hf_rc append_items(struct value *value, const struct tree_node *list
                            tree_kind_name(item->kind));
         if (item != list->first && append(value, SV(", "), err) != HF_OK)
             return err->rc;
-        if (value_expand(value, item->text, err) != HF_OK)
+        if (expand(value, item->text, err) != HF_OK)
             return err->rc;
     }
     return HF_OK;
@@ -137,8 +138,8 @@ enum hf_rc value_from_node(struct value *value, const struct opt_row *row,
     if (node->kind == TREE_LIST)
         return append_items(value, node, place, err);
     if (!is_path(row))
-        return value_expand(value, node->text, err);
-    enum hf_rc rc = value_expand(&expanded, node->text, err);
+        return expand(value, node->text, err);
+    enum hf_rc rc = expand(&expanded, node->text, err);
     if (rc == HF_OK)
         rc = append_path(value, value_text(&expanded), folder, err);
     return rc;
@@ -149,7 +150,7 @@ enum hf_rc value_from_file(struct value *value, const struct tree_node *node, co
 {
     struct value expanded = {.size = 0}, path = {.size = 0};
     *value = (struct value){.size = 0};
-    enum hf_rc rc = value_expand(&expanded, node->text, err);
+    enum hf_rc rc = expand(&expanded, node->text, err);
     if (rc == HF_OK)
         rc = append_path(&path, value_text(&expanded), folder, err);
     if (rc == HF_OK)

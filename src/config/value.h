@@ -35,9 +35,6 @@ enum hf_rc value_from_node(struct value *value, const struct opt_row *row,
 enum hf_rc value_from_file(struct value *value, const struct tree_node *node, const char *folder,
                            struct hf_err *err) HF_MUST_USE;
 
-/* Puts environment variables in: ${NAME}; and ${ for $${. */
-enum hf_rc value_expand(struct value *value, struct sv text, struct hf_err *err) HF_MUST_USE;
-
 static inline struct sv value_text(const struct value *value)
 {
     return sv_from(value->text, value->size);

@@ -312,6 +312,17 @@ bool gather_begin(struct client *client, enum gather_kind kind)
     return true;
 }
 
+static void visit_servers(struct worker *worker, struct gather *gather)
+{
+    list_for_each(part_node, &worker->parts) {
+        const struct pool_part *part = container_of(part_node, struct pool_part, link);
+        list_for_each(node, &part->idle)
+            show_server(gather, worker, container_of(node, struct server, link));
+        list_for_each(node, &part->servers)
+            show_server(gather, worker, container_of(node, struct server, link));
+    }
+}
+
 void gather_visit(struct worker *worker, struct gather *gather)
 {
     if (gather->kind == GATHER_POOLS || gather->kind == GATHER_STATS) {
@@ -320,13 +331,7 @@ void gather_visit(struct worker *worker, struct gather *gather)
         list_for_each(node, &worker->sessions)
             show_client(gather, worker, container_of(node, struct client, link));
     } else {
-        list_for_each(part_node, &worker->parts) {
-            const struct pool_part *part = container_of(part_node, struct pool_part, link);
-            list_for_each(node, &part->idle)
-                show_server(gather, worker, container_of(node, struct server, link));
-            list_for_each(node, &part->servers)
-                show_server(gather, worker, container_of(node, struct server, link));
-        }
+        visit_servers(worker, gather);
     }
     send_on(worker->proxy, gather);
 }

@@ -104,7 +104,7 @@ static void enter(struct client *client)
  * server's. The number says where the client is, the key that it is the client. */
 static void make_key(struct client *client, const struct server *server)
 {
-    bool is_session = server != NULL && client->part->pool->mode == PROXY_POOL_SESSION;
+    bool is_session = server != NULL && server->part->pool->mode == PROXY_POOL_SESSION;
     client->pid = is_session ? server->pid : worker_pid(client);
     client->key_size = client->admission->version >= STARTUP_VERSION(3, 2) ? CLIENT_KEY_SIZE : 4;
     entropy_fill(client->key, client->key_size);

@@ -1,9 +1,10 @@
 /*
  * Letting a client in: from its first byte to the greeting that ends in ReadyForQuery.
  *
- *     what does it speak (wire/startup.h) -> who is it, and may it come (access.h,
- * wire/authenticate.h)
- *         -> its pool, and in session mode its own server connection -> greeting
+ *     what does it speak (wire/startup.h)
+ *         -> who is it, and may it come (access.h, wire/authenticate.h)
+ *         -> its pool, and in session mode its own server connection
+ *         -> greeting
  *
  * What this needs is lent to the client until it is in. Nothing here waits: hashing is done a slice
  * at a time by the worker, and a login that failed is answered after a while (slow.h), so that who

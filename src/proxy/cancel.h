@@ -2,8 +2,8 @@
  * Cancel requests, both ways.
  *
  *     a client's     pid and key -> the worker and client that they name -> its query: withdrawn
- * from the queue, or cancelled at the server that runs it to a server    a connection of its own
- * with the server's pid and key, up to its end
+ *                    from the queue, or cancelled at the server that runs it
+ *     to a server    a connection of its own with the server's pid and key, up to its end
  *
  * The right query or none: a request names a client, never a server connection, and what reaches a
  * server is for the client that has it at that moment. The server connection is not given to
@@ -58,7 +58,7 @@ void cancel_send(struct server *server);
 void cancel_event(struct cancel *cancel, const struct loop_event *event);
 void cancel_timeout(struct cancel *cancel);
 
-/* The server connection is gone. */
+/* The server connection is gone: those that are on their way to it have nothing to settle. */
 void cancel_forget(struct server *server);
 
 #endif

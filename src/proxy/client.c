@@ -16,6 +16,9 @@
 
 #define LINGER_NS HF_SEC(5) /* for the last words of a connection to be sent */
 
+/* WAITING: what it asked is answered with an error. False: the client is gone. */
+static bool refuse(struct client *client, const struct hf_err *err);
+
 /* ---- time ---- */
 
 /* When the state that the client is in has lasted too long. */
@@ -104,7 +107,7 @@ static void explain_timeout(const struct client *client, struct hf_err *err)
                 "terminating connection due to idle_transaction_timeout");
 }
 
-/* Who has not said what he wants yet is told nothing, as by PostgreSQL: it may be no client at all. */
+/* Who has not said what he wants yet is told nothing, as by PostgreSQL: it may be no client. */
 static void give_up_login(struct client *client)
 {
     char text[PEER_TEXT_SIZE];
@@ -330,7 +333,7 @@ bool client_ask(struct client *client)
         return false;
     case POOL_REFUSED:
     default:
-        return client_refuse(client, &err);
+        return refuse(client, &err);
     }
 }
 
@@ -373,7 +376,7 @@ void client_not_served(struct client *client, const struct hf_err *err, struct s
             client_fail(client, err);
         return;
     }
-    if (client_refuse(client, err))
+    if (refuse(client, err))
         relay_from_client(client);
 }
 
@@ -387,7 +390,7 @@ void client_server_lost(struct client *client, const struct hf_err *err, bool wa
 
 /* ---- what is answered here ---- */
 
-bool client_refuse(struct client *client, const struct hf_err *err)
+static bool refuse(struct client *client, const struct hf_err *err)
 {
     struct frame_part part;
     struct buffer *out = stream_out(client->worker->loop, &client->stream, 1024);
@@ -439,7 +442,7 @@ void client_cancel(struct client *client)
     if (client->state == CLIENT_WAITING && client->wait != NULL) {
         pool_withdraw(client);
         err_set(&err, HF_RC_PEER, "57014", "canceling statement due to user request");
-        if (client_refuse(client, &err))
+        if (refuse(client, &err))
             relay_from_client(client);
     } else if (client->server != NULL && client->server->state == SERVER_ACTIVE) {
         cancel_send(client->server);

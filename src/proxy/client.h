@@ -6,8 +6,8 @@
  *        v
  *     AUTHENTICATING --> ENTERING --> IDLE <----> WAITING --> ACTIVE (has a server connection)
  *                          waits for a    \                      |
- *                          connection, for  `- REFUSED: what it asked is answered with an error,
- * and its greeting         what it pipelined behind is skipped to the next Sync
+ *                          connection, for `- REFUSED: what it asked is answered with an error,
+ *                          its greeting       what it pipelined behind is skipped to the next Sync
  *
  *     CLOSING: from anywhere; what is to be said is sent first
  *
@@ -118,9 +118,6 @@ void client_told(struct client *client, struct sv name, struct sv value);
 void client_ready(struct client *client);
 /* Its server connection serves somebody else now. */
 void client_released(struct client *client);
-
-/* WAITING: what it asked is answered with an error. False: the client is gone. */
-bool client_refuse(struct client *client, const struct hf_err *err);
 
 /* What the server reports now: tells the client what is new to it. */
 void client_tell(struct client *client, uint32_t reported);

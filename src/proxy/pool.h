@@ -14,7 +14,7 @@
  *
  * A part that has nothing to spare remembers nothing: it looks at pool->hungry whenever a
  * connection becomes free, and passes share and connection on if somebody there has waited longer
- * than anybody here (pool_share.h decides). So order is fair among workers within POOL_FAIR_NS, and
+ * than anybody here. So order is fair among workers within POOL_FAIR_NS, and
  * no client waits beside another worker's idle connection.
  *
  * Life of a client's wish for a connection:
@@ -27,7 +27,7 @@
  * Invariants
  *  1. The limits of a pool's parts add up to its size, shares under way between workers included.
  *  2. A part never has more server connections than its limit, but while a lowered limit is paid
- * off.
+ *     off.
  *  3. A client that is attached or AWAITING holds exactly one permit; one that WAITS holds none.
  *
  * A part belongs to its worker's thread. `hungry`, `oldest_ns` and the numbers in bulkheads are

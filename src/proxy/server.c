@@ -58,7 +58,8 @@ void server_report(struct server *server, struct sv name, struct sv value)
 
 /* ---- asking in our own name ---- */
 
-bool server_ask(struct server *server, struct sv text)
+/* A query of ours, whose answers nobody sees. False: no room. */
+static bool ask(struct server *server, struct sv text)
 {
     struct buffer *out = stream_out(loop_of(server), &server->stream, text.size + 16);
     if (out == NULL || replies_room(&server->replies) == 0 || build_query(out, text) != HF_OK)
@@ -144,6 +145,7 @@ void server_detach(struct server *server)
     struct client *client = server->client;
     bool is_between = frame_is_between(&client->frame) && server->pending == NULL;
     replies_detach(&server->replies);
+    server->is_curing = false;
     server->client = NULL;
     client->server = NULL;
     if (client->state == CLIENT_CLOSING)
@@ -188,13 +190,13 @@ static bool ask_to_rest(struct server *server)
         request.type = 'f';
         break;
     case REPLIES_DOUBTFUL:
-        return server_ask(server, SV(""));
+        return ask(server, SV(""));
     case REPLIES_IDLE:
         if (server->replies.status != 'I')
-            return server_ask(server, SV("ROLLBACK"));
+            return ask(server, SV("ROLLBACK"));
         if (server->part->pool->mode == PROXY_POOL_SESSION && !server->asked_reset) {
             server->asked_reset = true;
-            return server_ask(server, SV("DISCARD ALL"));
+            return ask(server, SV("DISCARD ALL"));
         }
         return false;
     case REPLIES_BUSY:
@@ -240,6 +242,7 @@ static void forget(struct server *server)
     struct worker *worker = worker_of(server);
     struct proxy *proxy = worker->proxy;
     worker_timer(worker, &server->timer, HF_NEVER);
+    cancel_forget(server);
     proxy_settings_drop(proxy, server->settings);
     proxy_settings_drop(proxy, server->reported);
     proxy_settings_drop(proxy, server->startup);

@@ -55,7 +55,8 @@ static struct worker *worker_of(const struct server *server)
 
 /* ---- the end of an attempt ---- */
 
-void server_login_end(struct server *server)
+/* Gives back what logging in has needed. */
+static void end_login(struct server *server)
 {
     struct login_task *task = server->login;
     struct proxy *proxy = worker_of(server)->proxy;
@@ -106,7 +107,7 @@ static void fail(struct server *server, struct outcome outcome, const struct hf_
     struct pool_failure failure = {
         .err = *err, .words = words, .is_final = is_final, .opener = server->opener};
     pool_connect_failed(part, &failure);
-    server_login_end(server);
+    end_login(server);
     server_close(server, err);
 }
 
@@ -320,7 +321,7 @@ bool server_open(struct pool_part *part, struct client *client)
     server->login = server->endpoint != NULL ? task_new(server, host, client) : NULL;
     if (server->login == NULL || !admit(server)) {
         if (server->login != NULL)
-            server_login_end(server);
+            end_login(server);
         mem_free(mem, server);
         part->next_host++;
         return false;
@@ -357,7 +358,7 @@ static void ready(struct server *server, char status)
     server->pid = task->login.pid;
     server->key_size = (uint16_t)key.size;
     memcpy(server->key, key.data, key.size);
-    server_login_end(server);
+    end_login(server);
     worker_timer(worker, &server->timer, HF_NEVER);
     frame_init(&server->frame, FRAME_BACKEND, FRAME_SESSION);
     replies_init(&server->replies, server->runs, SERVER_RUNS, status);

@@ -33,7 +33,4 @@ void server_login_resolved(struct loop_message *message);
 void server_login_work(struct list_node *work);
 /* It took too long, or is not wanted any more: `err` says why. */
 void server_login_fail(struct server *server, const struct hf_err *err);
-/* Gives back what logging in has needed. */
-void server_login_end(struct server *server);
-
 #endif
