@@ -180,25 +180,27 @@ static void hba__every_allocation_may_fail(void **state)
 
 /* ---- matching ---- */
 
+static const char many_rules[] =
+    "# TYPE  DATABASE  USER  ADDRESS  METHOD\n"                   /* 1 */
+    "local   all       postgres                 reject\n"         /* 2 */
+    "local   all       all                      trust # why\n"    /* 3 */
+    "hostssl app       bob, eve  192.0.2.0/24   cert\r\n"         /* 4 */
+    "hostnossl app     bob   192.0.2.0/24       md5\n"            /* 5 */
+    "host    \"all\"   \"all\"   all            password\n"       /* 6 */
+    "host    sameuser  all   198.51.100.7  255.255.255.255 md5\n" /* 7 */
+    "host    \"sameuser\" all 0.0.0.0/0         trust\n"          /* 8 */
+    "host    replication repl ::1/128 scram-sha-256\n"            /* 9 */
+    "host    \"replication\" all ::1/128 md5\n"                   /* 10 */
+    "host    one,\\\n"                                            /* 11 */
+    "        two       all   203.0.113.0/24     md5\n"            /* 12 */
+    "host \"a \"\"quoted\"\" name\",x#y all all md5\n"            /* 13 */
+    "hostnogssenc last all   all                reject\n"         /* 14 */
+    "hostnossl open  all   all                md5\n"              /* 15 */
+    "hostssl shut    all   all                md5";               /* 16 */
+
 static void hba__the_first_rule_that_fits_decides(void **state)
 {
     (void)state;
-    static const char text[] = "# TYPE  DATABASE  USER  ADDRESS  METHOD\n"                   /* 1 */
-                               "local   all       postgres                 reject\n"         /* 2 */
-                               "local   all       all                      trust # why\n"    /* 3 */
-                               "hostssl app       bob, eve  192.0.2.0/24   cert\r\n"         /* 4 */
-                               "hostnossl app     bob   192.0.2.0/24       md5\n"            /* 5 */
-                               "host    \"all\"   \"all\"   all            password\n"       /* 6 */
-                               "host    sameuser  all   198.51.100.7  255.255.255.255 md5\n" /* 7 */
-                               "host    \"sameuser\" all 0.0.0.0/0         trust\n"          /* 8 */
-                               "host    replication repl ::1/128 scram-sha-256\n"            /* 9 */
-                               "host    \"replication\" all ::1/128 md5\n"           /* 10 */
-                               "host    one,\\\n"                                    /* 11 */
-                               "        two       all   203.0.113.0/24     md5\n"    /* 12 */
-                               "host \"a \"\"quoted\"\" name\",x#y all all md5\n"    /* 13 */
-                               "hostnogssenc last all   all                reject\n" /* 14 */
-                               "hostnossl open  all   all                md5\n"      /* 15 */
-                               "hostssl shut    all   all                md5";       /* 16 */
     static const struct {
         const char *peer;
         bool is_tls;
@@ -240,10 +242,10 @@ static void hba__the_first_rule_that_fits_decides(void **state)
     struct hf_err err;
     mem_init(&mem, 0);
     /* Line 13: a comment begins inside a word, so the rule ends there. */
-    assert_int_equal(read_rules(&hba, text, &mem, &err), HF_RC_INVALID);
+    assert_int_equal(read_rules(&hba, many_rules, &mem, &err), HF_RC_INVALID);
     assert_string_equal(err.message, "line 13: there is no user");
-    char fixed[sizeof text];
-    memcpy(fixed, text, sizeof text);
+    char fixed[sizeof many_rules];
+    memcpy(fixed, many_rules, sizeof many_rules);
     memcpy(strstr(fixed, ",x#y"), "    ", 4);
     assert_int_equal(read_rules(&hba, fixed, &mem, &err), HF_OK);
     assert_int_equal(hba_count(hba), 14);
