@@ -4,6 +4,7 @@
 
 #include "base/bug.h"
 #include "proxy/client.h"
+#include "proxy/cure.h"
 #include "proxy/pool.h"
 #include "proxy/server.h"
 #include "proxy/worker.h"
@@ -443,6 +444,37 @@ enum relay_step prepare_from_client(struct client *client, struct relay_run *run
     return send_planned(client, run, part, &asked);
 }
 
+/* Nothing is owed by the server, and so there is room for all of it. */
+bool prepare_again(struct client *client, const struct frame_part *part)
+{
+    struct server *server = client->server;
+    struct prepared_plan plan = {.requests = {{.type = part->type, .target = 'S'}}, .count = 1};
+    struct asked asked = {.type = part->type};
+    enum prepared_do todo = PREPARED_PASS;
+    size_t head = 0;
+    bool is_about = strchr("PBDC", part->type) != NULL;
+    buffer_clear(&client->worker->ahead);
+    if (is_about &&
+        understand(message_of(part), part->bytes, part->type, &asked) == MESSAGE_OK) {
+        if (asked.target.kind != 0)
+            plan.requests[0].target = asked.target.kind;
+        if (asked.name.size > 0)
+            todo = decide(client, &asked, &plan);
+    }
+    if (todo == PREPARED_WAIT || todo == PREPARED_GROW_NAMES || !carry_out(server, &plan))
+        return false;
+    if (part->type == 'S')
+        prepare_synced(server);
+    if (todo == PREPARED_RENAME) {
+        head = emit_renamed(server, &asked, &plan);
+        if (head == 0)
+            return false;
+    }
+    answer_due(server);
+    return todo == PREPARED_LOCAL || todo == PREPARED_INSTEAD ||
+           emit(server, sv_drop(part->bytes, head));
+}
+
 /* ---- what became of them ---- */
 
 /* An error in answer to something that was changed or used. True: another one was put in its place.
@@ -457,8 +489,11 @@ static bool failed(struct server *server, struct relay_run *run, const struct fr
     bool is_replaced = false;
     if (message_error_fields(message_of(part), &error) == MESSAGE_BAD)
         error = (struct message_error){0};
-    if (prepared_is_stale(&error) && verdict->tag != 0)
+    if (prepared_is_stale(&error) && verdict->tag != 0) {
         prepared_forget(server->prepared, verdict->tag);
+        if (cure_begin(server, verdict))
+            return true;
+    }
     if (prepared_is_change(verdict->tag)) {
         struct prepared prepared = meet(server, client);
         pthread_mutex_lock(&proxy->lock);
@@ -572,6 +607,7 @@ void prepare_lost(struct server *server)
     struct proxy *proxy = proxy_of(server);
     mem_free(proxy->mem, server->pending);
     server->pending = NULL;
+    cure_end(server);
     if (server->prepared == NULL)
         return;
     struct prepared prepared = meet(server, server->client);

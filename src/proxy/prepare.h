@@ -24,6 +24,9 @@ void prepare_dropped(struct server *server, const struct replies_dropped *droppe
 /* A reply that we owe the client ourselves is due. */
 void prepare_answer(struct server *server, const struct replies_request *local);
 
+/* A message of the client that was kept is sent once more. False: no memory. */
+bool prepare_again(struct client *client, const struct frame_part *part);
+
 /* A Sync, Query or FunctionCall was sent. */
 void prepare_synced(struct server *server);
 

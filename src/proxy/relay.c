@@ -1,6 +1,7 @@
 #include "proxy/relay.h"
 
 #include "proxy/client.h"
+#include "proxy/cure.h"
 #include "proxy/pool.h"
 #include "proxy/prepare.h"
 #include "proxy/relay_int.h"
@@ -129,6 +130,19 @@ static enum relay_step from_client(struct client *client, struct relay_run *run,
     }
 }
 
+static enum relay_step from_client_noted(struct client *client, struct relay_run *run,
+                                         const struct frame_part *part)
+{
+    struct server *server = client->server;
+    if (part->type == 'X' || server->prepared == NULL)
+        return from_client(client, run, part);
+    cure_note(client, part);
+    enum relay_step step = from_client(client, run, part);
+    if (step == RELAY_STOP)
+        cure_unnote(server);
+    return step;
+}
+
 /* As much as can go to the server connection that the client has. */
 static enum relay_step pass_from_client(struct client *client)
 {
@@ -163,7 +177,7 @@ static enum relay_step pass_from_client(struct client *client)
         if (status == FRAME_MORE)
             step = RELAY_STOP;
         else if (part.is_first)
-            step = from_client(client, &run, &part);
+            step = from_client_noted(client, &run, &part);
         if (step == RELAY_OVER)
             return RELAY_OVER;
         if (step == RELAY_PASS) {
@@ -331,8 +345,14 @@ static enum relay_step from_server(struct server *server, struct relay_run *run,
         server->passes = false;
     if (verdict.whose == REPLIES_OURS && part->type == 'E')
         server->is_failed = true;
-    if (part->type == 'Z' && server->client != NULL && verdict.whose == REPLIES_CLIENT)
-        count_ready(server, server->client);
+    if (part->type == 'Z' && server->client != NULL && verdict.whose == REPLIES_CLIENT) {
+        if (server->is_curing)
+            server->passes = false;
+        else
+            count_ready(server, server->client);
+    }
+    if (server->passes && verdict.kind != REPLIES_NONE)
+        cure_shown(server);
     if (verdict.is_last && verdict.whose == REPLIES_OURS && verdict.kind == REPLIES_QUERY)
         server->is_answered = true;
     return server->passes ? RELAY_PASS : RELAY_DROP;
@@ -363,7 +383,7 @@ static bool is_done(const struct server *server)
 {
     const struct client *client = server->client;
     return client != NULL && client->part->pool->mode != PROXY_POOL_SESSION &&
-           !server->is_syncing && replies_is_clean(&server->replies) &&
+           !server->is_syncing && !server->is_curing && replies_is_clean(&server->replies) &&
            frame_is_between(&client->frame) && frame_is_between(&server->frame);
 }
 
@@ -375,6 +395,8 @@ static void settle(struct server *server, struct client *client)
         return;
     }
     if (server->is_syncing && server->is_answered && !server_synced(server))
+        return;
+    if (server->is_curing && replies_is_clean(&server->replies) && !cure_replay(server))
         return;
     if (server->client == client && is_done(server))
         server_detach(server);
