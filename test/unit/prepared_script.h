@@ -6,6 +6,7 @@
  *     C:a  Cp:a     Close of a statement, of a portal          Q=begin  Query
  *     @1            from here on another client speaks
  *     .             everything is answered before it goes on
+ *     ,             everything is sent before it goes on
  *     !select1      the table of this text is changed
  *     gone          the client hangs up, and another one comes
  *     lost          the server connection breaks, and another one comes
@@ -49,6 +50,9 @@ static inline void script_do(struct rig *rig, int *speaker, struct sv word)
         *speaker = text[1] - '0';
     } else if (sv_eq(word, SV("."))) {
         rig_run(rig);
+    } else if (sv_eq(word, SV(","))) {
+        while (rig_from_client(rig, *speaker, 0))
+            continue;
     } else if (text[0] == '!') {
         pg_alter(&rig->servers[0].pg, text + 1);
         for (int i = 0; i < rig->client_count; i++)

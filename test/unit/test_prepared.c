@@ -201,6 +201,57 @@ static void prepared__limits_refuse_in_their_turn(void **state)
     SCRIPT_RUN_ALL(scripts);
 }
 
+/* Ids of one digit and of two, letters among them; and more changes in a pipeline than can wait for
+ * their answers. */
+static void prepared__many_statements_have_names_of_their_own(void **state)
+{
+    (void)state;
+    static struct rig rig;
+    enum {
+        N = 60
+    };
+    char name[8], text[16];
+    rig_init(&rig, script_config((struct rig_config){0}));
+    for (int turn = 0; turn < 3; turn++) {
+        for (int i = 0; i < N; i++) {
+            snprintf(name, sizeof name, "s%d", i);
+            snprintf(text, sizeof text, "select%d", i);
+            struct rig_words words = {"PBC"[turn], 'S', sv_from_cstr(name), text, false};
+            rig_say_words(&rig.clients[0], words);
+        }
+        rig_say_words(&rig.clients[0], (struct rig_words){.type = 'S'});
+        rig_run(&rig);
+        assert_int_equal(rig.servers[0].prepared->count, N);
+    }
+    /* Names of ours that nobody may use, or that are none. */
+    static const char *const strangers[] = {"hf_a", "hf_z", "hf_10", "hf_1n",
+                                            "hf_/", "hf_{", "hf_:"};
+    for (size_t i = 0; i < sizeof strangers / sizeof strangers[0]; i++) {
+        struct rig_words words = {.type = 'B', .name = sv_from_cstr(strangers[i])};
+        rig_say_words(&rig.clients[0], words);
+        rig_say_words(&rig.clients[0], (struct rig_words){.type = 'S'});
+        rig_run(&rig);
+    }
+    assert_int_equal(rig.servers[0].prepared->count, N - 4);
+    rig_deinit(&rig);
+}
+
+static void prepared__portals_are_none_of_our_business(void **state)
+{
+    (void)state;
+    static struct rig rig;
+    struct message_target target = {'P', SV("hf_0")};
+    struct prepared_plan plan;
+    rig_init(&rig, script_config((struct rig_config){0}));
+    struct prepared prepared = rig_meet(&rig, &rig.clients[0], &rig.servers[0]);
+    assert_int_equal(prepared_describe(&prepared, &target, &plan), PREPARED_PASS);
+    assert_int_equal(plan.count, 1);
+    assert_true(plan.requests[0].type == 'D' && plan.requests[0].target == 'P');
+    assert_int_equal(prepared_close(&prepared, &target, &plan), PREPARED_PASS);
+    assert_true(plan.requests[0].type == 'C' && plan.requests[0].target == 'P');
+    rig_deinit(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -214,6 +265,8 @@ int main(void)
         cmocka_unit_test(prepared__what_is_uncertain_waits),
         cmocka_unit_test(prepared__what_the_server_skips_changes_nothing),
         cmocka_unit_test(prepared__limits_refuse_in_their_turn),
+        cmocka_unit_test(prepared__many_statements_have_names_of_their_own),
+        cmocka_unit_test(prepared__portals_are_none_of_our_business),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

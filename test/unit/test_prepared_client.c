@@ -86,6 +86,21 @@ static void prepared_client__a_map_costs_little_more_than_its_names(void **state
     free(client);
 }
 
+static void prepared_client__it_holds_as_many_as_it_says(void **state)
+{
+    (void)state;
+    struct prepared_client *client = NULL;
+    char name[16];
+    for (uint32_t i = 0; i < PREPARED_NAMES_MAX; i++) {
+        snprintf(name, sizeof name, "%u", i);
+        assert_int_equal(add(&client, sv_from_cstr(name), i), i);
+    }
+    assert_false(prepared_client_fits(client, SV("a")));
+    assert_int_equal(prepared_client_find(client, &key, sv_from_cstr(name)),
+                     PREPARED_NAMES_MAX - 1);
+    free(client);
+}
+
 /* Against an array of the same names. */
 static void prepared_client__chance_finds_nothing_wrong(void **state)
 {
@@ -132,6 +147,7 @@ int main(void)
         cmocka_unit_test(prepared_client__names_lead_to_ids),
         cmocka_unit_test(prepared_client__names_are_told_apart_as_postgresql_does),
         cmocka_unit_test(prepared_client__a_map_costs_little_more_than_its_names),
+        cmocka_unit_test(prepared_client__it_holds_as_many_as_it_says),
         cmocka_unit_test(prepared_client__chance_finds_nothing_wrong),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

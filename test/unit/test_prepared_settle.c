@@ -80,6 +80,17 @@ static void prepared_settle__a_changed_table_is_prepared_anew(void **state)
     SCRIPT_RUN_ALL(scripts);
 }
 
+static void prepared_settle__commands_that_discard_are_known_by_their_tags(void **state)
+{
+    (void)state;
+    assert_true(prepared_is_discard(SV("DISCARD ALL")));
+    assert_true(prepared_is_discard(SV("DEALLOCATE ALL")));
+    assert_false(prepared_is_discard(SV("DEALLOCATE")));
+    assert_false(prepared_is_discard(SV("DISCARD PLANS")));
+    assert_false(prepared_is_discard(SV("DISCARD ALL 1")));
+    assert_false(prepared_is_discard(SV("")));
+}
+
 static void prepared_settle__only_such_errors_are_stale(void **state)
 {
     (void)state;
@@ -108,29 +119,69 @@ static void prepared_settle__a_client_may_leave_in_the_middle(void **state)
     static const struct script scripts[] = {
         {"P:a=select1 S . gone B:a S", "P:hf_0 S B:a S", "26000 Z", {0}},
         /* The second Parse was never answered; what the server has is known. */
-        {"P:a=select1 S . P:b=select2 . gone P:c=select2 S", "P:hf_0 S P:hf_1 S S", "1 Z", {0}},
+        {"P:a=select1 S . P:b=select2 , gone P:c=select2 S", "P:hf_0 S P:hf_1 S S", "1 Z", {0}},
+        /* What was to be answered here is not heard of again. */
+        {"P:a=select1 S . B:x P:b=select1 C:a P:c=select2 C:b , gone P:a=select2 S",
+         "P:hf_0 S B:x P:hf_1 S P:hf_1 S",
+         "1 Z",
+         {0}},
+        {"P:a=select1 P:a=select1 , gone P:a=select2 S", "P:hf_0 P:hf_0 S P:hf_1 S", "1 Z", {0}},
+        {"P:a=select1 S . P:=discard B: E P:a=select1 , gone P:b=select1 S",
+         "P:hf_0 S P B E P:hf_0 S S",
+         "1 Z",
+         {0}},
+        {"P:a=select1 S . P:b=select2 C:a , lost B:a S . B:b S",
+         "P:hf_0 S P:hf_1 P:hf_0 B:hf_0 S B:b S",
+         "1 Z 2 Z 26000 Z",
+         {0}},
     };
     SCRIPT_RUN_ALL(scripts);
+}
+
+/* It deallocated the statement by SQL, of which we know nothing. */
+static void prepared_settle__a_parse_that_was_to_fail_and_does_not_is_one(void **state)
+{
+    (void)state;
+    static struct rig rig;
+    rig_init(&rig, script_config((struct rig_config){0}));
+    struct rig_client *client = &rig.clients[0];
+    rig_say_words(client, (struct rig_words){.type = 'P', .name = SV("a"), .text = "select1"});
+    rig_say_words(client, (struct rig_words){.type = 'S'});
+    rig_run(&rig);
+    struct prepared prepared = rig_meet(&rig, client, &rig.servers[0]);
+    uint16_t name = prepared_client_find(client->prepared, &rig.key, SV("a"));
+    struct prepared_change *change = prepared_server_push(prepared.server, PREPARED_DUPLICATES);
+    change->name = name;
+    change->id = client->prepared->names[name].id;
+    statements_hold(&rig.store, change->id);
+    prepared_done(&prepared, change->tag);
+    assert_int_equal(prepared.server->count, 1);
+    assert_int_equal(client->prepared->count, 1);
+    rig_deinit(&rig);
 }
 
 static void prepared_settle__errors_of_ours_say_what_to_do(void **state)
 {
     (void)state;
     static struct rig rig;
-    struct message_error error = {.sqlstate = SV("26000")};
     struct rig_config config = {.names_max = 1, .is_limited = true};
     const struct {
         uint16_t bits;
+        const char *error;    /* the server's */
         const char *sqlstate; /* of ours, or NULL: the server's stands */
     } cases[] = {
-        {PREPARED_REFUSES_NAME, "53400"},
-        {PREPARED_REFUSES_TEXT, "53200"},
-        {PREPARED_DUPLICATES, NULL},
-        {PREPARED_ADDS, NULL},
+        {PREPARED_REFUSES_NAME, "26000", "53400"},
+        {PREPARED_REFUSES_NAME, "57014", NULL},
+        {PREPARED_REFUSES_TEXT, "26000", "53200"},
+        {PREPARED_REFUSES_TEXT, "57014", NULL},
+        {PREPARED_DUPLICATES, "26000", NULL},
+        {PREPARED_DUPLICATES, "42P05", NULL},
+        {PREPARED_ADDS, "42P05", NULL},
     };
     rig_init(&rig, script_config(config));
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct hf_err err;
+        struct message_error error = {.sqlstate = sv_from_cstr(cases[i].error)};
         struct prepared prepared = rig_meet(&rig, NULL, &rig.servers[0]);
         struct prepared_change *change = prepared_server_push(prepared.server, cases[i].bits);
         uint32_t id = STATEMENTS_NONE;
@@ -156,8 +207,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(prepared_settle__discarding_empties_both_maps),
         cmocka_unit_test(prepared_settle__a_changed_table_is_prepared_anew),
+        cmocka_unit_test(prepared_settle__commands_that_discard_are_known_by_their_tags),
         cmocka_unit_test(prepared_settle__only_such_errors_are_stale),
         cmocka_unit_test(prepared_settle__a_client_may_leave_in_the_middle),
+        cmocka_unit_test(prepared_settle__a_parse_that_was_to_fail_and_does_not_is_one),
         cmocka_unit_test(prepared_settle__errors_of_ours_say_what_to_do),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

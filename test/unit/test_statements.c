@@ -101,6 +101,41 @@ static void statements__types_and_texts_are_told_apart(void **state)
     end(&store);
 }
 
+/* Two texts with one hash: among 200,000 there are a few pairs, as a hash has 32 bits. */
+static void statements__a_hash_is_never_trusted(void **state)
+{
+    (void)state;
+    enum {
+        N = 200000
+    };
+    static uint32_t seen[1 << 20];
+    struct hash_key key = hash_key_from_seed(1);
+    struct statements store;
+    char text[16], other[16];
+    unsigned pairs = 0;
+    memset(seen, 0xff, sizeof seen);
+    begin(&store, SIZE_MAX);
+    for (uint32_t i = 0; i < N; i++) {
+        snprintf(text, sizeof text, "%u", i);
+        uint32_t hash = (uint32_t)hash_bytes(&key, sv_from_cstr(text)), at = hash & 0xfffff;
+        if (seen[at] == UINT32_MAX) {
+            seen[at] = i;
+            continue;
+        }
+        snprintf(other, sizeof other, "%u", seen[at]);
+        if ((uint32_t)hash_bytes(&key, sv_from_cstr(other)) != hash)
+            continue;
+        pairs++;
+        uint32_t first = add_text(&store, text), second = add_text(&store, other);
+        assert_int_not_equal(first, second);
+        assert_true(sv_eq(statements_get(&store, first).text, sv_from_cstr(text)));
+        statements_release(&store, first);
+        assert_int_equal(add_text(&store, other), second);
+    }
+    assert_true(pairs > 0);
+    end(&store);
+}
+
 static void statements__memory_has_a_limit(void **state)
 {
     (void)state;
@@ -252,6 +287,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(statements__a_text_has_one_id_while_it_is_held),
         cmocka_unit_test(statements__types_and_texts_are_told_apart),
+        cmocka_unit_test(statements__a_hash_is_never_trusted),
         cmocka_unit_test(statements__memory_has_a_limit),
         cmocka_unit_test(statements__a_large_one_stands_alone_and_leaves_its_memory),
         cmocka_unit_test(statements__many_cost_little_more_than_their_texts),
