@@ -25,15 +25,17 @@
  * Invariants, and why they hold
  *  1. No permit is granted while in_use >= limit. Granting is a compare-and-swap that compares
  *     both. After the limit was lowered in_use may exceed it: a debt, paid by releases that grant
- * to nobody. Nothing ever blocks to collect it (R4j's changeConfig did: #981).
+ *     to nobody. Nothing ever blocks to collect it (R4j's changeConfig did: #981).
  *  2. Permits are conserved: in_use is the number of permits out. Each is given back exactly once,
- * by the operation that holds it and after it has ended; a second time is an assertion.
+ *     by the operation that holds it and after it has ended; a second time is an assertion.
  *  3. No hand-over is lost: while somebody waits, in_use >= limit (between a rise of the limit and
  *     the pop_granted calls that must follow it under the same lock, pop_granted restores this).
- * Proof: a. The flag WAITERS is set exactly while the queue is not empty. Both change only under
- * the lock. b. It is set by a compare-and-swap that also sees in_use >= limit, so when the first
- * waiter lines up some operation still holds a permit, and the release of that permit comes later
- *          in the word's order of changes.
+ *     Proof:
+ *       a. The flag WAITERS is set exactly while the queue is not empty. Both change only under the
+ *          lock.
+ *       b. It is set by a compare-and-swap that also sees in_use >= limit. So when the first waiter
+ *          lines up, some operation still holds a permit, whose release comes later in the word's
+ *          order of changes; or the limit is 0 (waits_at_zero), and the rise of it serves.
  *       c. While the flag is set, no step of the fast path changes in_use: try refuses and release
  *          returns false with the permit still held. So in_use changes only under the lock, where
  *          hand_over passes the permit on to the first waiter instead of freeing it.
@@ -43,7 +45,7 @@
  *          by a step that refuses while the flag is set, or under the lock.
  *     Every operation that releases thus either finds nobody waiting or goes through the lock.
  *  4. First in, first out within a priority; strictly lower numbers first between priorities.
- * Nobody who waits is overtaken by a newcomer of the same or a higher number.
+ *     Nobody who waits is overtaken by a newcomer of the same or a higher number.
  *  5. Every waiter leaves: granted, expired or withdrawn. No wait is longer than wait_ns_max, so
  *     strict priorities cannot starve anybody for ever: they decide who gets a permit and who gets
  *     an answer. (Ageing would let a flood of unimportant calls delay important ones, which is what

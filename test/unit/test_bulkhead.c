@@ -651,6 +651,33 @@ static void bulkhead__a_limit_of_zero_closes_and_another_opens_again(void **stat
     assert_ptr_equal(bulkhead_pop_granted(b, 3), &waiter[0]);
 }
 
+/* A share of 0 of something that is given to whoever waits: nothing is held, and still there is
+ * somebody to serve once the limit rises. */
+static void bulkhead__at_a_limit_of_zero_one_may_wait(void **state)
+{
+    (void)state;
+    struct bulkhead_config config = config_of(0, 2);
+    config.waits_at_zero = true;
+    struct bulkhead *b = make(&config);
+    assert_null(bulkhead_first(b));
+    assert_false(bulkhead_try(b, 0, &permit[0]));
+    assert_int_equal(enter(b, 0, 0, 1), BULKHEAD_QUEUED);
+    assert_ptr_equal(bulkhead_first(b), &waiter[0]);
+    assert_int_equal(enter(b, 1, 0, 0), BULKHEAD_QUEUED);
+    assert_ptr_equal(bulkhead_first(b), &waiter[1]);
+    assert_int_equal(enter(b, 2, 0, 0), BULKHEAD_REFUSED_FULL);
+    assert_null(bulkhead_pop_granted(b, 1));
+    bulkhead_resize(b, 1, 2);
+    assert_ptr_equal(bulkhead_pop_granted(b, 2), &waiter[1]);
+    assert_null(bulkhead_pop_granted(b, 2));
+    bulkhead_resize(b, 0, 3); /* a debt, which its release pays */
+    assert_null(give(b, &waiter[1].permit, 4));
+    assert_int_equal(bulkhead_in_use(b), 0);
+    assert_ptr_equal(bulkhead_first(b), &waiter[0]);
+    bulkhead_resize(b, 1, 5);
+    assert_ptr_equal(bulkhead_pop_granted(b, 5), &waiter[0]);
+}
+
 static void bulkhead__a_new_configuration_keeps_everything_else(void **state)
 {
     (void)state;
@@ -766,6 +793,7 @@ int main(void)
         cmocka_unit_test(bulkhead__a_lower_limit_is_paid_by_releases),
         cmocka_unit_test(bulkhead__a_higher_limit_serves_those_who_wait),
         cmocka_unit_test(bulkhead__a_limit_of_zero_closes_and_another_opens_again),
+        cmocka_unit_test(bulkhead__at_a_limit_of_zero_one_may_wait),
         cmocka_unit_test(bulkhead__a_new_configuration_keeps_everything_else),
         cmocka_unit_test(bulkhead__waits_and_executions_are_recorded),
         cmocka_unit_test(bulkhead__without_histograms_everything_is_counted_still),

@@ -42,6 +42,7 @@ static struct world {
     alignas(BULKHEAD_ALIGN) char memory[sizeof(struct bulkhead)];
     int64_t now_ns;
     uint32_t clients, queue_max, limit, wanted, arrivals;
+    bool waits_at_zero;
     bool is_popping; /* whoever holds the lock has not yet heard NULL from pop_granted */
     uint64_t accepted, queued, granted_late, timed_out, cancelled, refused[BULKHEAD_ANSWERS];
     struct client client[CLIENTS_MAX];
@@ -52,15 +53,17 @@ static struct bulkhead *bulkhead(void)
     return (struct bulkhead *)(void *)world.memory;
 }
 
-static void begin(uint32_t clients, uint32_t limit, uint32_t queue_max)
+static void begin(uint32_t clients, uint32_t limit, uint32_t queue_max, bool waits_at_zero)
 {
     memset(&world, 0, sizeof world);
+    world.waits_at_zero = waits_at_zero;
     world.clients = clients;
     world.queue_max = queue_max;
     world.limit = world.wanted = limit;
     struct bulkhead_config config = bulkhead_config_default();
     config.limit = limit;
     config.queue_max = queue_max;
+    config.waits_at_zero = waits_at_zero;
     config.refuses_hopeless = false;
     config.has_histograms = false;
     assert_int_equal(bulkhead_size(&config), sizeof world.memory);
@@ -150,7 +153,7 @@ static enum bulkhead_answer model_answer(uint8_t priority, int64_t patience_ns)
         ahead += world.client[i].state == WAITS && world.client[i].priority <= priority;
     if (ahead == 0 && held() < world.limit)
         return BULKHEAD_GRANTED;
-    if (world.limit == 0)
+    if (world.limit == 0 && !world.waits_at_zero)
         return BULKHEAD_REFUSED_LIMIT;
     if (count(WAITS) >= world.queue_max)
         return BULKHEAD_REFUSED_FULL;
@@ -296,6 +299,8 @@ static void check(void)
     assert_int_equal(bulkhead_limit(bulkhead()), world.limit);
     assert_int_equal(bulkhead_waiting(b), waiting);
     assert_int_equal(bulkhead_word_has_waiters(atomic_load(&b->word)), waiting > 0);
+    const struct client *first = first_waiter();
+    assert_ptr_equal(bulkhead_first(b), first != NULL ? &first->waiter : NULL);
     /* No hand-over is lost: while somebody waits, enough permits are out to serve them. */
     if (waiting > 0 && !world.is_popping)
         assert_true(held() >= world.limit);
@@ -422,29 +427,29 @@ static void remember(uint32_t from, uint32_t step)
 }
 
 /* Makes the world the n-th state, by the steps that led there. */
-static void go_to(uint32_t n)
+static void go_to(uint32_t n, bool waits_at_zero)
 {
     uint32_t path[64], length = 0;
     for (uint32_t at = n; at != 0; at = seen[at].from) {
         assert_true(length < 64);
         path[length++] = seen[at].step;
     }
-    begin(WALK_CLIENTS, 1, 2);
+    begin(WALK_CLIENTS, 1, 2, waits_at_zero);
     bool was_made;
     while (length > 0)
         walk_step(path[--length], &was_made);
 }
 
-static void bulkhead_walk__every_step_in_every_state_agrees_with_the_model(void **state)
+static void walk(bool waits_at_zero)
 {
-    (void)state;
     static struct world here;
     uint64_t steps = 0;
     seen_count = 0;
-    begin(WALK_CLIENTS, 1, 2);
+    memset(slots, 0, sizeof slots);
+    begin(WALK_CLIENTS, 1, 2, waits_at_zero);
     remember(0, 0);
     for (uint32_t n = 0; n < seen_count; n++) {
-        go_to(n);
+        go_to(n, waits_at_zero);
         here = world;
         drain(WALK_PATIENCE);
         world = here;
@@ -460,6 +465,18 @@ static void bulkhead_walk__every_step_in_every_state_agrees_with_the_model(void 
     }
     print_message("%u states, %llu steps\n", seen_count, (unsigned long long)steps);
     assert_true(seen_count > 1000);
+}
+
+static void bulkhead_walk__every_step_in_every_state_agrees_with_the_model(void **state)
+{
+    (void)state;
+    walk(false);
+}
+
+static void bulkhead_walk__so_it_does_where_a_limit_of_zero_is_waited_at(void **state)
+{
+    (void)state;
+    walk(true);
 }
 
 /* ---- at random ---- */
@@ -509,7 +526,7 @@ static void bulkhead_walk__random_steps_agree_with_the_model(void **state)
         struct rng rng;
         rng_init(&rng, seed);
         begin(2 + (uint32_t)(seed % (CLIENTS_MAX - 1)), (uint32_t)(seed % LIMIT_MAX),
-              (uint32_t)(seed % 5));
+              (uint32_t)(seed % 5), seed % 2 == 0);
         for (int i = 0; i < 5000; i++) {
             random_step(&rng);
             check();
@@ -522,6 +539,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bulkhead_walk__every_step_in_every_state_agrees_with_the_model),
+        cmocka_unit_test(bulkhead_walk__so_it_does_where_a_limit_of_zero_is_waited_at),
         cmocka_unit_test(bulkhead_walk__random_steps_agree_with_the_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
