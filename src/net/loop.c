@@ -86,16 +86,17 @@ static struct stream *take_starved(struct loop *loop)
 
 /* ---- blocks ---- */
 
-bool loop_has_block(const struct loop *loop)
+bool loop_can_lend(const struct loop *loop, enum loop_use use)
 {
-    return loop->pool.lent < loop->pool.count;
+    uint32_t kept = use == LOOP_FOR_RECEIVING ? loop->reserve : 0;
+    return loop->pool.count - loop->pool.lent > kept;
 }
 
-struct loop_block *loop_lend(struct loop *loop)
+struct loop_block *loop_lend(struct loop *loop, enum loop_use use)
 {
-    struct loop_block *block = bufpool_lend(&loop->pool);
-    if (block == NULL)
+    if (!loop_can_lend(loop, use))
         return NULL;
+    struct loop_block *block = bufpool_lend(&loop->pool);
     buffer_init(&block->buffer, (char *)block + LOOP_BLOCK_HEAD, LOOP_BLOCK_SIZE);
     block->next = NULL;
     block->is_provided = false;
@@ -104,10 +105,12 @@ struct loop_block *loop_lend(struct loop *loop)
 
 void loop_return(struct loop *loop, struct loop_block *block)
 {
-    if (block->is_provided)
+    if (block->is_provided) {
         loop->backend->recycle(loop, block);
-    else
-        bufpool_return(&loop->pool, block);
+        return;
+    }
+    bufpool_return(&loop->pool, block);
+    loop->has_returned = true;
 }
 
 /* ---- making ---- */
@@ -122,6 +125,7 @@ static enum hf_rc make_pool(struct loop *loop, uint32_t blocks, struct hf_err *e
     size_t odd = (uintptr_t)loop->pool_memory % BUFPOOL_ALIGN;
     char *memory = (char *)loop->pool_memory + (odd == 0 ? 0 : BUFPOOL_ALIGN - odd);
     bufpool_init(&loop->pool, memory, blocks, block_size);
+    loop->reserve = (blocks + 6) / 8; /* none of one, one of two */
     return HF_OK;
 }
 
@@ -205,11 +209,14 @@ int64_t loop_now(const struct loop *loop)
 
 /* ---- the turn ---- */
 
-/* Those that wait for a block are looked at again, as many as there are blocks now. */
+/* Those that wait for a block are all looked at again when one was given back, in the order in
+ * which they came; who gets none again waits on. */
 static void feed_starved(struct loop *loop)
 {
-    uint32_t free = loop->pool.count - loop->pool.lent;
-    for (; free > 0 && loop->starved.head != NULL; free--)
+    if (!loop->has_returned)
+        return;
+    loop->has_returned = false;
+    while (loop->starved.head != NULL)
         loop_mark_dirty(loop, take_starved(loop));
 }
 
@@ -230,7 +237,7 @@ static void flush_dirty(struct loop *loop)
 static bool is_waiting_needless(const struct loop *loop)
 {
     return loop->news.head != NULL || loop->dirty.head != NULL || loop->taken != NULL ||
-           (loop->starved.head != NULL && loop_has_block(loop));
+           (loop->starved.head != NULL && loop->has_returned);
 }
 
 /* Listeners that rest are tried again; what fails again rests again. */

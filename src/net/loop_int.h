@@ -134,6 +134,8 @@ struct loop {
     struct stream_list dirty;
     struct stream_list news;
     struct stream_list starved;
+    bool has_returned; /* a block, since the starved ones were looked at last */
+    uint32_t reserve;  /* blocks that are for sending only */
     uint32_t streams;  /* that were started and are not gone */
     uint32_t held_off; /* listeners that wait for accept_again_ns */
     int64_t accept_again_ns;
@@ -157,9 +159,16 @@ void loop_unmark_starved(struct loop *loop, struct stream *stream);
 
 /* ---- blocks ---- */
 
-bool loop_has_block(const struct loop *loop);
+/* What a block is wanted for. The last eighth of them is kept for sending: else a loop whose blocks
+ * are all full of what was received had none left to send it in, and stood still for ever. */
+enum loop_use {
+    LOOP_FOR_RECEIVING,
+    LOOP_FOR_SENDING,
+};
+
+bool loop_can_lend(const struct loop *loop, enum loop_use use);
 /* An empty block of LOOP_BLOCK_SIZE, or NULL. */
-struct loop_block *loop_lend(struct loop *loop);
+struct loop_block *loop_lend(struct loop *loop, enum loop_use use);
 /* Takes back a block of either sort. */
 void loop_return(struct loop *loop, struct loop_block *block);
 

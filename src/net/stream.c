@@ -181,7 +181,7 @@ static bool own_first(struct loop *loop, struct stream *stream)
     struct loop_block *first = stream->in;
     if (!first->is_provided)
         return true;
-    struct loop_block *own = loop_lend(loop);
+    struct loop_block *own = loop_lend(loop, LOOP_FOR_RECEIVING);
     if (own == NULL)
         return false;
     bool fits = buffer_append(&own->buffer, buffer_view(&first->buffer));
@@ -217,7 +217,7 @@ static void absorb(struct loop *loop, struct stream *stream)
 /* What is encrypted lands in a block of its own, which is empty then: see stream_wants_bytes(). */
 static struct loop_block *landing_of_cipher(struct loop *loop, struct stream *stream)
 {
-    stream->wire = loop_lend(loop);
+    stream->wire = loop_lend(loop, LOOP_FOR_RECEIVING);
     if (stream->wire == NULL)
         loop_mark_starved(loop, stream);
     else
@@ -230,7 +230,7 @@ struct loop_block *stream_landing(struct loop *loop, struct stream *stream)
     if (stream->tls != NULL)
         return landing_of_cipher(loop, stream);
     if (stream->in == NULL)
-        stream->in = loop_lend(loop);
+        stream->in = loop_lend(loop, LOOP_FOR_RECEIVING);
     if (stream->in == NULL || !own_first(loop, stream)) {
         loop_mark_starved(loop, stream);
         return NULL;
@@ -327,7 +327,7 @@ void stream_kick(struct loop *loop, struct stream *stream)
 static struct loop_block *out_block(struct loop *loop, struct stream *stream)
 {
     if (stream->out == NULL)
-        stream->out = loop_lend(loop);
+        stream->out = loop_lend(loop, LOOP_FOR_SENDING);
     return stream->out;
 }
 
@@ -371,7 +371,8 @@ size_t stream_room(struct loop *loop, struct stream *stream)
     size_t room = 0;
     if (stream->out != NULL)
         room = buffer_free(&stream->out->buffer);
-    if (room == 0 && (stream->out == NULL || stream->sending == NULL) && loop_has_block(loop))
+    if (room == 0 && (stream->out == NULL || stream->sending == NULL) &&
+        loop_can_lend(loop, LOOP_FOR_SENDING))
         room = LOOP_BLOCK_SIZE;
     if (is_sealed(stream))
         room = 0;
@@ -584,12 +585,11 @@ void stream_flush(struct loop *loop, struct stream *stream)
     bool wants_view = stream->tls != NULL ? stream->in == NULL && stream_has_cipher(stream)
                                           : stream->in != NULL && stream->in->next != NULL &&
                                                 stream->in->is_provided;
-    if (wants_block || wants_view) {
-        if (loop_has_block(loop))
-            loop_mark_news(loop, stream);
-        else
-            loop_mark_starved(loop, stream);
-    }
+    if ((wants_block && loop_can_lend(loop, LOOP_FOR_SENDING)) ||
+        (wants_view && loop_can_lend(loop, LOOP_FOR_RECEIVING)))
+        loop_mark_news(loop, stream);
+    else if (wants_block || wants_view)
+        loop_mark_starved(loop, stream);
 }
 
 /* ---- telling ---- */
@@ -640,7 +640,8 @@ static bool tell_open(struct loop *loop, struct stream *stream, struct loop_even
         unset(stream, STREAM_SECURED);
         event->kind = LOOP_SECURED;
         loop_mark_news(loop, stream);
-    } else if (has(stream, STREAM_SHORT) && stream->out == NULL && loop_has_block(loop)) {
+    } else if (has(stream, STREAM_SHORT) && stream->out == NULL &&
+               loop_can_lend(loop, LOOP_FOR_SENDING)) {
         unset(stream, STREAM_SHORT);
         event->kind = LOOP_DRAINED;
     } else if (can_tell_end(stream)) {

@@ -49,7 +49,7 @@ static void drop_all_wire(struct loop *loop, struct stream *stream)
 static struct buffer *plain_buffer(struct loop *loop, struct stream *stream)
 {
     if (stream->in == NULL)
-        stream->in = loop_lend(loop);
+        stream->in = loop_lend(loop, LOOP_FOR_RECEIVING);
     if (stream->in == NULL) {
         loop_mark_dirty(loop, stream); /* which becomes starved */
         return NULL;
@@ -129,7 +129,7 @@ void stream_encrypt(struct loop *loop, struct stream *stream)
     }
     if (stream->out == NULL && !tls_has_output(stream->tls))
         return;
-    struct loop_block *block = loop_lend(loop);
+    struct loop_block *block = loop_lend(loop, LOOP_FOR_SENDING);
     if (block == NULL) {
         loop_mark_starved(loop, stream);
         return;
