@@ -54,6 +54,8 @@ static enum hf_rc build_number(int number, struct buffer *out)
         return build_query(out, SV("select 1"));
     case 20:
         return build_parse(out, SV("s1"), SV("select 1"));
+    case 21:
+        return build_copy_fail(out, SV("gone"));
     default:
         return build_close_statement(out, SV("s1"));
     }
@@ -83,6 +85,7 @@ static const struct sv built[] = {
             "c=biws"),
     SV_INIT("Q\0\0\0\x0dselect 1\0"),
     SV_INIT("P\0\0\0\x12s1\0select 1\0\0\0"),
+    SV_INIT("f\0\0\0\x09gone\0"),
     SV_INIT("C\0\0\0\x08Ss1\0"),
 };
 
