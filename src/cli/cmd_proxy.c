@@ -109,8 +109,11 @@ static void reload(struct serving *serving)
     struct proxy_config *config = NULL;
     struct hf_err err;
     enum hf_rc rc = read_config(run, &config, &err);
-    if (rc == HF_OK)
+    if (rc == HF_OK) {
+        print_changes(run->log, serving->config, config);
+        proxy_config_keep(config, serving->config);
         rc = reload_begin(&serving->proxy, config, &err);
+    }
     if (rc != HF_OK) {
         log_emit(run->log, LOG_AT_ERROR, "the configuration is not reloaded",
                  log_text("reason", err.message), log_text("detail", err.detail),
@@ -118,7 +121,6 @@ static void reload(struct serving *serving)
         proxy_config_free(config);
         return;
     }
-    print_changes(run->log, serving->config, config);
     while (!reload_is_done(&serving->proxy))
         clock_sleep_until(clock_now() + HF_MS(1));
     proxy_config_free(serving->config);

@@ -462,6 +462,24 @@ enum hf_rc proxy_config_finish(struct proxy_config *config, struct proxy_fault *
     return rc;
 }
 
+void proxy_config_keep(struct proxy_config *config, const struct proxy_config *before)
+{
+    for (size_t i = 0; i < proxy_section_count(); i++) {
+        const struct proxy_section *section = proxy_section_at(i);
+        const struct opt_table *table = &section->tables[0];
+        for (size_t j = 0; section->kind == PROXY_SECTION_ONE && j < table->count; j++) {
+            const struct opt_row *row = &table->rows[j];
+            if (!row->is_reloadable)
+                memcpy((char *)config + section->offset + row->offset,
+                       (const char *)before + section->offset + row->offset, row->size);
+        }
+    }
+    /* What was made of them. */
+    memcpy(config->proxy.listeners, before->proxy.listeners, sizeof config->proxy.listeners);
+    config->proxy.listener_count = before->proxy.listener_count;
+    config->proxy.unix_socket_mode = before->proxy.unix_socket_mode;
+}
+
 void proxy_config_free(struct proxy_config *config)
 {
     if (config == NULL)

@@ -316,6 +316,10 @@ struct proxy_fault {
 enum hf_rc proxy_config_finish(struct proxy_config *config, struct proxy_fault *fault,
                                struct hf_err *err) HF_MUST_USE;
 
+/* A reload: settings that take a restart stay as they were `before`, so that what a configuration
+ * says is what holds. Before anybody else sees it, and after it was compared. */
+void proxy_config_keep(struct proxy_config *config, const struct proxy_config *before);
+
 /* Wipes its secrets; NULL is allowed. */
 void proxy_config_free(struct proxy_config *config);
 

@@ -420,6 +420,45 @@ static void proxy_config__trust_is_for_this_machine_or_in_an_hba_file(void **sta
     finish_well(fixture);
 }
 
+static void proxy_config__a_reload_keeps_what_takes_a_restart(void **state)
+{
+    struct fixture *fixture = *state;
+    struct proxy_database *database = NULL;
+    set(fixture, "proxy", "port", "7000");
+    set(fixture, "limits", "clients_max", "5");
+    finish_well(fixture);
+    struct proxy_config *before = fixture->config;
+    fixture->config = proxy_config_new(&fixture->mem, 1, 1);
+    assert_int_equal(
+        proxy_config_add_database(fixture->config, SV("app"), &database, &fixture->err), HF_OK);
+    set_hosts(database, "db2");
+    set(fixture, "proxy", "listen", "127.0.0.1,127.0.0.2");
+    set(fixture, "proxy", "log_slow", "1s");
+    finish_well(fixture);
+    proxy_config_keep(fixture->config, before);
+    const struct proxy_settings *proxy = &fixture->config->proxy;
+    assert_int_equal(proxy->port, 7000);
+    assert_string_equal(proxy->listen_text, "127.0.0.1");
+    assert_int_equal(proxy->listener_count, 1);
+    assert_int_equal(proxy->listeners[0].port, 7000);
+    assert_int_equal(fixture->config->limits.clients_max, 5);
+    assert_int_equal(proxy->log_slow_ns, HF_SEC(1));
+    assert_string_equal(fixture->config->databases[0].hosts_text, "db2");
+    proxy_config_free(before);
+}
+
+/* Rows of databases and roles are not kept: they all may change. */
+static void proxy_config__databases_and_roles_take_no_restart(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < proxy_section_count(); i++) {
+        const struct proxy_section *section = proxy_section_at(i);
+        for (size_t t = 0; section->kind != PROXY_SECTION_ONE && t < 2; t++)
+            for (size_t j = 0; j < section->tables[t].count; j++)
+                assert_true(section->tables[t].rows[j].is_reloadable);
+    }
+}
+
 static void proxy_config__the_console_is_no_database(void **state)
 {
     struct fixture *fixture = *state;
@@ -478,6 +517,9 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(proxy_config__trust_is_for_this_machine_or_in_an_hba_file,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(proxy_config__a_reload_keeps_what_takes_a_restart, setup,
+                                        teardown),
+        cmocka_unit_test(proxy_config__databases_and_roles_take_no_restart),
         cmocka_unit_test_setup_teardown(proxy_config__the_console_is_no_database, setup, teardown),
         cmocka_unit_test_setup_teardown(proxy_config__there_is_a_database, setup, teardown),
         cmocka_unit_test_setup_teardown(proxy_config__all_roles_have_no_password, setup, teardown),
