@@ -74,7 +74,8 @@ def test_a_tree_without_git_has_no_commit(tmp_path):
 @pytest.mark.parametrize(("arguments", "message", "advice"), [
     (["dmo"], 'unknown subcommand "dmo"', 'Did you mean "demo"?'),
     (["hepl"], 'unknown subcommand "hepl"', 'Did you mean "help"?'),
-    (["prxy"], 'unknown subcommand "prxy"', "holdfast --help lists them."),
+    (["prxy"], 'unknown subcommand "prxy"', 'Did you mean "proxy"?'),
+    (["xyzzy"], 'unknown subcommand "xyzzy"', "holdfast --help lists them."),
     (["help", "dmo"], 'unknown subcommand "dmo"', 'Did you mean "demo"?'),
     (["--demo"], 'unknown option "--demo"', "Options stand behind a subcommand"),
     (["demo", "--frsh"], 'unknown option "--frsh"', 'Did you mean "--fresh"?'),
