@@ -45,6 +45,7 @@ def start_proxy(proxy_place, postgres):
     yield start
     failures = []
     for target in started:
+        print(f"the end of its log, {target.mode} mode:\n{getattr(target, 'log', '')[-3000:]}")
         try:
             target.__exit__(None, None, None)
         except AssertionError as error:

@@ -298,7 +298,6 @@ class Process(Target):
         assert self.process.poll() is None, (
             f"{self.name} has ended with {self.process.returncode}:\n{self.log[-5000:]}")
         status = self.stop()
-        print(f"the log of {self.name}, {self.mode} mode, its end:\n{self.log[-3000:]}")
         if kind is None:
             assert status == self.ENDS_WITH, f"{self.name} ended with {status}:\n{self.log}"
             self.assert_quiet_log()

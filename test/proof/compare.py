@@ -3,6 +3,7 @@
 Every allowance is a row of ALLOWED with its reason. What no row names must be equal to the byte.
 """
 
+import re
 import struct
 from collections import Counter
 from typing import NamedTuple
@@ -13,20 +14,26 @@ MODES = ("statement", "transaction", "session")
 PLACE_FIELDS = "FLR"  # file, line and routine of an error in PostgreSQL's source
 
 
+STATEMENT_NAME = re.compile(rb'(prepared statement )"[^"]*"')
+
+
 class Allowance(NamedTuple):
     modes: tuple
     kinds: str     # of message
     sqlstates: tuple  # empty: any, and messages that have none
-    fields: str    # that are not compared; empty: the message's pid is not
+    what: str      # fields that are not compared; or "pid"; or "name", of a statement
     reason: str
 
 
 ALLOWED = [
-    Allowance(MODES, "A", (), "",
+    Allowance(MODES, "A", (), "pid",
               "a NotificationResponse has the pid of whoever notified, another one each time"),
     Allowance(("statement", "transaction"), "E", ("26000", "42P05"), PLACE_FIELDS,
               "names of prepared statements are the proxy's own affair in these modes, so it says "
               "itself that there is none, or already one; it is not a line of PostgreSQL"),
+    Allowance(("statement", "transaction"), "E", ("08P01",), "name",
+              "a Bind with too many values is refused by the server, which knows the statement by "
+              "the name that it has there"),
     Allowance(MODES, "E", ("08P01",), PLACE_FIELDS,
               "a proxy must find a broken message before it can pass it on, so it says so itself"),
 ]
@@ -60,7 +67,12 @@ def normal(message, mode, known=frozenset()):
             continue
         if row.sqlstates and message.sqlstate not in row.sqlstates:
             continue
-        body = _without_fields(body, row.fields) if row.fields else b"\0\0\0\0" + body[4:]
+        if row.what == "pid":
+            body = b"\0\0\0\0" + body[4:]
+        elif row.what == "name":
+            body = STATEMENT_NAME.sub(rb'\1""', body)
+        else:
+            body = _without_fields(body, row.what)
     return pgwire.Message(message.kind, body)
 
 

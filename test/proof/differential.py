@@ -140,6 +140,7 @@ class Campaign:
         self.deliveries = deliveries
         self.mode = mode
         self.seed = first_seed
+        self.shrinks = True
         self.count = 0
         self.failures = []
 
@@ -169,7 +170,7 @@ class Campaign:
             found, shrinks = str(error), False
         if found is None:
             return True
-        if shrinks:
+        if shrinks and self.shrinks:
             sequence = self.oracle.shrink(sequence)
             found = self.oracle.difference(sequence) or f"only at first: {found}"
         self.failures.append((name, sequence, found))
@@ -199,6 +200,7 @@ def main():
     parser.add_argument("--from", type=int, dest="first", default=random.randrange(1 << 30))
     parser.add_argument("--seed", type=int)
     parser.add_argument("--case", type=Path)
+    parser.add_argument("--no-shrink", action="store_true")
     parser.add_argument("--deliveries", default=",".join(generate.DELIVERIES))
     parser.add_argument("--keep", help="a name for the first failure, to be stored as a case")
     parser.add_argument("--port", type=int, default=19400)
@@ -218,6 +220,7 @@ def campaign(options, folder, server):
                                options.mode) as target:
         work = Campaign(Oracle(world, proxy_rig.Direct(server), target), options.mode,
                         options.first, options.deliveries.split(","))
+        work.shrinks = not options.no_shrink
         print(f"first seed {options.first}")
         if options.case or options.seed is not None:
             sequence = (json.loads(options.case.read_text()) if options.case else
