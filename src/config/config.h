@@ -10,12 +10,10 @@
  *       reports: {pool_size: 3, password_file: /run/secrets/reports}
  *
  * A value is text for its row. Beyond that:
- *   - ${NAME} in a value is the environment variable; one that is not set is a fault, and $${ is
- * ${.
+ *   - ${NAME} in a value is the environment variable; one that is not set is a fault. $${ is ${.
  *   - A secret's key with _file behind it names a file whose content, without a line end, it is.
  *   - A list may be written as text with commas or as a list of YAML.
- *   - A path in a key that ends in _file or _dir is relative to the folder of the file it stands
- * in.
+ *   - A path in a key that ends in _file or _dir is relative to the folder of its file.
  *
  * Unknown keys are refused, with the nearest one that exists; so is everything that comes twice.
  * What the rows allow but together makes no sense is refused by proxy_config_finish(), and blamed

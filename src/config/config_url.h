@@ -13,14 +13,14 @@
  * Who may come in. A proxy that stands in front of a server must not be an easier way in:
  *
  *   - With a password (in the string, PGPASSWORD, or the passfile) clients log in as that user,
- * with that password, by SCRAM. An application changes host and port in its URL and nothing else.
+ *     with that password, by SCRAM. An application changes host and port in its URL, nothing else.
  *   - Without one, the servers let this machine in as they find right (trust), and so does the
  *     proxy, for clients of this machine: it listens on loopback only. A user in the string is who
  *     servers are entered as, whoever the client says it is; without one each client is who it
- * says.
+ *     says.
  *   - Without one but with a unix socket or a client certificate, the servers let in *this
- * process*, and trust would lend its identity to everybody on the machine. That is refused, unless
- * the string says auth_type=trust in so many words.
+ *     process*, and trust would lend its identity to everybody on the machine. That is refused,
+ *     unless the string says auth_type=trust in so many words.
  *   - With auth_file or auth_hba_file those say who may come in. User and password of the string,
  *     if it has both, are who servers are entered as.
  *

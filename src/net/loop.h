@@ -14,11 +14,11 @@
  * A stream is a member of what uses it (a client, a server connection); the loop holds a pointer to
  * it from its start until LOOP_GONE, the last event of every stream.
  *
- *     stream_start ------------------------> open --stream_close--> closing --LOOP_GONE--> the
- *     stream_connect --LOOP_CONNECTED-------^  |   memory is the owner's again
- *                                              |  stream_leave --LOOP_LEFT--> the fd is the owner's
- *                                              |  again, for a stream of another loop
- *                                              |  stream_secure --LOOP_SECURED--> encrypted
+ *     stream_start ---------------------> open --stream_close--> closing --LOOP_GONE-->
+ *     stream_connect --LOOP_CONNECTED----^  |         the memory is the owner's again
+ *                                           |--stream_leave --LOOP_LEFT-->
+ *                                           |         the fd too, for a stream of another loop
+ *                                           `--stream_secure --LOOP_SECURED--> encrypted
  *
  * Receiving. LOOP_RECEIVED says that stream_view() has grown. The owner consumes what it is done
  * with; what it leaves is there at the next LOOP_RECEIVED, with more behind it. The view's room is

@@ -15,11 +15,11 @@
  *          answered at once                    answered at once;  looked up again, the asker waits
  *                                              looked up again
  *
- *     A lookup that fails where an older answer is known gives that one, with is_stale set and
- * `err` saying why: a server is likelier to be where it was than to be gone with its name. From
- * then on, until stale_ns_max after the expiry, askers get it at once while it is looked up again
- *     every failure_ttl_ns; after that, or if there never was an answer, the failure itself is the
- *     answer, and is kept for failure_ttl_ns so that a storm of connects is not one of lookups.
+ * A lookup that fails where an older answer is known gives that one, with is_stale set and `err`
+ * saying why: a server is likelier to be where it was than to be gone with its name. From then on,
+ * until stale_ns_max after the expiry, askers get it at once while it is looked up again every
+ * failure_ttl_ns; after that, or if there never was an answer, the failure itself is the answer,
+ * and is kept for failure_ttl_ns so that a storm of connects is not one of lookups.
  *
  * So a name in steady use costs nobody a wait, and a change of the DNS is seen within ttl. The
  * system does not tell the time to live of its answers; ttl stands for it.

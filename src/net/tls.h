@@ -13,17 +13,16 @@
  *
  *     on bytes from the socket:
  *         n = tls_receive(tls, &wire, block, room);       n bytes of plaintext, perhaps none
- *         while (tls_has_output(tls))                     the handshake's answer, a ticket, an
- * alert m = tls_send(tls, &nothing, out, room);     m bytes for the socket look at tls_state(tls)
+ *         while (tls_has_output(tls))                     the handshake's answer, a ticket, ...
+ *             m = tls_send(tls, &nothing, out, room);     m bytes for the socket
+ *         look at tls_state(tls)
  *     on bytes for the peer:
  *         m = tls_send(tls, &plain, out, room);           takes what it encrypts off plain's front
  *
  * A connection's life, tls_state():
  *
- *     TLS_HANDSHAKE --done--> TLS_OPEN --the peer's close_notify--> TLS_ENDED (may still be sent
- * to)
- *          `---------------------+-------- any error -------------> TLS_FAILED, tls_error() says
- * why
+ *     TLS_HANDSHAKE --done--> TLS_OPEN --the peer's close_notify--> TLS_ENDED   may be sent to
+ *          `---------------------+-------- any error -------------> TLS_FAILED  tls_error(): why
  *
  * Both directions are independent: a connection that cannot send for a while still receives, and
  * KeyUpdate messages of TLS 1.3 take effect whatever is on its way. That holds because OpenSSL is
@@ -32,10 +31,10 @@
  * Invariants
  *  1. Bytes of the wire are copied once, into the record that OpenSSL decrypts, and plaintext once.
  *  2. Ciphertext held here is at most one unfinished record received (OpenSSL's own), and for
- * sending TLS_PENDING_MAX bytes, of the handshake, tickets and alerts only; no plaintext for
- * sending. Plaintext held is what is left of one record for which there was no room.
+ *     sending TLS_PENDING_MAX bytes, of the handshake, tickets and alerts only; no plaintext for
+ *     sending. Plaintext held is what is left of one record for which there was no room.
  *  3. A connection in TLS_HANDSHAKE gives no plaintext and takes none; TLS_OPEN is reached only
- * when everything that the context and the options demand of the peer is true.
+ *     when everything that the context and the options demand of the peer is true.
  *  4. TLS_FAILED is final. What tls_has_output() then has is the alert that tells the peer why; it
  *     should be sent before the connection is closed.
  *

@@ -7,12 +7,12 @@
  * sizes carry their unit. In holdfast.yml the sections are
  *
  *     proxy:        listening, logins, logs            struct proxy_settings      config->proxy
- *       client_tls: TLS between clients and us         struct proxy_tls config->client_tls
- *       server_tls: TLS between us and servers         struct proxy_tls config->server_tls limits:
- * how many, how long, in all         struct proxy_limits        config->limits pools: defaults of
- * every database         struct proxy_pool          config->pools databases:    name: {hosts,
- * dbname, ...}         struct proxy_database[]    each with a pool roles:        name: {password,
- * ...}              struct proxy_role[]
+ *       client_tls: TLS between clients and us         struct proxy_tls           ->client_tls
+ *       server_tls: TLS between us and servers         struct proxy_tls           ->server_tls
+ *     limits:       how many, how long, in all         struct proxy_limits        config->limits
+ *     pools:        defaults of every database         struct proxy_pool          config->pools
+ *     databases:    name: {hosts, dbname, ...}         struct proxy_database[]    each with a pool
+ *     roles:        name: {password, ...}              struct proxy_role[]
  *
  * What holds is in one place: a database begins as a copy of `pools` (and of the limits that are
  * for each database) and its own keys are set over it, so a reader looks at database->pool and
@@ -27,7 +27,7 @@
  * Invariants, once proxy_config_finish() has returned HF_OK
  *  1. Every field is in the range of its row; lists are parsed into the arrays beside their text.
  *  2. databases and roles are sorted by name, each name is there once; there is a database; the
- * last role is "*", which sorts behind all others here, and so does the database "*".
+ *     last role is "*", which sorts behind all others here, and so does the database "*".
  *  3. Nobody changes a configuration any more: threads may read it without a lock.
  */
 #ifndef HF_PROXY_PROXY_CONFIG_H

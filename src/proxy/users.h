@@ -14,8 +14,8 @@
  *
  *     the verifier   of a secret: parsed if it is one, made once from a password in plain
  *     the pass       keys with which a server can be entered, and the verifier they belong to:
- * those that a client has shown when it logged in (pass-through), or those that were made from a
- * plain secret for a server's salt
+ *                    those that a client has shown when it logged in (pass-through), or those that
+ *                    were made from a plain secret for a server's salt
  *
  * and users_adopt() takes it over from the users before, for secrets that are the same: a reload
  * does not send everybody to log in again.

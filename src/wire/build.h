@@ -4,8 +4,7 @@
  *
  * Each call appends one whole message or nothing:
  *
- *     if (build_ready(&out, 'I') != HF_OK)       HF_RC_LIMIT: no room now; later, or in a larger
- * one
+ *     if (build_ready(&out, 'I') != HF_OK)       HF_RC_LIMIT: no room, now or in this buffer
  *
  * Messages without a call of their own are put together with a struct build, which is sticky like a
  * reader: fields are put one after the other, and only the end says whether all went well.

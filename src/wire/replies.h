@@ -36,7 +36,7 @@
  *                        does not have the statement yet): success is ours, an error the client's.
  *     REPLIES_LOCAL      the client asked, but nothing was sent (a Parse of a statement that the
  *                        server has): the reply is ours to make, in its turn and not before, and
- * not at all if the server skips that far.
+ *                        not at all if the server skips that far.
  *
  * COPY in and Sync. In copy-in mode a server ignores Sync and Flush, for the sake of drivers that
  * send them behind every Execute. So a Sync that was sent between an Execute (or Query) and the end
