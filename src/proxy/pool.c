@@ -351,7 +351,8 @@ static struct pool_part *hungrier(struct pool_part *part)
                       ~(UINT64_C(1) << part->worker->index);
     if (others == 0)
         return NULL;
-    int64_t oldest_ns = atomic_load_explicit(&part->oldest_ns, memory_order_relaxed);
+    int64_t oldest_ns = ns_min(atomic_load_explicit(&part->oldest_ns, memory_order_relaxed),
+                               worker_now(part->worker));
     struct pool_part *found = NULL;
     for (uint32_t i = 0; i < pool->proxy->worker_count; i++) {
         struct pool_part *other = &pool->parts[i];
@@ -408,6 +409,7 @@ void pool_begged(struct pool_part *part, uint32_t from)
 void pool_left(struct server *server, struct pool_part *to, int fd)
 {
     struct pool_part *part = server->part;
+    part->leaving--;
     struct pool_message *message = mem_alloc(part->pool->proxy->mem, sizeof *message);
     if (fd < 0 || message == NULL) {
         mem_free(part->pool->proxy->mem, message);
@@ -493,7 +495,8 @@ void pool_given(struct pool_part *part, struct pool_message *message)
 static bool is_surplus(struct server *server)
 {
     struct pool_part *part = server->part;
-    if (part->server_count <= bulkhead_limit(part->bulkhead) && !server->is_tainted)
+    uint32_t staying = part->server_count - part->leaving;
+    if (staying <= bulkhead_limit(part->bulkhead) && !server->is_tainted)
         return false;
     server_close(server, NULL);
     return true;

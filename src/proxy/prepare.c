@@ -12,8 +12,8 @@
 #include "wire/message.h"
 #include "wire/prepared.h"
 
-#define NAMES_MAX    10000      /* of one client */
-#define REQUESTS_MAX 4          /* that one message may become */
+#define NAMES_MAX    10000 /* of one client */
+#define REQUESTS_MAX 4     /* that one message may become */
 
 /* A Parse that is longer than a view, put together: its text has to be known as a whole. */
 struct assembly {
@@ -454,8 +454,7 @@ bool prepare_again(struct client *client, const struct frame_part *part)
     size_t head = 0;
     bool is_about = strchr("PBDC", part->type) != NULL;
     buffer_clear(&client->worker->ahead);
-    if (is_about &&
-        understand(message_of(part), part->bytes, part->type, &asked) == MESSAGE_OK) {
+    if (is_about && understand(message_of(part), part->bytes, part->type, &asked) == MESSAGE_OK) {
         if (asked.target.kind != 0)
             plan.requests[0].target = asked.target.kind;
         if (asked.name.size > 0)

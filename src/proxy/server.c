@@ -173,22 +173,28 @@ void server_detach(struct server *server)
 
 /* ---- cleaning ---- */
 
+/* A message of ours that ends what is open. */
+static bool send_to_rest(struct server *server, char type)
+{
+    struct buffer *out = stream_out(loop_of(server), &server->stream, 64);
+    struct replies_request request = {.type = type, .whose = REPLIES_OURS};
+    if (out == NULL || replies_send(&server->replies, request) == REPLIES_REFUSED)
+        return false;
+    if (type == 'f')
+        return build_copy_fail(out, SV("the client is gone")) == HF_OK;
+    prepare_synced(server);
+    return build_empty(out, type) == HF_OK;
+}
+
 /* What the connection needs before another client may have it. False: nothing could be sent now, or
  * nothing has to. */
 static bool ask_to_rest(struct server *server)
 {
-    struct buffer *out = stream_out(loop_of(server), &server->stream, 64);
-    struct replies_request request = {.whose = REPLIES_OURS};
-    if (out == NULL)
-        return false;
     switch (replies_rest(&server->replies)) {
     case REPLIES_OPEN:
-        request.type = 'S';
-        prepare_synced(server);
-        break;
+        return send_to_rest(server, 'S');
     case REPLIES_COPYING:
-        request.type = 'f';
-        break;
+        return send_to_rest(server, 'f');
     case REPLIES_DOUBTFUL:
         return ask(server, SV(""));
     case REPLIES_IDLE:
@@ -204,10 +210,6 @@ static bool ask_to_rest(struct server *server)
     default:
         return false;
     }
-    if (replies_send(&server->replies, request) == REPLIES_REFUSED)
-        return false;
-    return (request.type == 'f' ? build_copy_fail(out, SV("the client is gone"))
-                                : build_empty(out, request.type)) == HF_OK;
 }
 
 void server_clean(struct server *server)
@@ -294,6 +296,7 @@ void server_close(struct server *server, const struct hf_err *reason)
 
 void server_leave(struct server *server, struct pool_part *to, bool for_beg)
 {
+    server->part->leaving++;
     server->leaves_for_beg = for_beg;
     server->to = to;
     server_enter(server, SERVER_LEAVING);

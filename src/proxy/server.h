@@ -68,7 +68,7 @@ struct server {
     struct frame frame;
     struct replies replies;
     struct prepared_server *prepared; /* NULL: has none */
-    struct cure *cure; /* see cure.h; NULL: nothing was ever kept */
+    struct cure *cure;                /* see cure.h; NULL: nothing was ever kept */
     struct pending *pending;          /* bytes to be sent before all others; NULL: none */
     uint32_t settings;                /* settings_set that were applied */
     uint32_t reported;                /* settings_set that it reports */
@@ -79,7 +79,7 @@ struct server {
     uint8_t state;
     bool passes;          /* the message at hand goes to the client */
     bool is_syncing;      /* ACTIVE: the settings of its client are on their way */
-    bool is_curing;     /* a pipeline will be sent again, and its first answer is swallowed */
+    bool is_curing;       /* a pipeline will be sent again, and its first answer is swallowed */
     bool is_answered;     /* a query of ours has been */
     bool is_tainted;      /* not to be used again: lifetime over, RECONNECT, its host has changed */
     bool in_budget;       /* counted by the budget of server connections */
