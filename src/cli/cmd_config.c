@@ -8,6 +8,7 @@
 #include "config/config_doc.h"
 #include "os/mem.h"
 #include "proxy/access.h"
+#include "proxy/secure.h"
 
 /* What to do stands before the operand, where other subcommands have options. */
 enum action {
@@ -35,12 +36,18 @@ static void print_faults(const struct config_faults *faults, const char *file)
 }
 
 /* The files that the configuration names belong to it: a proxy does not start without them. */
-static int check_access(const struct proxy_config *config, struct mem *mem, const char *file)
+static int check_files(const struct proxy_config *config, struct mem *mem, const char *file)
 {
     struct hf_err err;
     struct access *access = NULL;
+    struct secure secure;
     if (access_new(&access, config, NULL, mem, &err) != HF_OK)
         return report_failure(&err);
+    if (secure_new(&secure, config, mem, &err) != HF_OK) {
+        access_drop(access);
+        return report_failure(&err);
+    }
+    secure_drop(&secure);
     printf("%s is fine: databases %u, roles %u, users %u, rules %u\n", file,
            (unsigned)config->database_count, (unsigned)config->role_count,
            (unsigned)users_count(access->users), (unsigned)hba_count(access->hba));
@@ -56,7 +63,7 @@ static int check(const char *file)
     int status = CLI_FAILED;
     mem_init(&mem, 0);
     if (config_read_file(&config, file, &mem, &faults) == HF_OK)
-        status = check_access(config, &mem, file);
+        status = check_files(config, &mem, file);
     else
         print_faults(&faults, file);
     proxy_config_free(config);
@@ -109,8 +116,8 @@ const struct subcommand *cmd_config(void)
         .description =
             "A file is wrong where a key is unknown, a value is none or out of its range, or "
             "settings do not go together. Each of these is told with file, line, column, key and "
-            "what was expected, and the exit status is 1. The files that it names, users and hba "
-            "rules, are looked at as well. Nothing is connected to.",
+            "what was expected, and the exit status is 1. The files that it names (users, hba "
+            "rules, certificates) are read as well. Nothing is connected to.",
         .examples = {{"holdfast config example > holdfast.yml", "Begins a configuration."},
                      {"holdfast config check holdfast.yml", "Says what is wrong with it."}},
         .run = run,

@@ -67,6 +67,20 @@ def test_files_that_it_names_are_looked_at(holdfast, tmp_path):
     assert done.stdout.endswith("users 1, rules 1\n")
 
 
+def test_certificates_that_it_names_are_read(holdfast, tmp_path):
+    file = tmp_path / "holdfast.yml"
+    file.write_text("proxy: {client_tls: {sslmode: require, cert_file: c.pem, key_file: k.pem}}\n"
+                    "databases: {'*': {hosts: db1}}\n")
+    done = call(holdfast, "check", file)
+    assert done.returncode == 1
+    assert f"{tmp_path}/c.pem" in done.stderr
+    (tmp_path / "c.pem").write_text("no certificate")
+    (tmp_path / "k.pem").write_text("no key")
+    (tmp_path / "k.pem").chmod(0o600)
+    done = call(holdfast, "check", file)
+    assert done.returncode == 1 and "c.pem" in done.stderr
+
+
 def test_a_wrong_call_is_told_from_a_wrong_file(holdfast, tmp_path):
     for words in ([], ["chekc"], ["check"], ["example", "x"], ["reference", "x"],
                   ["check", "a", "b"]):
