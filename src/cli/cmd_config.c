@@ -35,6 +35,17 @@ static void print_faults(const struct config_faults *faults, const char *file)
         fprintf(stderr, "%s: and %zu more\n", file, faults->total - faults->count);
 }
 
+/* Not wrong, and yet hardly what was meant. */
+static void note_nobody(const struct proxy_config *config, const struct users *users)
+{
+    const struct proxy_settings *proxy = &config->proxy;
+    const bool needs_users =
+        proxy->auth_type != PROXY_AUTH_TRUST && proxy->auth_type != PROXY_AUTH_CERT;
+    if (users_count(users) == 0 && needs_users && proxy->auth_hba_file[0] == '\0')
+        printf("    But nobody can log in: name users in proxy.auth_file, or give passwords in "
+               "roles.\n");
+}
+
 /* The files that the configuration names belong to it: a proxy does not start without them. */
 static int check_files(const struct proxy_config *config, struct mem *mem, const char *file)
 {
@@ -51,6 +62,7 @@ static int check_files(const struct proxy_config *config, struct mem *mem, const
     printf("%s is fine: databases %u, roles %u, users %u, rules %u\n", file,
            (unsigned)config->database_count, (unsigned)config->role_count,
            (unsigned)users_count(access->users), (unsigned)hba_count(access->hba));
+    note_nobody(config, access->users);
     access_drop(access);
     return CLI_OK;
 }
