@@ -4,14 +4,13 @@
 
 #include "base/bug.h"
 
-/* Places are counted in these, so that chunk and offset fit into 32 bits: 14 for the offset. */
+/* Places are counted in these, so that chunk and offset fit into 32 bits: 13 for the offset. */
 #define UNIT       4
-#define PLACE_BITS 14
+#define PLACE_BITS 13
 #define CHUNKS_MAX (1 << (32 - PLACE_BITS))
 
-/* A larger statement gets a chunk of its own, so that the end of a chunk that is too short for the
- * next statement is never more than this. */
-#define LARGE (STATEMENTS_CHUNK_SIZE / 16)
+/* A larger statement gets a chunk of its own, or one that is free. */
+#define LARGE (STATEMENTS_CHUNK_SIZE / 4)
 
 /* What stands in a chunk; behind it the text, the number of types in two bytes, and the types. */
 struct entry {
@@ -192,6 +191,8 @@ void *statements_give(struct statements *store, void *memory, struct statements_
         store->chunk_count++;
     store->chunks[place] = (struct statements_chunk){.memory = memory, .size = (uint32_t)want.size};
     store->bytes += want.size;
+    if (want.size == STATEMENTS_CHUNK_SIZE)
+        store->current = place;
     return NULL;
 }
 
@@ -242,9 +243,12 @@ static void close_holes(struct statements *store, uint32_t place)
     chunk->dead = 0;
 }
 
-/* A chunk with room for so much at its end, or STATEMENTS_NONE. */
+/* A chunk with room for so much at its end, or STATEMENTS_NONE. What is too long for the end of the
+ * one in use may find room at that of another: looking at all of them costs less than a new text
+ * does anyway. */
 static uint32_t find_chunk(struct statements *store, size_t size)
 {
+    uint32_t holey = STATEMENTS_NONE;
     if (store->current != STATEMENTS_NONE) {
         const struct statements_chunk *chunk = &store->chunks[store->current];
         if (chunk->size - chunk->used >= size)
@@ -252,15 +256,18 @@ static uint32_t find_chunk(struct statements *store, size_t size)
     }
     for (uint32_t i = 0; i < store->chunk_count; i++) {
         const struct statements_chunk *chunk = &store->chunks[i];
-        uint32_t room = chunk->size - (chunk->used - chunk->dead);
-        if (chunk->memory == NULL || room < size || room < chunk->size / 4)
-            continue;
-        close_holes(store, i);
-        if (size <= LARGE)
-            store->current = i;
-        return i;
+        uint32_t end = chunk->size - chunk->used, room = end + chunk->dead;
+        if (end >= size)
+            return i;
+        if (room >= size && room >= chunk->size / 4 && holey == STATEMENTS_NONE)
+            holey = i;
     }
-    return STATEMENTS_NONE;
+    if (holey == STATEMENTS_NONE)
+        return STATEMENTS_NONE;
+    close_holes(store, holey);
+    if (size <= LARGE)
+        store->current = holey;
+    return holey;
 }
 
 /* ---- Statements ---- */

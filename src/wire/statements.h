@@ -51,7 +51,7 @@
 
 #define STATEMENTS_NONE       UINT32_MAX /* no id */
 #define STATEMENTS_MAX        (UINT32_C(1) << 30)
-#define STATEMENTS_CHUNK_SIZE 65536
+#define STATEMENTS_CHUNK_SIZE 32768
 
 /* Private: a block that holds statements. */
 struct statements_chunk {

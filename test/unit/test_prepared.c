@@ -188,7 +188,7 @@ static void prepared__limits_refuse_in_their_turn(void **state)
     (void)state;
     static const struct rig_config two = {.names_max = 2, .is_limited = true};
     /* The index and one chunk, and no room for another index. */
-    static const struct rig_config small = {.bytes_max = 66600, .is_limited = true};
+    static const struct rig_config small = {.bytes_max = 34000, .is_limited = true};
     static const struct rig_config none = {.bytes_max = 100, .is_limited = true};
     const struct script scripts[] = {
         {"P:a=select1 P:b=select1 P:c=select1 B:a S . B:a S", "P:hf_0 H D:hf_ B:hf_0 S B:hf_0 S",
