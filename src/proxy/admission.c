@@ -378,8 +378,23 @@ static bool take_session(struct client *client, const struct startup_session *se
         return false;
     }
     client->settings = settings.set;
+    client->startup = settings.set;
+    proxy_settings_keep(proxy, settings.set);
     client->is_special = settings.fixed > 0 || client->is_replication;
     return true;
+}
+
+/* False: it should have come over TLS, and is told so. */
+static bool may_be_plain(struct client *client)
+{
+    struct hf_err err;
+    if (client->stream.tls != NULL || client->peer.family == AF_UNIX ||
+        client->worker->config->client_tls.sslmode < PROXY_SSL_REQUIRE)
+        return true;
+    err_set(&err, HF_RC_DENIED, "28000", "TLS is required");
+    err_hint(&err, "Connect with sslmode=require.");
+    client_fail(client, &err);
+    return false;
 }
 
 static void answer_request(struct client *client, char answer)
@@ -428,7 +443,7 @@ static bool read_packet(struct client *client)
         client_close(client, "cancel request");
         return false;
     case STARTUP_SESSION:
-        if (!take_session(client, &packet.session))
+        if (!may_be_plain(client) || !take_session(client, &packet.session))
             return false;
         stream_consume(client->worker->loop, &client->stream, packet.size);
         authenticate(client);

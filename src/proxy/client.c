@@ -256,6 +256,7 @@ static void forget(struct client *client)
     list_remove(&client->link);
     untally(client);
     proxy_settings_drop(worker->proxy, client->settings);
+    proxy_settings_drop(worker->proxy, client->startup);
     proxy_settings_drop(worker->proxy, client->told);
     atomic_fetch_sub_explicit(&worker->client_count, 1, memory_order_relaxed);
     atomic_fetch_sub(&worker->proxy->client_count, 1);
@@ -488,6 +489,21 @@ void client_told(struct client *client, struct sv name, struct sv value)
         client->settings = wanted;
         server->settings = wanted;
     }
+    pthread_mutex_unlock(&proxy->lock);
+}
+
+/* The server connection is back at its own startup values, which are not the client's: the difference
+ * is brought there when it is attached the next time. */
+void client_discarded(struct client *client)
+{
+    struct proxy *proxy = client->worker->proxy;
+    struct settings *store = &proxy->settings;
+    pthread_mutex_lock(&proxy->lock);
+    settings_keep(store, client->startup);
+    settings_drop(store, client->settings);
+    client->settings = client->startup;
+    settings_drop(store, client->server->settings);
+    client->server->settings = 0;
     pthread_mutex_unlock(&proxy->lock);
 }
 

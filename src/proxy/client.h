@@ -74,6 +74,7 @@ struct client {
     struct frame frame;
     uint32_t pid;      /* of its BackendKeyData */
     uint32_t settings; /* settings_set that it wants */
+    uint32_t startup;  /* settings_set that it came with: what RESET goes back to */
     uint32_t told;     /* settings_set that it was told by ParameterStatus */
     struct peer peer;
     uint8_t state;
@@ -131,6 +132,9 @@ void client_log_begin(const struct client *client);
 /* A request, or a whole transaction, begins and ends: for the limits of time. */
 void client_begin_request(struct client *client);
 void client_end_request(struct client *client, bool is_transaction_over);
+
+/* It has said DISCARD ALL: its settings are those it came with. */
+void client_discarded(struct client *client);
 
 /* Another state, with the timer that belongs to it. */
 void client_enter(struct client *client, enum client_state state);

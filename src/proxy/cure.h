@@ -1,10 +1,10 @@
 /*
- * "cached plan must not change result type": a table was changed under a prepared statement. Outside
- * of a transaction the client need not see that: the statement is prepared once more, and what the
- * client asked is done again (wire/prepared.h says when that is right).
+ * "cached plan must not change result type": a table was changed under a prepared statement.
+ * Outside of a transaction the client need not see that: the statement is prepared once more, and
+ * what the client asked is done again (wire/prepared.h says when that is right).
  *
- *     cure_note     each message of a client, before it is sent: those of a pipeline that begins with
- *                   a Bind while nothing is open or owed are kept, up to its Sync
+ *     cure_note     each message of a client, before it is sent: those of a pipeline that begins
+ *                   with a Bind while nothing is open or owed are kept, up to its Sync
  *     cure_begin    the Bind was refused so, and the client has seen nothing of the pipeline: the
  *                   error and the ReadyForQuery behind it are swallowed
  *     cure_replay   the kept messages are sent as if they came now; once

@@ -53,8 +53,8 @@ struct worker;
 
 #define POOL_WORKERS_MAX 64
 /* How much longer a client must have waited at another worker for a connection to go there. Moving
- * one costs some 20 us, so it should not be for nothing; measured with 64 clients on a pool of 20 and
- * two workers, 1 ms moved four times as many connections as 10 ms. */
+ * one costs some 20 us, so it should not be for nothing; measured with 64 clients on a pool of 20
+ * and two workers, 1 ms moved four times as many connections as 10 ms. */
 #define POOL_FAIR_NS HF_MS(10)
 
 /* What a client waits with: lent to it while it waits, so that idle clients stay small. */
@@ -106,7 +106,7 @@ struct pool_part {
     struct list awaiting; /* struct wait: with a permit, without a connection; the oldest first */
     uint32_t server_count;
     uint32_t connecting;
-    uint32_t leaving; /* on their way to other workers, their shares gone already */
+    uint32_t leaving;          /* on their way to other workers, their shares gone already */
     uint32_t clients;          /* logged in */
     uint32_t size;             /* of the pool, as this part knows it */
     uint32_t debt;             /* shares to be paid: the size was lowered by more than was here */

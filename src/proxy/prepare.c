@@ -529,6 +529,8 @@ bool prepare_from_server(struct server *server, struct relay_run *run,
         pthread_mutex_lock(&proxy->lock);
         prepared_discarded(&prepared);
         pthread_mutex_unlock(&proxy->lock);
+        if (server->client != NULL && sv_eq(command, SV("DISCARD ALL")))
+            client_discarded(server->client);
     }
     return false;
 }

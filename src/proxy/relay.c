@@ -27,15 +27,19 @@ static bool run_begin(struct relay_run *run, struct loop *loop, struct stream *f
                       struct stream *to)
 {
     *run = (struct relay_run){.loop = loop, .from = from, .to = to, .view = stream_view(from)};
-    return relay_run_fit(run);
+    bool has_any = relay_run_fit(run);
+    run->offered = run->view.size;
+    return has_any;
 }
 
-/* Puts what is left. If more is there than there was room for, LOOP_DRAINED of `to` follows. */
-static void run_end(struct relay_run *run)
+/* Puts what is left. True: there was more than there was room for, and now there is room, so that it
+ * must be gone on with; if there is none, LOOP_DRAINED of `to` follows. */
+static bool run_end(struct relay_run *run)
 {
     relay_run_put(run);
-    if (run->is_cut)
-        stream_out(run->loop, run->to, LOOP_BLOCK_SIZE);
+    if (!run->is_cut || stream_out(run->loop, run->to, LOOP_BLOCK_SIZE) == NULL)
+        return false;
+    return run->taken > 0 || LOOP_BLOCK_SIZE - RELAY_RESERVE > run->offered;
 }
 
 /* Puts what has gathered. What stands behind it is the front of the view afterwards. */
@@ -49,6 +53,7 @@ void relay_run_put(struct relay_run *run)
     }
     stream_consume(run->loop, run->from, run->size);
     run->view = sv_drop(run->view, run->size);
+    run->taken += run->size;
     run->size = 0;
 }
 
@@ -58,9 +63,22 @@ void relay_run_drop(struct relay_run *run, size_t size)
     hf_assert(run->size == 0);
     stream_consume(run->loop, run->from, size);
     run->view = sv_drop(run->view, size);
+    run->taken += size;
 }
 
 /* ---- from the client ---- */
+
+/* The server's messages can no longer be told apart, as after a COPY that failed among pipelined
+ * requests. In session mode they need not be: the connection is this client's, whatever comes, and
+ * nobody's after it. */
+static bool go_blind(struct server *server)
+{
+    if (server->client == NULL || server->part->pool->mode != PROXY_POOL_SESSION)
+        return false;
+    server->is_blind = true;
+    server->is_tainted = true;
+    return true;
+}
 
 enum relay_step relay_send_flush(struct server *server, struct relay_run *run)
 {
@@ -90,7 +108,7 @@ enum relay_step relay_send_plain(struct client *client, struct relay_run *run,
         return relay_send_flush(server, run);
     case REPLIES_REFUSED:
     default:
-        return RELAY_STOP;
+        return go_blind(server) ? RELAY_PASS : RELAY_STOP;
     }
 }
 
@@ -99,6 +117,8 @@ static enum relay_step from_client(struct client *client, struct relay_run *run,
                                    const struct frame_part *part)
 {
     struct message_target target;
+    if (client->server->is_blind && part->type != 'X')
+        return RELAY_PASS;
     switch (part->type) {
     case 'X':
         relay_run_put(run);
@@ -154,10 +174,8 @@ static enum relay_step pass_from_client(struct client *client)
         return RELAY_STOP; /* LOOP_DRAINED follows */
     bool is_empty = !run_begin(&run, client->worker->loop, &client->stream, &server->stream);
     client->part->stats.received += run.view.size;
-    if (is_empty && client->assembly == NULL) {
-        run_end(&run);
-        return RELAY_STOP;
-    }
+    if (is_empty && client->assembly == NULL)
+        return run_end(&run) ? RELAY_DONE : RELAY_STOP;
     if (client->assembly != NULL) {
         enum relay_step step = prepare_assemble(client, &run);
         if (step != RELAY_DONE || server->pending != NULL)
@@ -184,8 +202,7 @@ static enum relay_step pass_from_client(struct client *client)
             frame_take(&client->frame, part.bytes.size);
             run.size += part.bytes.size;
         } else if (step == RELAY_STOP) {
-            run_end(&run);
-            return RELAY_STOP;
+            return run_end(&run) ? RELAY_DONE : RELAY_STOP;
         }
     }
 }
@@ -324,8 +341,16 @@ static enum relay_step from_server(struct server *server, struct relay_run *run,
     struct hf_err err;
     if (!part->is_last && needs_whole(server, part->type) && run->view.size < LOOP_BLOCK_SIZE / 2)
         return RELAY_STOP;
+    if (server->is_blind) {
+        server->passes = server->client != NULL;
+        return server->passes ? RELAY_PASS : RELAY_DROP;
+    }
     char detail = detail_of(server, part);
     struct replies_verdict verdict = replies_receive(&server->replies, part->type, detail);
+    if (verdict.action == REPLIES_VIOLATION && go_blind(server)) {
+        server->passes = true;
+        return RELAY_PASS;
+    }
     if (verdict.action == REPLIES_VIOLATION) {
         relay_run_put(run);
         replies_error(&server->replies, &err);
@@ -403,15 +428,14 @@ static void settle(struct server *server, struct client *client)
     relay_from_client(client);
 }
 
-void relay_from_server(struct server *server)
+/* As much as there is room for. RELAY_DONE: there is more to be done at once. */
+static enum relay_step pass_from_server(struct server *server)
 {
     struct client *client = server->client;
     struct relay_run run;
     struct stream *to = client != NULL ? &client->stream : NULL;
-    if (!run_begin(&run, server->part->worker->loop, &server->stream, to)) {
-        run_end(&run);
-        return;
-    }
+    if (!run_begin(&run, server->part->worker->loop, &server->stream, to))
+        return run_end(&run) ? RELAY_DONE : RELAY_DROP;
     if (client != NULL)
         client->part->stats.sent += run.view.size;
     enum relay_step step = RELAY_PASS;
@@ -425,13 +449,23 @@ void relay_from_server(struct server *server)
             relay_run_put(&run);
             frame_error(&server->frame, &err);
             server_close(server, &err);
-            return;
+            return RELAY_OVER;
         } else {
             step = RELAY_STOP;
         }
     }
     if (step == RELAY_OVER)
-        return;
-    run_end(&run);
-    settle(server, client);
+        return RELAY_OVER;
+    return run_end(&run) ? RELAY_DONE : RELAY_STOP;
+}
+
+void relay_from_server(struct server *server)
+{
+    struct client *client = server->client;
+    enum relay_step step;
+    do
+        step = pass_from_server(server);
+    while (step == RELAY_DONE);
+    if (step == RELAY_STOP)
+        settle(server, client);
 }

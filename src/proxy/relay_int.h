@@ -30,6 +30,8 @@ struct relay_run {
     struct stream *to; /* NULL: nobody gets them */
     struct sv view;    /* cut to the room there is */
     size_t size;
+    size_t offered; /* how much of the view there was room for at first */
+    size_t taken;   /* of it, dealt with */
     bool is_cut;
 };
 

@@ -44,7 +44,7 @@ static enum hf_rc make_server_side(struct secure *secure, const struct proxy_tls
         .side = TLS_CLIENT,
         .cert_file = tls->cert_file,
         .key_file = tls->key_file,
-        .ca_file = tls->ca_file,
+        .ca_file = verify == TLS_VERIFY_NONE || tls->ca_file[0] != '\0' ? tls->ca_file : "system",
         .verify = verify,
         .min_version = version_of(tls->min_protocol),
         .ciphers = tls->ciphers,
@@ -55,12 +55,10 @@ static enum hf_rc make_server_side(struct secure *secure, const struct proxy_tls
 enum hf_rc secure_new(struct secure *secure, const struct proxy_config *config, struct mem *mem,
                       struct hf_err *err)
 {
-    bool has_ca = config->server_tls.ca_file[0] != '\0';
     *secure = (struct secure){0};
     enum hf_rc rc = make_client_side(secure, &config->client_tls, mem, err);
     for (int verify = TLS_VERIFY_NONE; rc == HF_OK && verify <= TLS_VERIFY_FULL; verify++) {
-        if (verify == TLS_VERIFY_NONE || has_ca)
-            rc = make_server_side(secure, &config->server_tls, (enum tls_verify)verify, mem, err);
+        rc = make_server_side(secure, &config->server_tls, (enum tls_verify)verify, mem, err);
     }
     if (rc != HF_OK)
         secure_drop(secure);
@@ -105,13 +103,13 @@ bool secure_client(struct client *client, bool is_direct)
     return is_made;
 }
 
-static enum tls_verify verify_of(const struct proxy *proxy, enum proxy_sslmode sslmode)
+static enum tls_verify verify_of(const struct proxy_config *config, enum proxy_sslmode sslmode)
 {
     if (sslmode == PROXY_SSL_VERIFY_FULL)
         return TLS_VERIFY_FULL;
     /* libpq's require verifies like verify-ca where there is a file of authorities. */
     if (sslmode == PROXY_SSL_VERIFY_CA ||
-        (sslmode == PROXY_SSL_REQUIRE && proxy->secure.servers[TLS_VERIFY_CA] != NULL))
+        (sslmode == PROXY_SSL_REQUIRE && config->server_tls.ca_file[0] != '\0'))
         return TLS_VERIFY_CA;
     return TLS_VERIFY_NONE;
 }
@@ -122,7 +120,7 @@ bool secure_server(struct server *server, const struct proxy_host *host, struct 
     struct proxy *proxy = worker->proxy;
     struct tls *tls;
     char key[PROXY_HOST_SIZE + 8];
-    enum tls_verify verify = verify_of(proxy, server->part->database->sslmode);
+    enum tls_verify verify = verify_of(worker->config, server->part->database->sslmode);
     struct tls_context *context = hold(proxy, &proxy->secure.servers[verify]);
     snprintf(key, sizeof key, "%s:%u", host->name, host->port);
     const struct tls_options options = {.host_name = host->name, .session_key = key};

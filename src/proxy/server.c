@@ -153,6 +153,8 @@ void server_detach(struct server *server)
     server->permit.ending = BULKHEAD_RAN;
     server->asked_reset = false;
     server->has_cancelled = client->is_leaving;
+    if (server->is_blind)
+        is_between = false;
     if (!is_between) {
         struct hf_err err;
         err_set(&err, HF_RC_PEER, "08006", "the client left in the middle of a message");

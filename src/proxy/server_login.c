@@ -46,6 +46,7 @@ struct lookup {
     struct resolve_request request;
     struct worker *worker;
     struct server *server; /* NULL: nobody waits for it any more */
+    bool is_posted;        /* by us: the answer was there at once */
 };
 
 static struct worker *worker_of(const struct server *server)
@@ -54,6 +55,19 @@ static struct worker *worker_of(const struct server *server)
 }
 
 /* ---- the end of an attempt ---- */
+
+/* The answer is not waited for; if it is on its way already, whoever gets it throws it away. */
+static void forget_lookup(struct server *server, struct login_task *task)
+{
+    struct proxy *proxy = worker_of(server)->proxy;
+    struct lookup *lookup = task->lookup;
+    task->lookup = NULL;
+    if (lookup == NULL)
+        return;
+    lookup->server = NULL;
+    if (!lookup->is_posted && resolve_cancel(proxy->resolver, &lookup->request))
+        mem_free(proxy->mem, lookup);
+}
 
 /* Gives back what logging in has needed. */
 static void end_login(struct server *server)
@@ -64,8 +78,7 @@ static void end_login(struct server *server)
     if (task == NULL)
         return;
     server->login = NULL;
-    if (task->lookup != NULL)
-        task->lookup->server = NULL;
+    forget_lookup(server, task);
     if (list_is_linked(&task->work))
         list_remove(&task->work);
     if (task->is_admitted)
@@ -272,7 +285,8 @@ static void look_up(struct server *server, const struct proxy_host *host)
     lookup->worker = worker;
     lookup->server = server;
     server->login->lookup = lookup;
-    if (resolve_ask(worker->proxy->resolver, &lookup->request) == RESOLVE_DONE)
+    lookup->is_posted = resolve_ask(worker->proxy->resolver, &lookup->request) == RESOLVE_DONE;
+    if (lookup->is_posted)
         loop_post(worker->loop, &lookup->request.message);
 }
 
