@@ -22,6 +22,16 @@ from proxy_rig import PASSWORD
 PROTOCOL_GREASE = 3 << 16 | 9999
 
 
+@pytest.fixture(autouse=True)
+def refusals_are_logged(request):
+    """The proxies of this file may warn of those whom they refused."""
+    for name in ("session_proxy", "transaction_proxy"):
+        if name in request.fixturenames or "pooled" in request.fixturenames:
+            target = request.getfixturevalue(name)
+            if not target.is_direct:
+                target.expect_log('"login refused"|"could not connect to server"')
+
+
 @pytest.fixture
 def raw(session_proxy):
     """A Wire to the proxy on which nothing has been said."""
@@ -251,7 +261,8 @@ def refusal(target, **options):
 ], ids=str)
 def test_a_login_that_fails_is_told_in_postgresqls_own_words(session_proxy, direct, options):
     ours, theirs = refusal(session_proxy, **options), refusal(direct, **options)
-    named = "password" in options or "user" in options  # the proxy itself refuses these
+    # The proxy itself refuses these.
+    named = "password" in options or "user" in options or "-c nonsense" in str(options)
     for field in ("S", "V", "C", "M") if named else sorted(set(theirs) | set(ours)):
         assert ours.get(field) == theirs.get(field), field
 
@@ -274,6 +285,8 @@ def test_the_password_is_in_no_log(session_proxy):
 def test_scram_secrets_alone_are_enough_to_pass_a_login_through(start_proxy, postgres):
     """The users file has what the server has, no password: the client's proof gives the key."""
     target = start_proxy("transaction", users="secrets")
+    if not target.is_direct:
+        target.expect_log("login refused")
     with target.connect() as c, target.connect() as d:
         for _ in range(3):
             assert c.value("SELECT current_user") == d.value("SELECT current_user") == "app"
@@ -289,16 +302,24 @@ def test_a_password_that_has_expired_opens_nothing(start_proxy, postgres):
     try:
         target = start_proxy("session")
         if not target.is_direct:
-            target.expect_log("other|28P01")
+            target.expect_log("could not connect to server|login refused")
         assert refusal(target, user="other")["C"] == "28P01"
     finally:
         postgres.sql("ALTER ROLE other VALID UNTIL 'infinity'")
 
 
-@pytest.mark.parametrize("user", ["old", "plain"])
-def test_servers_that_ask_for_md5_or_a_password_are_answered(pooled, user):
-    with pooled.connect(user=user) as c:
-        assert c.value("SELECT current_user") == user
+def test_servers_that_ask_for_md5_are_answered(pooled):
+    with pooled.connect(user="old") as c:
+        assert c.value("SELECT current_user") == "old"
+
+
+def test_servers_that_ask_for_the_password_itself_get_it_over_tls_only(start_proxy):
+    with start_proxy("session", server_tls={"sslmode": "require"}).connect(user="plain") as c:
+        assert c.value("SELECT current_user") == "plain"
+    in_plain = start_proxy("session", server_tls={"sslmode": "disable"})
+    if not in_plain.is_direct:
+        in_plain.expect_log("could not connect to server")
+        assert refusal(in_plain, user="plain")["C"] == "28000"
 
 
 # ------------------------------------------------------------------------------ startup parameters

@@ -657,6 +657,19 @@ def test_a_message_of_any_size_passes(pooled, size):
         c.ask(close("S", "big"), sync())
 
 
+def test_results_larger_than_any_buffer_arrive_to_their_end_in_pipelines_too(pooled):
+    """Sizes about those of buffers, so that they end on and beside every boundary."""
+    rng = random.Random(14)
+    with pooled.connect() as c:
+        for _ in range(150):
+            size, count = rng.choice([10, 4000, 8190, 16384, 20000, 60000]), rng.choice([1, 3])
+            again = rng.choice([1, 1, 5])
+            text = f"SELECT repeat('z', {size}) FROM generate_series(1, {count})"
+            c.send(*[query(text) if rng.random() < 0.5 else run(text)] * again)
+            found = rows(c.read_until_ready(again))
+            assert [len(row[0]) for row in found] == [size] * count * again
+
+
 def test_a_statement_name_of_any_length_works(pooled):
     name = "n" * 60_000
     with pooled.connect() as c:
