@@ -186,9 +186,9 @@ static int serve(struct proxy_run *run)
     static struct serving serving; /* workers point into it */
     struct hf_err err;
     struct signals signals;
-    serving.run = run;
     if (signals_open(&signals, numbers, 3, &err) != HF_OK)
         return report_failure(&err);
+    serving.run = run;
     enum hf_rc rc = read_config(run, &serving.config, &err);
     if (rc == HF_OK)
         rc =
@@ -203,6 +203,7 @@ static int serve(struct proxy_run *run)
         log_emit(run->log, LOG_AT_INFO, "shut down");
     }
     proxy_config_free(serving.config);
+    serving.run = NULL;
     signals_close(&signals);
     return rc == HF_OK ? CLI_OK : report_failure(&err);
 }

@@ -3,8 +3,8 @@
  * interrupted, connecting included.
  *
  *     if (conn_open(&conn, params, clock_now() + HF_SEC(5), stop_fd, err) != HF_OK) ...
- *     rc = conn_query(&conn, "SELECT $1::int + 1", (const char *[]){"41", NULL}, deadline, &rows,
- * err)
+ *     rc = conn_query(&conn, "SELECT $1::int + 1", (const char *[]){"41", NULL}, deadline,
+ *                     &rows, err);
  *     ... PQgetvalue(rows, 0, 0) ...
  *     PQclear(rows);
  *

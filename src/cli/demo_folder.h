@@ -6,8 +6,9 @@
  *     DIR/ports              which server had which port, to have it again
  *     DIR/password           of the role "demo"; for us
  *     DIR/passfile           the same for psql, readable for whoever started the demo
- *     DIR/socket/            unix sockets, closed to everybody else: who gets here needs no
- * password DIR/log/NAME.log DIR/NAME/              a server's data; NAME.new while it is being made
+ *     DIR/socket/            unix sockets, closed to others: who gets here needs no password
+ *     DIR/log/NAME.log       of each server
+ *     DIR/NAME/              a server's data; NAME.new while it is being made
  *
  * Invariants
  *   1. Nothing is written into, or deleted from, a folder that is not empty and lacks the marker.

@@ -5,9 +5,9 @@
  *
  * What a call may hold, and who gives it back:
  *     bulkhead permit + breaker permit   from begin_attempt() to put_back()
- *     place in guard.hold                from hold() to leave_hold(), called by whatever ends the
- * holding budget token                       from try_again() to begin_attempt(), which spends it,
- * or finish(), which refunds it
+ *     place in guard.hold                from hold() to leave_hold(), called by whatever ends it
+ *     budget token                       from try_again() to begin_attempt(), which spends it, or
+ *                                        finish(), which refunds it
  */
 #include "core/guard.h"
 

@@ -8,31 +8,32 @@
  *
  * The layers, outermost first, and why in this order (the argument is in ARCHITECTURE.md):
  *
- *     deadline -> degrade -> cache fallback -> retry and budget -> route -> bulkhead -> breaker ->
- * attempt
+ *     deadline -> degrade -> cache fallback -> retry and budget -> route -> bulkhead -> breaker
+ *     -> attempt
  *
  * The breaker is asked twice: a look while routing, so that nobody queues for an endpoint that
  * would refuse anyway, and for the permit last of all, after the bulkhead, so that a probe lease is
  * never held by a call that then waits.
  *
- *   IDLE --START--> (route) ---------------------------------------------> RUNNING --ENDED-->
- * (decide) |  ^                                                  |  ^                  | nobody
- * fits   |  | VIEW, TICK        bulkhead full                  |  |                  +-> DONE v  |
- * (route) ---> ENTERING ---> QUEUED ----+  |                  +-> BACKOFF -> (route) HOLDING | | |
- * +-> RESOLVING
- *                                                      +-----------+-> LEAVING | +-> CACHING the
- * attempt's limit, the call's deadline or the caller stops it:      STOPPING, and after the
- * deadline ENDING
+ *   IDLE --START--> (route) --fits, and has room-----------------> RUNNING --ENDED--> (decide)
+ *                    |  ^ |                                         ^                    |
+ *        nobody fits |  | | bulkhead full                           |          DONE <----+
+ *                    v  | '-----> ENTERING ---> QUEUED --granted----'       BACKOFF <----+
+ *                 HOLDING            |            |                    RESOLVING <-------+
+ *             until VIEW, TICK       '------------'--> LEAVING           CACHING <-------'
+ *
+ *   BACKOFF leads to (route) again. What stops an attempt (its limit, the call's deadline, the
+ *   caller) leads to STOPPING, and after the deadline to ENDING.
  *
  * Invariants
  *  1. Every call is answered (DONE) exactly once, not later than its deadline, provided TICK is fed
- * at guard_deadline().
+ *     at guard_deadline().
  *  2. A bulkhead permit belongs to the operation: it is released when the driver says ENDED, even
- * after DONE. `last` in an action says that nothing is outstanding and the memory may be used
- * again.
+ *     after DONE. `last` in an action says that nothing is outstanding and the memory may be used
+ *     again.
  *  3. Each admitted breaker permit is recorded exactly once.
  *  4. Nothing is repeated that outcome_repeat() does not allow, and no retry starts without a token
- * of the budget.
+ *     of the budget.
  *  5. A write is never run on an endpoint that the view does not call the primary.
  *  6. At most GUARD_ACTIONS_MAX actions wait in a call; the driver drains them after each event.
  *

@@ -403,11 +403,11 @@ enum outcome_endpoint outcome_evidence(const struct outcome_rule *rule,
  * Codes that clients and their pools know how to take:
  *
  *   57P03  "not now", for whatever passes by itself and was never begun: an open breaker, no
- * fitting endpoint, a level that refuses. libpq tries its next host on it and pools replace the
- *          connection, perhaps with one to another instance; both are right here. Not 25006 for a
- *          write at the level read_only: that means "you talk to a standby", and clients that
- *          follow the primary would leave a proxy that will serve them again in a second. Not 08xxx
- *          for it either: the connection to the client is sound.
+ *          fitting endpoint, a level that refuses. libpq tries its next host on it and pools
+ *          replace the connection, perhaps with one to another instance; both are right here. Not
+ *          25006 for a write at the level read_only: that means "you talk to a standby", and
+ *          clients that follow the primary would leave a proxy that will serve them again in a
+ *          second. Not 08xxx for it either: the connection to the client is sound.
  *   53300  the limit of calls or its queue is full: poolers say it so.
  *   57014  time is up, or the caller cancelled: what statement_timeout and a cancel request give.
  *   08001  no connection to a server, 08006 it broke, 08P01 it spoke nonsense.

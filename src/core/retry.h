@@ -78,13 +78,15 @@ struct retry_config {
  * default      3 attempts, 100 ms, cap 30 s: for a call that nothing is known of.
  * database     5 attempts, 100 ms, cap 10 s: statements outside a block. Full jitter makes them
  *              last 0.75 s on average and 1.5 s at most: beyond a restart or a promotion. What
- * takes longer than that is the guard's hold to bridge, not a fifth attempt. transaction  3
- * attempts, 50 ms, cap 1 s: most failures are contention, which is over when the other transaction
- * is, in milliseconds; but each repetition is the whole transaction again, so few. connect      30
- * attempts, 50 ms, cap 2 s. Repeating a connect is always safe and costs next to nothing, so the
- * deadline should end it and not the count: 25 s on average, 49 s at most, the length of a slow
- * failover. The low cap finds a returned server within a second on average. Overload is retried
- * too: a server out of connections is waited for.
+ *              takes longer than that is the guard's hold to bridge, not a fifth attempt.
+ * transaction  3 attempts, 50 ms, cap 1 s: most failures are contention, which is over when the
+ *              other transaction is, in milliseconds; but each repetition is the whole transaction
+ *              again, so few.
+ * connect      30 attempts, 50 ms, cap 2 s. Repeating a connect is always safe and costs next to
+ *              nothing, so the deadline should end it and not the count: 25 s on average, 49 s at
+ *              most, the length of a slow failover. The low cap finds a returned server within a
+ *              second on average. Overload is retried too: a server out of connections is waited
+ *              for.
  */
 struct retry_config retry_config_default(void);
 struct retry_config retry_config_database(void);
@@ -105,11 +107,10 @@ struct retry_ask {
     int64_t deadline_ns; /* HF_NEVER for none */
     enum outcome_kind kind;
     enum outcome_may may;
-    int64_t
-        server_delay_ns; /* "not before so much time", from whoever knows: a server that is
-                          * starting, an open breaker, the caller. 0 or less: nothing was said */
-    uint64_t random;     /* any 64 bits, new ones each time */
-    bool is_cancelled;   /* the caller does not want it any more */
+    int64_t server_delay_ns; /* "not before so much time", from whoever knows: a server that is
+                                starting, an open breaker, the caller. 0 or less: nothing said */
+    uint64_t random;         /* any 64 bits, new ones each time */
+    bool is_cancelled;       /* the caller does not want it any more */
 };
 
 /* If several are true, the first one in this order is the answer. */

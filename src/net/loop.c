@@ -26,12 +26,32 @@ static void push(struct stream_list *list, struct stream *stream, struct stream 
     list->tail = stream;
 }
 
+/* Takes a stream out of the middle. That walks the list, which only exists while the loop has lent
+ * every block it has. */
+static void unmark_starved(struct loop *loop, struct stream *stream)
+{
+    struct stream *before = NULL;
+    struct stream *at = loop->starved.head;
+    while (at != stream) {
+        hf_assert(at != NULL);
+        before = at;
+        at = at->next_dirty;
+    }
+    if (before != NULL)
+        before->next_dirty = stream->next_dirty;
+    else
+        loop->starved.head = stream->next_dirty;
+    if (loop->starved.tail == stream)
+        loop->starved.tail = before;
+    stream->flags &= ~(uint32_t)STREAM_STARVED;
+}
+
 void loop_mark_dirty(struct loop *loop, struct stream *stream)
 {
     if (stream->flags & STREAM_DIRTY)
         return;
     if (stream->flags & STREAM_STARVED)
-        loop_unmark_starved(loop, stream);
+        unmark_starved(loop, stream);
     stream->flags |= STREAM_DIRTY;
     if (loop->dirty.tail != NULL)
         loop->dirty.tail->next_dirty = stream;
@@ -56,22 +76,6 @@ void loop_mark_starved(struct loop *loop, struct stream *stream)
     if (loop->starved.tail != NULL)
         loop->starved.tail->next_dirty = stream;
     push(&loop->starved, stream, &stream->next_dirty);
-}
-
-/* Takes a stream out of the middle. That walks the list, which only exists while the loop has lent
- * every block it has. */
-void loop_unmark_starved(struct loop *loop, struct stream *stream)
-{
-    struct stream *before = NULL;
-    struct stream **link = &loop->starved.head;
-    while (*link != stream) {
-        before = *link;
-        link = &before->next_dirty;
-    }
-    *link = stream->next_dirty;
-    if (loop->starved.tail == stream)
-        loop->starved.tail = before;
-    stream->flags &= ~(uint32_t)STREAM_STARVED;
 }
 
 static struct stream *take_starved(struct loop *loop)

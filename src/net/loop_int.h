@@ -155,7 +155,6 @@ void loop_mark_dirty(struct loop *loop, struct stream *stream);
 void loop_mark_news(struct loop *loop, struct stream *stream);
 /* It wants a block and there is none: it is looked at again when one was given back. */
 void loop_mark_starved(struct loop *loop, struct stream *stream);
-void loop_unmark_starved(struct loop *loop, struct stream *stream);
 
 /* ---- blocks ---- */
 

@@ -4,7 +4,7 @@
  * A child
  *   - runs argv exactly as given; no shell looks at it, so nothing needs quoting;
  *   - has a process group of its own: Ctrl-C at our terminal reaches us and not it, and a signal
- * can be sent to it together with what it has started;
+ *     can be sent to it together with what it has started;
  *   - gets the default action of every signal, an empty mask, stdin from /dev/null, and no file of
  *     ours but the ones it was given;
  *   - dies with us: the kernel sends it `signal_at_our_end` when the thread that started it ends,

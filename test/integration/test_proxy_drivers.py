@@ -73,7 +73,8 @@ def test_psql_runs_a_script(pooled):
 
 
 def test_psql_over_tls_with_the_certificate_verified(pooled):
-    found = psql(pooled, f"SELECT length('{LARGE}');\n", PGSSLMODE="verify-full", PGHOST="localhost")
+    settings = {"PGSSLMODE": "verify-full", "PGHOST": "localhost"}
+    found = psql(pooled, f"SELECT length('{LARGE}');\n", **settings)
     assert found == f"{len(LARGE)}\n"
 
 

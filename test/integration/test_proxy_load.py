@@ -180,7 +180,7 @@ def test_sockets_that_say_nothing_are_closed_in_the_end_and_harm_nobody(loaded):
 
 
 def test_a_flood_of_half_finished_logins_harms_nobody(start_proxy):
-    """Each takes a nonce and a place in whatever is kept for logins, and is never heard of again."""
+    """Each takes a nonce and a place in what is kept for logins, and is never heard of again."""
     target = start_proxy("transaction", limits={"client_login_timeout": "3s"})
     if target.is_direct:
         pytest.skip("PostgreSQL has a process for each client")

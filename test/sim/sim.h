@@ -9,11 +9,15 @@
  *
  * The files, in the order in which a run uses them:
  *     sim_world.c   servers as they really are: alive, hung, slow, who is primary, what is
- * committed and replayed sim_view.c    what a watcher sees of them, late and sampled: makes the
- * snapshots and climbs the ladder sim_client.c  clients and their calls: feeds guards, carries out
- * their actions against the world sim_fault.c   the schedule of faults, and the healing sim_check.c
- * the invariants; each has a name, and test/sim/mutations.py shows that each can fail sim_main.c
- * seeds, reports, replay
+ *                   committed and replayed
+ *     sim_view.c    what a watcher sees of them, late and sampled: makes the snapshots and climbs
+ *                   the ladder
+ *     sim_client.c  clients and their calls: feeds guards, carries out their actions against the
+ *                   world
+ *     sim_fault.c   the schedule of faults, and the healing
+ *     sim_check.c   the invariants; each has a name, and test/sim/mutations.py shows that each can
+ *                   fail
+ *     sim_main.c    seeds, reports, replay
  *
  * What is checked is written here a second time on purpose, from the rules and not from the code:
  * the world knows what was really executed, where and how often, and compares it with what the

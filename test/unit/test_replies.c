@@ -7,12 +7,14 @@
 /*
  * Sequences as text, word by word. To the server:
  *     >X  a client's message X      +X  ours      *X  in a client's stead     ~X  answered locally
- *     .X  a client's that owes nothing            sX  a client's, skipped     fX  full    rX
- * refused (Describe is written with its target: DS, DP.) From the server: <X  forwarded       (X
- * swallowed       !X  a violation (ReadyForQuery is written with its status, Z alone is ZI; a fatal
- * error is EF.) And then: lX  the local reply to X is due           -X3  three X were dropped by
- * the server =i idle  =b busy  =o open  =c copying  =d doubtful  =x over             gone  the
- * client left Local replies and drops must come where they are written, and nowhere else.
+ *     .X  a client's that owes nothing            sX  a client's, skipped     fX  full
+ *     rX  refused
+ * (Describe is written with its target: DS, DP.) From the server:
+ *     <X  forwarded       (X  swallowed       !X  a violation
+ * (ReadyForQuery is written with its status, Z alone is ZI; a fatal error is EF.) And then:
+ *     lX  the local reply to X is due           -X3  three X were dropped by the server
+ *     =i idle  =b busy  =o open  =c copying  =d doubtful  =x over             gone  the client left
+ * Local replies and drops must come where they are written, and nowhere else.
  */
 struct run {
     struct replies replies;
