@@ -134,6 +134,14 @@ static void statements__a_hash_is_never_trusted(void **state)
     }
     assert_true(pairs > 0);
     end(&store);
+    /* The same with types. */
+    begin(&store, SIZE_MAX);
+    for (uint32_t i = 0, id; i < N; i++) {
+        struct sv types = sv_from((const char *)&i, sizeof i);
+        assert_int_equal(add(&store, SV("a"), types, &id), STATEMENTS_OK);
+        assert_int_equal(store.count, i + 1);
+    }
+    end(&store);
 }
 
 static void statements__memory_has_a_limit(void **state)
@@ -239,6 +247,8 @@ static void statements__holes_are_used_again(void **state)
     for (int i = 0; i < N; i++)
         statements_release(&store, ids[i]);
     free_spares(&store);
+    /* The chunk in use is kept. */
+    assert_true(store.bytes > STATEMENTS_CHUNK_SIZE);
     assert_true(store.bytes < STATEMENTS_CHUNK_SIZE + 20000);
     end(&store);
 }
