@@ -139,6 +139,8 @@ bool admission_greet(struct client *client, const struct server *server)
     struct buffer *out = out_of(client, 8192);
     enum hf_rc rc = HF_RC_LIMIT;
     uint32_t told = client->part != NULL ? client->part->told : proxy->console_told;
+    if (out != NULL && server != NULL && server->notices != NULL)
+        buffer_append(out, sv_from(server->notices->bytes, server->notices->size));
     if (out != NULL) {
         pthread_mutex_lock(&proxy->lock);
         settings_drop(&proxy->settings, client->told);

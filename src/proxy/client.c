@@ -371,7 +371,9 @@ void client_released(struct client *client)
 void client_not_served(struct client *client, const struct hf_err *err, struct sv words)
 {
     if (client->state == CLIENT_ENTERING) {
-        if (words.size > 0 && stream_send(client->worker->loop, &client->stream, words) > 0)
+        struct loop *loop = client->worker->loop;
+        if (words.size > 0 && words.size <= stream_room(loop, &client->stream) &&
+            stream_send(loop, &client->stream, words) > 0)
             client_close(client, err->message);
         else
             client_fail(client, err);

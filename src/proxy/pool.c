@@ -580,7 +580,9 @@ void pool_connect_failed(struct pool_part *part, const struct pool_failure *fail
     part->failure = failure->err;
     if (part->down_since_ns == HF_NEVER)
         part->down_since_ns = now_ns;
-    if (failure->opener == 0 || !failure->is_final) {
+    if (failure->has_others) {
+        part->retry_at_ns = now_ns;
+    } else if (failure->opener == 0 || !failure->is_final) {
         /* Twice the pause each time, up to the limit; others may come in between. */
         part->pause_ns =
             ns_min(ns_max(2 * part->pause_ns, HF_MS(10)), part->config.server_login_retry_ns);

@@ -44,6 +44,7 @@
 #include "base/list.h"
 #include "core/bulkhead_mt.h"
 #include "net/loop.h"
+#include "proxy/hosts.h"
 #include "proxy/proxy_config.h"
 
 struct client;
@@ -113,7 +114,7 @@ struct pool_part {
     bool has_begged;           /* a WORKER_BEG is under way */
     uint32_t told;             /* settings_set: what servers here report; 0 before the first one */
     uint32_t next_address;     /* of a host that has several */
-    uint32_t next_host;        /* of database->hosts: where the next connection is tried */
+    struct hosts hosts;        /* where the next connection is tried */
     int64_t retry_at_ns;       /* no connection is tried before */
     int64_t pause_ns;          /* between the last two tries */
     int64_t down_since_ns;     /* connecting fails since; HF_NEVER: it does not */
@@ -173,6 +174,7 @@ struct pool_failure {
     struct hf_err err;
     struct sv words; /* the server's own ErrorResponse; or empty */
     bool is_final;   /* waiting would not help: wrong password, no such database */
+    bool has_others; /* hosts that are still to be tried, and may work at once */
     uint64_t opener; /* sequence of the client that it was for alone; 0: for all */
 };
 void pool_connect_failed(struct pool_part *part, const struct pool_failure *failure);

@@ -250,6 +250,7 @@ static void forget(struct server *server)
     proxy_settings_drop(proxy, server->settings);
     proxy_settings_drop(proxy, server->reported);
     proxy_settings_drop(proxy, server->startup);
+    mem_free(proxy->mem, server->notices);
     if (server->in_budget)
         proxy_budget_return(proxy, server->part->pool);
     pool_forget(server);
@@ -356,7 +357,8 @@ void server_timeout(struct server *server)
 void server_event(struct server *server, const struct loop_event *event)
 {
     if (event->kind == LOOP_GONE) {
-        forget(server);
+        if (!server_login_gone(server))
+            forget(server);
         return;
     }
     if (server->state == SERVER_CLOSING)

@@ -43,7 +43,8 @@ struct prepared_server;
 struct pool_part;
 
 #define SERVER_RUNS    256 /* runs of requests that may be owed */
-#define SERVER_KEY_MAX 256
+#define SERVER_KEY_MAX     256
+#define SERVER_NOTICES_MAX 4096 /* bytes of a login's notices; what is beyond is not told */
 
 enum server_state {
     SERVER_CONNECTING, /* also: looking up its name, being secured */
@@ -53,6 +54,12 @@ enum server_state {
     SERVER_CLEANING, /* the client left something behind, or a cancel is still on its way */
     SERVER_LEAVING,  /* on the way to another worker */
     SERVER_CLOSING,
+};
+
+/* NoticeResponses of a login, whole. */
+struct server_notices {
+    size_t size;
+    char bytes[SERVER_NOTICES_MAX];
 };
 
 struct server {
@@ -68,6 +75,7 @@ struct server {
     struct frame frame;
     struct replies replies;
     struct prepared_server *prepared; /* NULL: has none */
+    struct server_notices *notices; /* of the login, for the greeting; NULL: none */
     struct cure *cure;                /* see cure.h; NULL: nothing was ever kept */
     struct pending *pending;          /* bytes to be sent before all others; NULL: none */
     uint32_t settings;                /* settings_set that were applied */

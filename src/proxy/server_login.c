@@ -8,6 +8,7 @@
 #include "os/entropy.h"
 #include "proxy/admission.h"
 #include "proxy/client.h"
+#include "proxy/hosts.h"
 #include "proxy/pool.h"
 #include "proxy/prepare.h"
 #include "proxy/secure.h"
@@ -22,6 +23,7 @@ struct login_task {
     struct list_node work; /* of worker->working_servers: a slice of hashing is to be done */
     struct server *server;
     const struct proxy_host *host;
+    uint32_t host_index;
     struct lookup *lookup; /* NULL: nothing is being looked up */
     struct access *access; /* held */
     struct user *user;     /* whose pass and secret it is; NULL: the database's own */
@@ -33,10 +35,10 @@ struct login_task {
     char user_name[PROXY_NAME_SIZE];
     char database[PROXY_NAME_SIZE];
     struct secret secret;
-    char words[1024]; /* the ErrorResponse with which the server refused us */
-    size_t words_size;
     bool holds_connect; /* a permit of endpoint->connects */
     bool is_admitted;   /* `attempt` of the server is to be recorded */
+    bool is_second;     /* with or without TLS, after the other way was refused */
+    bool is_between;    /* the first connection is being closed, the second follows */
     struct bulkhead_permit connect;
 };
 
@@ -106,22 +108,47 @@ static bool record(struct server *server, struct outcome outcome)
            (rule->kind == OUTCOME_KIND_QUERY || rule->kind == OUTCOME_KIND_PERSISTENT);
 }
 
-static void fail(struct server *server, struct outcome outcome, const struct hf_err *err)
+/* `words`: the server's own ErrorResponse, or empty. */
+static void fail_with(struct server *server, struct outcome outcome, const struct hf_err *err,
+                      struct sv words)
 {
     struct login_task *task = server->login;
     struct pool_part *part = server->part;
     char text[ADDRESS_TEXT_SIZE];
+    /* That a server has another role is found out again and again, and no news. */
+    enum log_level level = outcome.code == OUTCOME_WRONG_ROLE ? LOG_AT_DEBUG : LOG_AT_WARNING;
     bool is_final = record(server, outcome) || err->rc == HF_RC_DENIED;
-    log_emit(worker_of(server)->proxy->log, LOG_AT_WARNING, "could not connect to server",
+    log_emit(worker_of(server)->proxy->log, level, "could not connect to server",
              log_text("database", part->pool->name), log_text("role", task->user_name),
              log_text("address", address_text(&server->address, text)),
              log_text("reason", err->message), log_text("sqlstate", err->sqlstate));
-    struct sv words = sv_from(task->words, task->words_size);
     struct pool_failure failure = {
         .err = *err, .words = words, .is_final = is_final, .opener = server->opener};
+    if (!is_final && part->database != NULL)
+        failure.has_others = hosts_failed(&part->hosts, part->database, task->host_index);
     pool_connect_failed(part, &failure);
     end_login(server);
     server_close(server, err);
+}
+
+static void fail(struct server *server, struct outcome outcome, const struct hf_err *err)
+{
+    fail_with(server, outcome, err, sv_from(NULL, 0));
+}
+
+/* Another connection to the same server, with TLS instead of without or the other way round, where
+ * the sslmode allows both. False: there is nothing else to try. */
+static bool try_again(struct server *server)
+{
+    struct login_task *task = server->login;
+    enum login_again again = login_again(&task->login);
+    if (again == LOGIN_AGAIN_NO || task->is_second)
+        return false;
+    task->config.sslmode = again == LOGIN_AGAIN_PLAIN ? LOGIN_SSL_DISABLE : LOGIN_SSL_REQUIRE;
+    task->is_second = true;
+    task->is_between = true;
+    stream_close(worker_of(server)->loop, &server->stream, false);
+    return true;
 }
 
 void server_login_fail(struct server *server, const struct hf_err *err)
@@ -179,17 +206,20 @@ static void take_secret(struct login_task *task, const struct pool *pool,
     }
 }
 
-static struct login_task *task_new(struct server *server, const struct proxy_host *host,
+static struct login_task *task_new(struct server *server, uint32_t host_index,
                                    const struct client *client)
 {
     struct proxy *proxy = worker_of(server)->proxy;
     const struct pool *pool = server->part->pool;
     const struct proxy_database *database = server->part->database;
+    const struct proxy_host *host = &database->hosts[host_index];
     struct login_task *task = mem_alloc(proxy->mem, sizeof *task);
     if (task == NULL)
         return NULL;
     task->server = server;
     task->host = host;
+    task->host_index = host_index;
+    task->is_admitted = true;
     task->access = proxy_access(proxy);
     const char *name = database->dbname[0] != '\0' ? database->dbname : pool->name;
     sv_copy(sv_from_cstr(name), task->database, sizeof task->database);
@@ -208,24 +238,40 @@ static struct login_task *task_new(struct server *server, const struct proxy_hos
 
 /* ---- beginning ---- */
 
-/* Leave to connect: of the endpoint's breaker, of the number of connects, of the budget. */
+/* The host whose turn it is and whose breaker admits an attempt, which is under way then. False:
+ * there is none now, and part->retry_at_ns says when. */
+static bool pick_host(struct server *server, uint32_t *index)
+{
+    struct pool_part *part = server->part;
+    const struct proxy_database *database = part->database;
+    struct worker *worker = part->worker;
+    int64_t now_ns = worker_now(worker);
+    int64_t retry_at_ns = ns_add(now_ns, HF_SEC(1));
+    for (uint32_t i = 0; i < database->host_count; i++) {
+        *index = hosts_turn(&part->hosts, database, now_ns);
+        server->endpoint = proxy_endpoint(worker->proxy, &database->hosts[*index]);
+        if (server->endpoint == NULL)
+            return false;
+        if (breaker_admit(server->endpoint->breaker, now_ns, &server->attempt))
+            return true;
+        retry_at_ns = ns_min(retry_at_ns, breaker_retry_at(server->endpoint->breaker));
+        hosts_failed(&part->hosts, database, *index);
+        err_set(&part->failure, HF_RC_AGAIN, "08001", "server \"%s\" port %u cannot be reached",
+                server->endpoint->host, server->endpoint->port);
+        err_detail(&part->failure, "Connecting has failed too often; it is tried again soon.");
+    }
+    part->retry_at_ns = ns_max(retry_at_ns, now_ns + HF_MS(10));
+    return false;
+}
+
+/* Leave to connect: of the number of connects at a time, and of the budget. */
 static bool admit(struct server *server)
 {
     struct pool_part *part = server->part;
     struct login_task *task = server->login;
     struct worker *worker = part->worker;
     int64_t now_ns = worker_now(worker);
-    struct endpoint *endpoint = server->endpoint;
-    if (!breaker_admit(endpoint->breaker, now_ns, &server->attempt)) {
-        part->retry_at_ns = ns_min(ns_max(breaker_retry_at(endpoint->breaker), now_ns + HF_MS(10)),
-                                   now_ns + HF_SEC(1));
-        err_set(&part->failure, HF_RC_AGAIN, "08001", "server \"%s\" port %u cannot be reached",
-                endpoint->host, endpoint->port);
-        err_detail(&part->failure, "Connecting has failed too often; it is tried again soon.");
-        return false;
-    }
-    task->is_admitted = true;
-    if (!bulkhead_try(endpoint->connects, now_ns, &task->connect)) {
+    if (!bulkhead_try(server->endpoint->connects, now_ns, &task->connect)) {
         part->retry_at_ns = now_ns + HF_MS(5);
         return false;
     }
@@ -238,12 +284,23 @@ static bool admit(struct server *server)
     return true;
 }
 
+/* An attempt has so much time, from now on, to be accepted or, if it was, to be let in. */
+static void set_limit(struct server *server, bool is_accepted)
+{
+    struct pool_part *part = server->part;
+    int64_t limit_ns = part->config.server_connect_timeout_ns;
+    if (part->database != NULL)
+        limit_ns = hosts_patience(&part->hosts, part->database, is_accepted, limit_ns);
+    worker_timer(part->worker, &server->timer, ns_add(worker_now(part->worker), limit_ns));
+}
+
 /* The server's address is known. */
 static void connect_to(struct server *server, const struct address *address)
 {
     server->address = *address;
     stream_connect(worker_of(server)->loop, &server->stream, address, STREAM_SERVER);
     server->is_started = true;
+    set_limit(server, false);
 }
 
 /* The name's addresses are here: the one that the turn falls on. */
@@ -308,36 +365,28 @@ static void begin(struct server *server, const struct proxy_host *host)
     }
 }
 
-/* The next host in turn. */
-static const struct proxy_host *next_host(struct pool_part *part)
-{
-    const struct proxy_database *database = part->database;
-    if (part->next_host >= database->host_count)
-        part->next_host = 0;
-    const struct proxy_host *host = &database->hosts[part->next_host];
-    if (database->load_balance_hosts == PROXY_BALANCE_ROUND_ROBIN)
-        part->next_host++;
-    return host;
-}
-
 bool server_open(struct pool_part *part, struct client *client)
 {
     struct worker *worker = part->worker;
     struct mem *mem = worker->proxy->mem;
     if (part->database == NULL)
         return false;
-    const struct proxy_host *host = next_host(part);
+    uint32_t index;
     struct server *server = mem_alloc(mem, sizeof *server);
     if (server == NULL)
         return false;
     server->part = part;
-    server->endpoint = proxy_endpoint(worker->proxy, host);
-    server->login = server->endpoint != NULL ? task_new(server, host, client) : NULL;
+    if (!pick_host(server, &index)) {
+        mem_free(mem, server);
+        return false;
+    }
+    server->login = task_new(server, index, client);
     if (server->login == NULL || !admit(server)) {
         if (server->login != NULL)
             end_login(server);
+        else
+            breaker_abandon(server->endpoint->breaker, &server->attempt, worker_now(worker));
         mem_free(mem, server);
-        part->next_host++;
         return false;
     }
     if (part->pool->mode == PROXY_POOL_SESSION && client != NULL) {
@@ -352,20 +401,45 @@ bool server_open(struct pool_part *part, struct client *client)
     server_enter(server, SERVER_CONNECTING);
     worker_timer(worker, &server->timer,
                  ns_add(server->since_ns, part->config.server_connect_timeout_ns));
-    begin(server, host);
+    begin(server, server->login->host);
     return true;
 }
 
 /* ---- logging in ---- */
 
+/* Is it what target_session_attrs asks for? By what it has reported. */
+static bool has_role(struct server *server, struct hf_err *err)
+{
+    struct pool_part *part = server->part;
+    struct proxy *proxy = worker_of(server)->proxy;
+    if (part->database == NULL)
+        return true;
+    pthread_mutex_lock(&proxy->lock);
+    struct sv standby = settings_find(&proxy->settings, server->reported, SV("in_hot_standby"));
+    struct sv read_only =
+        settings_find(&proxy->settings, server->reported, SV("default_transaction_read_only"));
+    bool fits = hosts_fits(&part->hosts, part->database, standby, read_only, err);
+    pthread_mutex_unlock(&proxy->lock);
+    return fits;
+}
+
 static void ready(struct server *server, char status)
 {
     struct login_task *task = server->login;
+    struct pool_part *part = server->part;
     struct worker *worker = worker_of(server);
     struct outcome outcome = {.code = OUTCOME_SUCCESS};
     struct scram_keys keys;
     struct scram_verifier verifier;
     struct sv key = login_key(&task->login);
+    struct hf_err err;
+    if (!has_role(server, &err)) {
+        outcome.code = OUTCOME_WRONG_ROLE;
+        fail(server, outcome, &err);
+        return;
+    }
+    if (part->database != NULL)
+        hosts_worked(&part->hosts, part->database, task->host_index, worker_now(worker));
     record(server, outcome);
     if (task->user != NULL && login_made(&task->login, &keys, &verifier))
         user_set_pass(task->user, &keys, &verifier);
@@ -377,11 +451,11 @@ static void ready(struct server *server, char status)
     frame_init(&server->frame, FRAME_BACKEND, FRAME_SESSION);
     replies_init(&server->replies, server->runs, SERVER_RUNS, status);
     server->connected_ns = worker_now(worker);
-    server->expires_ns = worker_lifetime(worker, &server->part->config);
+    server->expires_ns = worker_lifetime(worker, &part->config);
     prepare_begin(server);
     proxy_settings_keep(worker->proxy, server->reported);
-    proxy_settings_drop(worker->proxy, server->part->told);
-    server->part->told = server->reported;
+    proxy_settings_drop(worker->proxy, part->told);
+    part->told = server->reported;
     pool_ready(server);
 }
 
@@ -390,16 +464,27 @@ static void failed(struct server *server, const struct login_event *event)
     struct login_task *task = server->login;
     struct hf_err err = task->login.err;
     struct outcome outcome = {.code = OUTCOME_PROTOCOL};
-    if (event->message.size > 0) {
+    if (try_again(server))
+        return;
+    if (event->message.size > 0)
         outcome =
             (struct outcome){.code = OUTCOME_SQLSTATE, .sqlstate = sqlstate_pack(err.sqlstate)};
-        if (event->message.size <= sizeof task->words) {
-            memcpy(task->words, event->message.data, event->message.size);
-            task->words_size = event->message.size;
-        }
-    }
-    server->part->next_host += err.rc == HF_RC_AGAIN;
-    fail(server, outcome, &err);
+    fail_with(server, outcome, &err, event->message); /* which is in the view still */
+}
+
+/* In session mode the client shall hear what the server said. */
+static void keep_notice(struct server *server, struct sv message)
+{
+    struct server_notices *notices = server->notices;
+    if (server->part->pool->mode != PROXY_POOL_SESSION)
+        return;
+    if (notices == NULL)
+        notices = mem_alloc(worker_of(server)->proxy->mem, sizeof *notices);
+    server->notices = notices;
+    if (notices == NULL || message.size > SERVER_NOTICES_MAX - notices->size)
+        return;
+    memcpy(notices->bytes + notices->size, message.data, message.size);
+    notices->size += message.size;
 }
 
 static void secure(struct server *server)
@@ -418,6 +503,8 @@ static bool step(struct server *server, const struct login_event *event)
     bool goes_on = true;
     if (event->kind == LOGIN_PARAMETER)
         server_report(server, event->name, event->value);
+    if (event->kind == LOGIN_NOTICE)
+        keep_notice(server, event->message);
     if (event->kind == LOGIN_FAILED) {
         failed(server, event);
         return false;
@@ -485,6 +572,7 @@ static void begin_login(struct server *server)
     struct outcome outcome = {.code = OUTCOME_PROTOCOL};
     struct buffer *out = stream_out(worker_of(server)->loop, &server->stream, STARTUP_SIZE_MAX);
     server_enter(server, SERVER_LOGIN);
+    set_limit(server, true);
     if (out == NULL || login_begin(&task->login, &task->config, out) != HF_OK) {
         if (out == NULL)
             err_set(&task->login.err, HF_RC_LIMIT, "53200", "out of buffers");
@@ -507,18 +595,34 @@ static void ended(struct server *server, const struct loop_event *event)
 {
     struct hf_err err;
     struct outcome outcome = {.code = OUTCOME_CONN_LOST};
+    if (server->state == SERVER_LOGIN && try_again(server))
+        return;
     if (server->state == SERVER_CONNECTING)
         outcome.code = event->error == ECONNREFUSED ? OUTCOME_CONNECT_REFUSED : OUTCOME_UNREACHABLE;
     const char *why = stream_error(&server->stream);
     err_set(&err, HF_RC_AGAIN, "08001", "could not connect to server \"%s\" port %u: %s",
             server->endpoint->host, server->endpoint->port,
             why[0] != '\0' ? why : "the server closed the connection");
-    server->part->next_host++;
     fail(server, outcome, &err);
+}
+
+bool server_login_gone(struct server *server)
+{
+    struct login_task *task = server->login;
+    if (task == NULL || !task->is_between)
+        return false;
+    task->is_between = false;
+    login_wipe(&task->login);
+    entropy_fill(task->config.random, sizeof task->config.random);
+    server_enter(server, SERVER_CONNECTING);
+    connect_to(server, &server->address);
+    return true;
 }
 
 void server_login_event(struct server *server, const struct loop_event *event)
 {
+    if (server->login->is_between)
+        return;
     switch (event->kind) {
     case LOOP_CONNECTED:
         begin_login(server);

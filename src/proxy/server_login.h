@@ -4,7 +4,7 @@
  *
  * Each host has a breaker of the core for connecting, shared by all pools and workers, and a
  * bulkhead for how many connects may be under way at once: a server that comes back is not stormed.
- * Where a pool has several hosts, the next attempt goes to the next one.
+ * Where a pool has several hosts, the next attempt goes to the next one (hosts.h).
  */
 #ifndef HF_PROXY_SERVER_LOGIN_H
 #define HF_PROXY_SERVER_LOGIN_H
@@ -27,6 +27,8 @@ bool server_open(struct pool_part *part, struct client *client);
 
 /* Events of a connection that is not logged in yet. */
 void server_login_event(struct server *server, const struct loop_event *event);
+/* Its stream is gone. True: it was the first of two attempts, and the second one is under way. */
+bool server_login_gone(struct server *server);
 /* Its name was looked up. */
 void server_login_resolved(struct loop_message *message);
 /* A slice of hashing, for one in worker->working_servers. */
