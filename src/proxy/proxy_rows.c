@@ -236,9 +236,10 @@ static const struct opt_row database_rows[] = {
     SECRET(proxy_database, password, "password",
            "Password of user; without it, the one in auth_file or roles."),
     ENUM(proxy_database, target_session_attrs, "target_session_attrs", LIVE, "any", targets,
-         "Which of the servers will do, as libpq's setting of that name."),
+         "Which of the servers will do, as libpq's setting of that name; for all but any, "
+         "PostgreSQL 14 or newer."),
     ENUM(proxy_database, load_balance_hosts, "load_balance_hosts", LIVE, "disable", balances,
-         "Whether new connections begin at the next server each time, or always at the first."),
+         "Whether new connections begin at the next server each time, or at the first that works."),
     ENUM(proxy_database, sslmode, "sslmode", LIVE, "prefer", sslmodes,
          "TLS to its servers; without it, as server_tls has it."),
     COUNT(proxy_database, clients_max, "clients_max", LIVE, "0", 0, 1000000, "clients",
