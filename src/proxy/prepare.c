@@ -14,6 +14,7 @@
 
 #define NAMES_MAX    10000 /* of one client */
 #define REQUESTS_MAX 4     /* that one message may become */
+#define ANSWER_SIZE  8     /* room for a ParseComplete or a CloseComplete */
 
 /* A Parse that is longer than a view, put together: its text has to be known as a whole. */
 struct assembly {
@@ -192,19 +193,20 @@ static bool carry_out(struct server *server, const struct prepared_plan *plan)
     return emit(server, buffer_view(&worker->ahead));
 }
 
-static void answer_due(struct server *server)
-{
-    struct replies_request local;
-    while (replies_next_local(&server->replies, &local))
-        prepare_answer(server, &local);
-}
-
 static enum relay_step out_of_memory(struct client *client)
 {
     struct hf_err err;
     err_set(&err, HF_RC_LIMIT, "53200", "out of memory for prepared statements");
     client_fail(client, &err);
     return RELAY_OVER;
+}
+
+/* There is room for whatever becomes of a message, and the connection is not over: then nothing of
+ * what the client says is looked at any more. */
+static bool takes_requests(const struct server *server)
+{
+    return replies_room(&server->replies) >= REQUESTS_MAX &&
+           replies_rest(&server->replies) != REPLIES_OVER;
 }
 
 /* The server is asked for what it owes, so that there is room again, or certainty. */
@@ -294,7 +296,7 @@ static enum relay_step send_assembly(struct client *client, struct relay_run *ru
     struct prepared_plan plan;
     struct asked asked;
     struct message message = {sv_drop(bytes, FRAME_HEADER_SIZE), true};
-    if (replies_room(&server->replies) < REQUESTS_MAX)
+    if (!takes_requests(server))
         return wait_for_server(server, run);
     enum prepared_do todo = PREPARED_PASS;
     enum message_rc rc = understand(message, bytes, 'P', &asked);
@@ -313,7 +315,7 @@ static enum relay_step send_assembly(struct client *client, struct relay_run *ru
     } else if (todo == PREPARED_PASS && !emit(server, bytes)) {
         return out_of_memory(client);
     }
-    answer_due(server);
+    prepare_answer(server);
     mem_free(client->worker->proxy->mem, assembly);
     client->assembly = NULL;
     relay_run_fit(run);
@@ -377,7 +379,7 @@ static enum relay_step send_planned(struct client *client, struct relay_run *run
     size_t size = part->bytes.size;
     frame_take(&client->frame, size);
     relay_run_drop(run, size);
-    answer_due(server);
+    prepare_answer(server);
     relay_run_fit(run);
     return server->pending == NULL ? RELAY_DONE : RELAY_STOP;
 }
@@ -388,7 +390,7 @@ static enum relay_step disown_unnamed(struct client *client, struct relay_run *r
 {
     struct server *server = client->server;
     struct replies_request request = {.type = 'C', .whose = REPLIES_OURS};
-    if (replies_room(&server->replies) < REQUESTS_MAX)
+    if (!takes_requests(server))
         return wait_for_server(server, run);
     relay_run_put(run);
     struct buffer *out = stream_out(run->loop, &server->stream, 16);
@@ -439,7 +441,7 @@ enum relay_step prepare_from_client(struct client *client, struct relay_run *run
         return relay_send_plain(client, run, part, target);
     if (is_whole_needed && !part->is_last)
         return RELAY_STOP;
-    if (replies_room(&server->replies) < REQUESTS_MAX)
+    if (!takes_requests(server))
         return wait_for_server(server, run);
     return send_planned(client, run, part, &asked);
 }
@@ -469,7 +471,7 @@ bool prepare_again(struct client *client, const struct frame_part *part)
         if (head == 0)
             return false;
     }
-    answer_due(server);
+    prepare_answer(server);
     return todo == PREPARED_LOCAL || todo == PREPARED_INSTEAD ||
            emit(server, sv_drop(part->bytes, head));
 }
@@ -546,20 +548,31 @@ void prepare_dropped(struct server *server, const struct replies_dropped *droppe
     pthread_mutex_unlock(&proxy->lock);
 }
 
-void prepare_answer(struct server *server, const struct replies_request *local)
+static void answer(struct server *server, const struct replies_request *local, struct buffer *out)
 {
     struct proxy *proxy = proxy_of(server);
-    struct client *client = server->client;
-    struct buffer *out = stream_out(server->part->worker->loop, &client->stream, 8);
-    hf_assert(out != NULL); /* RELAY_RESERVE is for this */
     enum hf_rc rc = build_empty(out, local->type == 'P' ? '1' : '3');
     hf_assert(rc == HF_OK);
     if (!prepared_is_change(local->tag))
         return;
-    struct prepared prepared = meet(server, client);
+    struct prepared prepared = meet(server, server->client);
     pthread_mutex_lock(&proxy->lock);
     prepared_done(&prepared, local->tag);
     pthread_mutex_unlock(&proxy->lock);
+}
+
+bool prepare_answer(struct server *server)
+{
+    while (replies_has_local(&server->replies)) {
+        struct replies_request local;
+        struct buffer *out =
+            stream_out(server->part->worker->loop, &server->client->stream, ANSWER_SIZE);
+        if (out == NULL)
+            return false;
+        replies_next_local(&server->replies, &local);
+        answer(server, &local, out);
+    }
+    return true;
 }
 
 void prepare_synced(struct server *server)

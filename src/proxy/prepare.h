@@ -21,8 +21,10 @@ enum relay_step prepare_from_client(struct client *client, struct relay_run *run
 bool prepare_from_server(struct server *server, struct relay_run *run,
                          const struct frame_part *part, const struct replies_verdict *verdict);
 void prepare_dropped(struct server *server, const struct replies_dropped *dropped);
-/* A reply that we owe the client ourselves is due. */
-void prepare_answer(struct server *server, const struct replies_request *local);
+/* Replies that we owe the client ourselves and that are due: made as far as there is room. False:
+ * there are more of them; LOOP_DRAINED of the client follows, and before that nothing of the server
+ * may be looked at. */
+bool prepare_answer(struct server *server);
 
 /* A message of the client that was kept is sent once more. False: no memory. */
 bool prepare_again(struct client *client, const struct frame_part *part);

@@ -272,10 +272,11 @@ void relay_from_client(struct client *client)
 
 /* Messages that are looked into, and wait in the view until they are whole: all short, but an error
  * may be longer than a view, and then what is in view must do. */
-static bool needs_whole(const struct server *server, char type)
+static bool needs_more(const struct frame_part *part)
 {
-    (void)server;
-    return type == 'E' || type == 'S' || type == 'Z' || type == 'C' || type == 'N';
+    char type = part->type;
+    bool is_looked_into = type == 'E' || type == 'S' || type == 'Z' || type == 'C' || type == 'N';
+    return is_looked_into && !part->is_last && part->bytes.size < LOOP_BLOCK_SIZE / 2;
 }
 
 /* A parameter has changed. The client is told by the message itself if it caused the change. */
@@ -305,19 +306,18 @@ static char detail_of(struct server *server, const struct frame_part *part)
     return message_error_is_fatal(&error) ? REPLIES_FATAL : 0;
 }
 
-/* Replies that we owe the client ourselves, and requests that the server will not answer. */
+/* Requests that the server will not answer, and replies that we owe the client ourselves. */
 static enum relay_step after_reply(struct server *server, struct relay_run *run)
 {
     struct replies_dropped dropped;
-    struct replies_request local;
     while (replies_next_dropped(&server->replies, &dropped))
         prepare_dropped(server, &dropped);
-    while (replies_next_local(&server->replies, &local)) {
-        relay_run_put(run);
-        prepare_answer(server, &local);
-        relay_run_fit(run);
-    }
-    return RELAY_PASS;
+    if (!replies_has_local(&server->replies))
+        return RELAY_PASS;
+    relay_run_put(run);
+    bool is_answered = prepare_answer(server);
+    relay_run_fit(run);
+    return is_answered ? RELAY_PASS : RELAY_STOP;
 }
 
 /* The end of a request of the client. */
@@ -339,7 +339,7 @@ static enum relay_step from_server(struct server *server, struct relay_run *run,
                                    const struct frame_part *part)
 {
     struct hf_err err;
-    if (!part->is_last && needs_whole(server, part->type) && run->view.size < LOOP_BLOCK_SIZE / 2)
+    if (needs_more(part))
         return RELAY_STOP;
     if (server->is_blind) {
         server->passes = server->client != NULL;
@@ -434,8 +434,14 @@ static enum relay_step pass_from_server(struct server *server)
     struct client *client = server->client;
     struct relay_run run;
     struct stream *to = client != NULL ? &client->stream : NULL;
-    if (!run_begin(&run, server->part->worker->loop, &server->stream, to))
-        return run_end(&run) ? RELAY_DONE : RELAY_DROP;
+    bool was_due = replies_has_local(&server->replies);
+    if (was_due && !prepare_answer(server))
+        return RELAY_DROP;
+    if (!run_begin(&run, server->part->worker->loop, &server->stream, to)) {
+        if (run_end(&run))
+            return RELAY_DONE;
+        return was_due ? RELAY_STOP : RELAY_DROP;
+    }
     if (client != NULL)
         client->part->stats.sent += run.view.size;
     enum relay_step step = RELAY_PASS;
