@@ -13,7 +13,7 @@
  * (RELAY_RESERVE is kept for what we put in ourselves). So bytes that were accounted for are always
  * sent too, and no state lies between the two.
  *
- * Messages that must be seen whole (relay_needs_whole) wait in the view until they are.
+ * Messages that must be seen whole wait in the view until they are.
  */
 #ifndef HF_PROXY_RELAY_H
 #define HF_PROXY_RELAY_H

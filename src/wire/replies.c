@@ -528,6 +528,11 @@ struct replies_verdict replies_receive(struct replies *replies, char type, char 
     return refuse(replies, type);
 }
 
+bool replies_has_local(const struct replies *replies)
+{
+    return replies->dropped == 0 && replies->end == NOT_OVER && replies->state == LOCAL;
+}
+
 bool replies_next_local(struct replies *replies, struct replies_request *request)
 {
     static const char types[] = {
@@ -541,7 +546,7 @@ bool replies_next_local(struct replies *replies, struct replies_request *request
         [REPLIES_CLOSE] = 'C',
         [REPLIES_SYNC] = 'S',
     };
-    if (replies->dropped > 0 || replies->end != NOT_OVER || replies->state != LOCAL)
+    if (!replies_has_local(replies))
         return false;
     const struct replies_run *run = run_at(replies, 0);
     *request =

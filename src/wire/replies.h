@@ -183,7 +183,9 @@ struct replies_verdict {
 struct replies_verdict replies_receive(struct replies *replies, char type, char detail);
 
 /* The reply to a LOCAL request is due: it has come to the front of the queue, and leaves it. To be
- * asked after each send of a LOCAL request, and after each receive. */
+ * asked after each send of a LOCAL request, and after each receive: until then no message of the
+ * server is owed. */
+bool replies_has_local(const struct replies *replies);
 bool replies_next_local(struct replies *replies, struct replies_request *request);
 
 struct replies_dropped {
