@@ -494,7 +494,7 @@ void client_told(struct client *client, struct sv name, struct sv value)
     pthread_mutex_unlock(&proxy->lock);
 }
 
-/* The server connection is back at its own startup values, which are not the client's: the difference
+/* The server connection is back at its own startup values, which are not the client's: what differs
  * is brought there when it is attached the next time. */
 void client_discarded(struct client *client)
 {

@@ -32,8 +32,8 @@ static bool run_begin(struct relay_run *run, struct loop *loop, struct stream *f
     return has_any;
 }
 
-/* Puts what is left. True: there was more than there was room for, and now there is room, so that it
- * must be gone on with; if there is none, LOOP_DRAINED of `to` follows. */
+/* Puts what is left. True: there was more than there was room for, and now there is room, so it must
+ * be gone on with; if there is none, LOOP_DRAINED of `to` follows. */
 static bool run_end(struct relay_run *run)
 {
     relay_run_put(run);
@@ -320,11 +320,29 @@ static enum relay_step after_reply(struct server *server, struct relay_run *run)
     return is_answered ? RELAY_PASS : RELAY_STOP;
 }
 
-/* The end of a request of the client. */
+/* What a slow query has waited for. Its text is not logged: there may be secrets in it. */
+static void log_slow(const struct server *server, const struct client *client, int64_t now_ns)
+{
+    const struct worker *worker = client->worker;
+    bool has_queued = server->wanted_ns != 0;
+    int64_t from_ns = has_queued ? server->wanted_ns : client->request_ns;
+    int64_t queue_ns = has_queued ? server->since_ns - server->wanted_ns : 0;
+    if (now_ns - from_ns < worker->config->proxy.log_slow_ns)
+        return;
+    log_emit(worker->proxy->log, LOG_AT_INFO, "slow query",
+             log_text("database", client->part->pool->name),
+             log_text("role", client->part->pool->role), log_int("pid", client->pid),
+             log_int("server_pid", server->pid), log_duration("took", now_ns - from_ns),
+             log_duration("queue", queue_ns), log_duration("server", now_ns - from_ns - queue_ns));
+}
+
+/* The end of a request of the client. What it has pipelined behind begins. */
 static void count_ready(struct server *server, struct client *client)
 {
     struct pool_stats *stats = &client->part->stats;
     int64_t now_ns = worker_now(client->part->worker);
+    log_slow(server, client, now_ns);
+    server->wanted_ns = 0;
     stats->queries++;
     stats->query_ns += now_ns - client->request_ns;
     if (server->replies.status == 'I') {
@@ -332,6 +350,27 @@ static void count_ready(struct server *server, struct client *client)
         stats->transaction_ns += now_ns - client->transaction_ns;
     }
     client_end_request(client, server->replies.status == 'I');
+    enum replies_rest rest = replies_rest(&server->replies);
+    if (rest == REPLIES_BUSY || rest == REPLIES_OPEN)
+        client_begin_request(client);
+}
+
+/* Statement mode: what was asked has left a transaction block open. */
+static bool is_spanning(const struct server *server)
+{
+    return server->part->pool->mode == PROXY_POOL_STATEMENT && server->replies.status != 'I';
+}
+
+/* So its client has to go: the next statement could be another connection's. */
+static void refuse_span(struct client *client)
+{
+    struct hf_err err;
+    err_set(&err, HF_RC_INVALID, "0A000",
+            "transaction blocks not allowed in statement pooling mode");
+    err_detail(&err, "Each statement may run on another server connection; what this one has begun "
+                     "is rolled back.");
+    err_hint(&err, "Use pool_mode = transaction, or send all of it as one string of statements.");
+    client_fail(client, &err);
 }
 
 /* The first part of a message of the server. */
@@ -371,7 +410,8 @@ static enum relay_step from_server(struct server *server, struct relay_run *run,
     if (verdict.whose == REPLIES_OURS && part->type == 'E')
         server->is_failed = true;
     if (part->type == 'Z' && server->client != NULL && verdict.whose == REPLIES_CLIENT) {
-        if (server->is_curing)
+        server->is_spanning = is_spanning(server);
+        if (server->is_curing || server->is_spanning)
             server->passes = false;
         else
             count_ready(server, server->client);
@@ -400,7 +440,7 @@ static enum relay_step take_part(struct server *server, struct relay_run *run,
         relay_run_put(run);
         relay_run_drop(run, size);
     }
-    return after_reply(server, run);
+    return server->is_spanning ? RELAY_STOP : after_reply(server, run);
 }
 
 /* The connection owes its client nothing: it may serve another one. */
@@ -417,6 +457,12 @@ static void settle(struct server *server, struct client *client)
 {
     if (client == NULL) {
         server_clean(server);
+        return;
+    }
+    if (server->is_spanning) {
+        refuse_span(client);
+        if (server->state == SERVER_CLEANING) /* what is in view already is drained */
+            relay_from_server(server);
         return;
     }
     if (server->is_syncing && server->is_answered && !server_synced(server))
