@@ -67,7 +67,7 @@ struct rig {
     struct statements store;
     struct hash_key key;
     uint16_t names_max;
-    bool is_limited; /* by limits that are not PostgreSQL's: every client is disturbed */
+    bool is_limited; /* by what is not PostgreSQL's: every client is disturbed */
     char ahead_memory[4096];
     size_t ahead_size; /* at first */
     int steps;
@@ -193,6 +193,15 @@ static inline void rig_leave(struct rig *rig, struct rig_client *client)
     prepared_leave(&prepared);
     free(client->prepared);
     rig_client_begin(rig, client);
+}
+
+/* The table of a text is changed, which clients see that are there, and that will come. */
+static inline void rig_alter(struct rig *rig, struct rig_server *server, const char *text)
+{
+    rig->is_limited = true;
+    for (int i = 0; i < rig->client_count; i++)
+        rig->clients[i].is_disturbed = true;
+    pg_alter(&server->pg, text);
 }
 
 /* The server connection is lost, and another one comes in its place. The client goes on. */

@@ -54,9 +54,7 @@ static inline void script_do(struct rig *rig, int *speaker, struct sv word)
         while (rig_from_client(rig, *speaker, 0))
             continue;
     } else if (text[0] == '!') {
-        pg_alter(&rig->servers[0].pg, text + 1);
-        for (int i = 0; i < rig->client_count; i++)
-            rig->clients[i].is_disturbed = true;
+        rig_alter(rig, &rig->servers[0], text + 1);
     } else if (sv_eq(word, SV("gone"))) {
         rig_leave(rig, &rig->clients[*speaker]);
     } else if (sv_eq(word, SV("lost"))) {

@@ -80,6 +80,8 @@ static inline void walk_say_anything(struct walk *walk, int index)
     static const char types[] = "PPPPPBBBBBBEEEEDDCCSSSSSSQHxu";
     struct rig_client *client = &walk->rig.clients[index];
     char type = types[walk_draw(walk, sizeof types - 1)];
+    struct sv name = walk_any_name(walk);
+    const char *text = walk_any_text(walk);
     if (client->asked - client->answered > 40)
         return;
     if (client->answered == client->asked)
@@ -89,9 +91,9 @@ static inline void walk_say_anything(struct walk *walk, int index)
     if (type == 'x')
         walk_say_discard(walk, index);
     else if (type == 'u')
-        walk_say_unnamed(walk, index, walk_any_text(walk));
+        walk_say_unnamed(walk, index, text);
     else
-        walk_say(walk, index, type, walk_any_name(walk), walk_any_text(walk));
+        walk_say(walk, index, type, name, text);
 }
 
 static inline void walk_meet_weather(struct walk *walk)
@@ -115,10 +117,8 @@ static inline void walk_meet_weather(struct walk *walk)
             rig_leave(rig, client);
         break;
     case 3:
-        for (int i = 0; walk->weather.alters && i < rig->client_count; i++)
-            rig->clients[i].is_disturbed = true;
         if (walk->weather.alters)
-            pg_alter(&server->pg, walk_any_text(walk));
+            rig_alter(rig, server, walk_any_text(walk));
         break;
     default:
         break;
@@ -173,21 +173,20 @@ static inline void walk_come_to_rest(struct walk *walk)
 /* From beginning to end. `rounds` times everything comes to rest. */
 static inline void walk_through(struct walk *walk, struct walk_weather weather, int rounds)
 {
-    bool is_limited = walk_draw(walk, 5) == 0;
+    /* One after the other, as compilers order initialisers differently. */
+    struct rig_config config = {.bytes_max = SIZE_MAX};
+    config.is_limited = walk_draw(walk, 5) == 0;
+    config.names_max = config.is_limited ? 3 : 100;
+    config.clients = 1 + (int)walk_draw(walk, RIG_CLIENTS_MAX);
+    config.servers = 1 + (int)walk_draw(walk, RIG_SERVERS_MAX);
+    config.statements_max = (uint16_t)(1 + walk_draw(walk, 6));
+    config.runs = walk_draw(walk, 2) == 0 ? 4 : RIG_RUNS_MAX;
+    config.ahead_size = walk_draw(walk, 2) == 0 ? 0 : 1024;
+    rig_init(&walk->rig, config);
     walk->weather = weather;
     walk->names = 1 + walk_draw(walk, 11);
     walk->texts = 1 + walk_draw(walk, 14);
     memset(walk->is_after_discard, 0, sizeof walk->is_after_discard);
-    rig_init(&walk->rig, (struct rig_config){
-                             .clients = 1 + (int)walk_draw(walk, RIG_CLIENTS_MAX),
-                             .servers = 1 + (int)walk_draw(walk, RIG_SERVERS_MAX),
-                             .statements_max = (uint16_t)(1 + walk_draw(walk, 6)),
-                             .names_max = is_limited ? 3 : 100,
-                             .is_limited = is_limited,
-                             .runs = walk_draw(walk, 2) == 0 ? 4 : RIG_RUNS_MAX,
-                             .ahead_size = walk_draw(walk, 2) == 0 ? 0 : 1024,
-                             .bytes_max = SIZE_MAX,
-                         });
     for (int round = 0; round < rounds; round++) {
         walk_go(walk, 300);
         walk_come_to_rest(walk);
