@@ -381,9 +381,10 @@ class Wire:
         pending = isinstance(self.sock, ssl.SSLSocket) and self.sock.pending()
         if not pending:
             left = max(0.0, deadline - time.monotonic())
-            readable, writable, _ = select.select(
-                [] if self.seen_end else [self.sock], [self.sock] if self.unsent else [], [], left)
-            if not readable and not writable:
+            poll = select.poll()  # select() knows no descriptor above 1023
+            poll.register(self.sock, (0 if self.seen_end else select.POLLIN) |
+                          (select.POLLOUT if self.unsent else 0))
+            if not poll.poll(left * 1000):
                 raise TimedOut(f"{len(self.received)} bytes of a message are there")
         self._receive()
         if self.unsent:

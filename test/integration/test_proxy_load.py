@@ -145,7 +145,7 @@ def test_slow_writers_cost_bounded_memory_and_harm_nobody(loaded):
 
     def slow_writer(_):
         c = target.connect()
-        c.send(b"Q" + struct.pack("!i", 1 << 30) + b"SELECT '" + b"w" * MB)
+        c.send(b"Q" + struct.pack("!i", (1 << 30) - 2) + b"SELECT '" + b"w" * MB)
         return c
     with many(12, slow_writer) as writers, Probe(target) as probe:
         for _ in range(20):
@@ -171,6 +171,7 @@ def test_clients_that_have_sent_half_a_message_hold_no_connection(loaded):
 
 def test_sockets_that_say_nothing_are_closed_in_the_end_and_harm_nobody(loaded):
     target = loaded(limits={"client_login_timeout": "3s"})
+    target.expect_log("login took too long")
     before = target.descriptors
     with many(2000, lambda _: pgwire.open_socket(*target.address)), Probe(target) as probe:
         time.sleep(2)
@@ -184,6 +185,7 @@ def test_a_flood_of_half_finished_logins_harms_nobody(start_proxy):
     target = start_proxy("transaction", limits={"client_login_timeout": "3s"})
     if target.is_direct:
         pytest.skip("PostgreSQL has a process for each client")
+    target.expect_log("login took too long")
     target.connect().close()
     target.rss_before, before = target.rss_bytes, target.descriptors
     hello = startup({"user": "app", "database": "app", "application_name": "f" * 5000})

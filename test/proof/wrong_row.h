@@ -95,7 +95,7 @@ struct client {
     char key[256];
     size_t key_size;
 
-    char history[HISTORY_MAX][96]; /* the last messages, for the evidence */
+    char history[HISTORY_MAX][400]; /* the last messages, for the evidence */
     uint32_t history_count;
 
     size_t received; /* in this turn */
