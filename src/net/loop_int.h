@@ -50,6 +50,7 @@ enum stream_flag {
     STREAM_DIRTY = 1 << 0,   /* in the dirty list */
     STREAM_NEWS = 1 << 1,    /* in the list of news */
     STREAM_STARVED = 1 << 2, /* in the starved list */
+
     STREAM_PAUSED = 1 << 3,
     STREAM_SHORT = 1 << 4,      /* a put was short: LOOP_DRAINED is owed */
     STREAM_FRESH = 1 << 5,      /* the view holds bytes that LOOP_RECEIVED has not told of */
@@ -61,23 +62,25 @@ enum stream_flag {
     STREAM_GONE = 1 << 11,      /* LOOP_GONE is owed */
     STREAM_LEFT = 1 << 12,      /* LOOP_LEFT is owed */
     STREAM_FORGOTTEN = 1 << 13, /* leaving or closing: the backend was told to stop */
-    STREAM_STALLED = 1 << 14, /* receiving has to be looked at when the view or the pause changes */
-
-    STREAM_SECURED = 1 << 24,   /* LOOP_SECURED is owed */
-    STREAM_CLEAR_OUT = 1 << 25, /* stream->out is from before TLS: it goes as it is */
-    STREAM_SAID_BYE = 1 << 26,  /* close_notify was put */
+    STREAM_STALLED = 1 << 14,   /* receiving is to be looked at when view or pause change */
     STREAM_RECHECK = 1 << 15,   /* the connection is known to have failed: receiving must see it */
 
-    STREAM_RECEIVING = 1 << 16,  /* io_uring: a receive is under way in the kernel */
-    STREAM_MULTISHOT = 1 << 17,  /* io_uring: ... into the kernel's own choice of buffers */
-    STREAM_CANCELLING = 1 << 18, /* io_uring: ... and was told to stop */
-    STREAM_DIRECT = 1 << 19,     /* io_uring: the next receive goes into a lent block */
-    STREAM_QUICK = 1 << 27,      /* io_uring: ... that reports only if it does not send all */
-    STREAM_SLOW = 1 << 28,       /* io_uring: the socket was full: the next send may take time */
-    STREAM_SENDS = 1 << 20,      /* io_uring: a send is under way in the kernel */
-    STREAM_READABLE = 1 << 21,   /* epoll: the socket may hold more */
-    STREAM_HUNG = 1 << 22,       /* epoll: the end is behind what the socket holds */
-    STREAM_BLOCKED = 1 << 23,    /* epoll: the socket takes no more until it says so */
+    STREAM_SECURED = 1 << 16,   /* TLS: LOOP_SECURED is owed */
+    STREAM_CLEAR_OUT = 1 << 17, /* TLS: stream->out is from before it: it goes as it is */
+    STREAM_SAID_BYE = 1 << 18,  /* TLS: close_notify was put */
+
+    STREAM_RECEIVING = 1 << 19,  /* io_uring: a receive is under way in the kernel */
+    STREAM_MULTISHOT = 1 << 20,  /* io_uring: ... into the kernel's own choice of buffers */
+    STREAM_CANCELLING = 1 << 21, /* io_uring: ... and was told to stop */
+    STREAM_DIRECT = 1 << 22,     /* io_uring: the next receive goes into a lent block */
+    STREAM_SENDS = 1 << 23,      /* io_uring: a send was asked for */
+    STREAM_FELL_SHORT = 1 << 24, /* io_uring: ... and its report says that it did not send all */
+    STREAM_POLLS = 1 << 25,      /* io_uring: room for sending is watched for */
+    STREAM_DIALS = 1 << 26,      /* io_uring: the end of connecting is watched for */
+
+    STREAM_READABLE = 1 << 27, /* epoll: the socket may hold more */
+    STREAM_HUNG = 1 << 28,     /* epoll: the end is behind what the socket holds */
+    STREAM_BLOCKED = 1 << 29,  /* epoll: the socket takes no more until it says so */
 };
 
 struct stream_list {

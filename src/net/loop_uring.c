@@ -16,11 +16,15 @@
  *                                         | too far behind: cancel
  *     not receiving, DIRECT --arm_direct--> RECEIVING --bytes, or cancelled--> not receiving
  *
- * Sending is tried without waiting, and reports only if it did not send all (STREAM_QUICK): when
- * the call that handed it over returns, no report means that it is done. That spares half of all
- * reports, and more: a report would end the wait that the same call goes into, so the loop would
- * turn once more for nothing after each turn that sent something. A socket that is full gets a send
- * that waits and reports (STREAM_SLOW).
+ * Sending is tried without waiting, and reports only if it did not send all: when the call that
+ * handed it over returns, no report means that it is done. That spares half of all reports, and
+ * more: a report would end the wait that the same call goes into, so the loop would turn once more
+ * for nothing after each turn that sent something. Room in a socket that was full is watched for by
+ * a multishot poll, for the rest of the stream's life, as it reports only after a send that failed.
+ *
+ * (A send that may wait by itself is no way out: io_uring polls for the peer's half close with it,
+ * finds it over and over, and then gives the send to a thread that blocks, out of cancelling's
+ * reach; seen on Linux 6.18.)
  *
  * A stream's memory is the owner's again only when the kernel has reported the end of each
  * operation that carries its address: stream->tokens counts them.
@@ -40,7 +44,7 @@
 #include "os/sys.h"
 
 #define SQ_ENTRIES 512  /* few, so that they stay in the cache; more just means another call */
-#define QUICK_MAX  512  /* sends of one turn; what is more reports */
+#define QUICK_MAX  512  /* sends of one turn; then what was asked for is handed over */
 #define CQ_ENTRIES 8192 /* what may come in one turn without the kernel having to keep it aside */
 
 /* The ring of provided buffers. Queries and most answers fit one; a large result takes one for each
@@ -60,6 +64,7 @@ enum op {
     OP_ACCEPT, /* the slot in the bits above */
     OP_WAKE,
     OP_CANCEL,
+    OP_WRITABLE,
 };
 
 #define OP_BITS 3
@@ -100,16 +105,21 @@ static int enable(struct uring *uring)
     return 0;
 }
 
+/* Hands over what was asked for so far, before the turn ends. */
+static void hand_over(struct uring *uring)
+{
+    int rc = uring->is_enabled ? 0 : enable(uring);
+    if (rc == 0)
+        rc = io_uring_submit(&uring->ring);
+    hf_assert(rc >= 0 || rc == -EINTR || rc == -EAGAIN || rc == -EBUSY || rc == -ENOMEM);
+}
+
 /* An entry for one request; the io_uring_prep_... functions leave its user data alone. */
 static struct io_uring_sqe *ask(struct uring *uring, uint64_t subject, enum op op)
 {
     struct io_uring_sqe *sqe = io_uring_get_sqe(&uring->ring);
-    while (sqe == NULL) {
-        /* More in one turn than the queue holds: so it is handed over early. */
-        int rc = uring->is_enabled ? 0 : enable(uring);
-        if (rc == 0)
-            rc = io_uring_submit(&uring->ring);
-        hf_assert(rc >= 0 || rc == -EINTR || rc == -EAGAIN || rc == -EBUSY || rc == -ENOMEM);
+    while (sqe == NULL) { /* more in one turn than the queue holds */
+        hand_over(uring);
         sqe = io_uring_get_sqe(&uring->ring);
     }
     sqe->user_data = subject | (uint64_t)op;
@@ -119,6 +129,11 @@ static struct io_uring_sqe *ask(struct uring *uring, uint64_t subject, enum op o
 static uint64_t subject_of(struct stream *stream)
 {
     return (uint64_t)(uintptr_t)stream;
+}
+
+static struct stream *stream_of(uint64_t user_data)
+{
+    return (struct stream *)(uintptr_t)(user_data & ~OP_MASK);
 }
 
 static void cancel(struct uring *uring, uint64_t subject, enum op op)
@@ -316,6 +331,7 @@ static int uring_watch(struct loop *loop, struct stream *stream)
     if (stream->state == STREAM_CONNECTING) {
         struct io_uring_sqe *sqe = ask(uring_of(loop), subject_of(stream), OP_CONNECT);
         io_uring_prep_poll_add(sqe, stream->fd, POLLOUT);
+        stream->flags |= STREAM_DIALS;
         stream->tokens++;
         return 0;
     }
@@ -324,21 +340,65 @@ static int uring_watch(struct loop *loop, struct stream *stream)
     return 0;
 }
 
+/* ---- sending ---- */
+
+static void on_sent(struct loop *loop, struct stream *stream, int result)
+{
+    stream_on_sent(loop, stream, result);
+    if (stream->state != STREAM_OPEN)
+        stream_on_quiet(loop, stream);
+}
+
+/* The quick sends have been handed over: those that have not reported a failure have sent all.
+ * Streams may send again by that, at places of the list that were looked at already. */
+static void end_quick(struct loop *loop)
+{
+    struct uring *uring = uring_of(loop);
+    uint32_t count = uring->quick_count;
+    if (count == 0)
+        return;
+    unsigned head;
+    struct io_uring_cqe *cqe;
+    io_uring_for_each_cqe(&uring->ring, head, cqe)
+    {
+        if ((cqe->user_data & OP_MASK) == OP_SEND)
+            stream_of(cqe->user_data)->flags |= STREAM_FELL_SHORT;
+    }
+    uring->quick_count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct stream *stream = uring->quick[i];
+        if (stream->flags & STREAM_FELL_SHORT)
+            continue; /* its report tells how far it came: on_send() */
+        stream->flags &= ~(uint32_t)STREAM_SENDS;
+        stream->tokens--;
+        on_sent(loop, stream, (int)buffer_held(&stream->sending->buffer));
+    }
+}
+
+static void hand_over_early(struct loop *loop)
+{
+    hand_over(uring_of(loop));
+    end_quick(loop);
+}
+
+static void watch_for_room(struct loop *loop, struct stream *stream)
+{
+    struct io_uring_sqe *sqe = ask(uring_of(loop), subject_of(stream), OP_WRITABLE);
+    io_uring_prep_poll_multishot(sqe, stream->fd, POLLOUT);
+    stream->flags |= STREAM_POLLS;
+    stream->tokens++;
+}
+
 static void uring_send(struct loop *loop, struct stream *stream)
 {
     struct uring *uring = uring_of(loop);
-    struct sv bytes = buffer_view(&stream->sending->buffer);
+    if (uring->quick_count == QUICK_MAX)
+        hand_over_early(loop);
     struct io_uring_sqe *sqe = ask(uring, subject_of(stream), OP_SEND);
+    prepare_quick_send(sqe, stream->fd, buffer_view(&stream->sending->buffer));
     stream->flags |= STREAM_SENDS;
     stream->tokens++;
-    if (!(stream->flags & STREAM_SLOW) && uring->quick_count < QUICK_MAX) {
-        prepare_quick_send(sqe, stream->fd, bytes);
-        stream->flags |= STREAM_QUICK;
-        uring->quick[uring->quick_count++] = stream;
-    } else {
-        /* With WAITALL the kernel goes on by itself when the socket took only a part. */
-        io_uring_prep_send(sqe, stream->fd, bytes.data, bytes.size, MSG_NOSIGNAL | MSG_WAITALL);
-    }
+    uring->quick[uring->quick_count++] = stream;
 }
 
 static void arm_multishot(struct loop *loop, struct stream *stream)
@@ -413,12 +473,9 @@ static void uring_forget(struct loop *loop, struct stream *stream)
 {
     if ((stream->flags & STREAM_RECEIVING) && !(stream->flags & STREAM_CANCELLING))
         stop_receiving(loop, stream);
-    uint32_t tokens = stream->tokens - ((stream->flags & STREAM_RECEIVING) ? 1u : 0u);
-    if (stream->flags & STREAM_QUICK)
-        return; /* is over when it was handed over */
-    if (stream->flags & STREAM_SENDS)
-        cancel(uring_of(loop), subject_of(stream), OP_SEND);
-    else if (tokens > 0)
+    if (stream->flags & STREAM_POLLS)
+        cancel(uring_of(loop), subject_of(stream), OP_WRITABLE);
+    if (stream->flags & STREAM_DIALS)
         cancel(uring_of(loop), subject_of(stream), OP_CONNECT);
 }
 
@@ -469,38 +526,6 @@ static bool is_send_awaited(const struct uring *uring)
             return true;
     }
     return false;
-}
-
-static void on_sent(struct loop *loop, struct stream *stream, int result)
-{
-    stream->flags &= ~(uint32_t)(STREAM_SENDS | STREAM_QUICK);
-    stream->tokens--;
-    stream_on_sent(loop, stream, result);
-    if (stream->state != STREAM_OPEN)
-        stream_on_quiet(loop, stream);
-}
-
-/* The quick sends have been handed over: those that do not report a failure have sent all. */
-static void end_quick(struct loop *loop)
-{
-    struct uring *uring = uring_of(loop);
-    uint32_t count = uring->quick_count;
-    if (count == 0)
-        return;
-    unsigned head;
-    struct io_uring_cqe *cqe;
-    io_uring_for_each_cqe(&uring->ring, head, cqe)
-    {
-        if ((cqe->user_data & OP_MASK) == OP_SEND)
-            ((struct stream *)(uintptr_t)(cqe->user_data & ~OP_MASK))->flags &=
-                ~(uint32_t)STREAM_QUICK;
-    }
-    uring->quick_count = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        struct stream *stream = uring->quick[i];
-        if (stream->flags & STREAM_QUICK)
-            on_sent(loop, stream, (int)buffer_held(&stream->sending->buffer));
-    }
 }
 
 static int submit_and_wait(struct uring *uring, int64_t wait_ns)
@@ -586,18 +611,42 @@ static void on_receive(struct loop *loop, struct stream *stream, int result, uin
         stream_on_quiet(loop, stream);
 }
 
+/* A quick send did not send all: the socket is full, or the connection has failed. */
 static void on_send(struct loop *loop, struct stream *stream, int result)
 {
-    stream->flags &= ~(uint32_t)STREAM_SLOW;
+    stream->flags &= ~(uint32_t)(STREAM_SENDS | STREAM_FELL_SHORT);
+    stream->tokens--;
     if (result == -EAGAIN || result == -EINTR)
         result = 0;
-    if (result >= 0 && (size_t)result < buffer_held(&stream->sending->buffer))
-        stream->flags |= STREAM_SLOW;
-    on_sent(loop, stream, result);
+    if (result < 0 || (stream->flags & STREAM_FORGOTTEN)) {
+        on_sent(loop, stream, result);
+        return;
+    }
+    buffer_consume(&stream->sending->buffer, (size_t)result);
+    if (!(stream->flags & STREAM_POLLS))
+        watch_for_room(loop, stream);
+}
+
+/* There is room, or the connection has failed, which sending finds out. A half close is reported
+ * too, and is none of sending's business. */
+static void on_writable(struct loop *loop, struct stream *stream, int result, uint32_t flags)
+{
+    bool is_over = !(flags & IORING_CQE_F_MORE);
+    if (is_over) {
+        stream->flags &= ~(uint32_t)STREAM_POLLS;
+        stream->tokens--;
+    }
+    bool may_send = is_over || (result & (POLLOUT | POLLERR | POLLHUP)) != 0;
+    bool waits = stream->sending != NULL && !(stream->flags & (STREAM_SENDS | STREAM_FORGOTTEN));
+    if (may_send && waits)
+        uring_send(loop, stream);
+    if (stream->state != STREAM_OPEN)
+        stream_on_quiet(loop, stream);
 }
 
 static void on_connect(struct loop *loop, struct stream *stream)
 {
+    stream->flags &= ~(uint32_t)STREAM_DIALS;
     stream->tokens--;
     int error = 0;
     socklen_t size = sizeof error;
@@ -639,12 +688,12 @@ static enum loop_step uring_step(struct loop *loop, struct loop_event *event)
     if (uring->batch == 0 || io_uring_peek_cqe(&uring->ring, &cqe) != 0)
         return LOOP_STEP_IDLE;
     uint64_t subject = cqe->user_data & ~OP_MASK;
+    struct stream *stream = stream_of(subject);
     enum op op = (enum op)(cqe->user_data & OP_MASK);
     int result = cqe->res;
     uint32_t flags = cqe->flags;
     io_uring_cqe_seen(&uring->ring, cqe);
     uring->batch--;
-    struct stream *stream = (struct stream *)(uintptr_t)subject;
     switch (op) {
     case OP_RECEIVE:
         on_receive(loop, stream, result, flags);
@@ -659,6 +708,9 @@ static enum loop_step uring_step(struct loop *loop, struct loop_event *event)
         return on_accept(loop, (uint32_t)(subject >> OP_BITS), result, flags, event);
     case OP_WAKE:
         on_wake(loop, flags);
+        break;
+    case OP_WRITABLE:
+        on_writable(loop, stream, result, flags);
         break;
     case OP_CANCEL:
         break;

@@ -1,6 +1,6 @@
 #include "loop_rig.h"
 
-#include <sys/ioctl.h>
+#include <dirent.h>
 
 /* ---- bytes ---- */
 
@@ -271,6 +271,48 @@ static void stream__want_of_blocks_passes(void **state)
 
 /* ---- the peer's end ---- */
 
+static int count_threads(void)
+{
+    DIR *folder = opendir("/proc/self/task");
+    assert_non_null(folder);
+    int count = 0;
+    while (readdir(folder) != NULL)
+        count++;
+    closedir(folder);
+    return count;
+}
+
+/* Seen with io_uring's own waiting sends: a thread of the kernel for each such peer, which no
+ * cancelling reached, so that the stream never ended. */
+static void stream__a_half_closed_peer_that_does_not_read_costs_nothing(void **state)
+{
+    struct rig rig;
+    struct actor actor;
+    rig_open(&rig, rig_io(state), 64);
+    int fd = rig_meet(&rig, &actor, SINK);
+    actor.closes_at_end = false;
+    int threads = count_threads();
+    shutdown(fd, SHUT_WR);
+    rig_until(&rig, actor.ended == 1);
+    char bytes[LOOP_BLOCK_SIZE] = {0};
+    for (int quiet = 0; quiet < 25;) {
+        size_t count = stream_send(rig.loop, &actor.stream, sv_from(bytes, sizeof bytes));
+        quiet = count == 0 ? quiet + 1 : 0;
+        rig_turn(&rig, count == 0 ? HF_MS(2) : 0);
+    }
+    uint32_t turns = rig.turns;
+    rig_idle(&rig, HF_MS(30));
+    assert_in_range(rig.turns - turns, 1, 4);
+    assert_int_equal(count_threads(), threads);
+    assert_false(stream_is_flushed(&actor.stream));
+    stream_close(rig.loop, &actor.stream, true);
+    rig_idle(&rig, HF_MS(10));
+    assert_int_equal(actor.gone, 0);
+    rig_part(&rig, &actor);
+    close(fd);
+    rig_close(&rig);
+}
+
 static void stream__the_end_comes_after_the_bytes(void **state)
 {
     struct rig rig;
@@ -354,6 +396,7 @@ static const struct CMUnitTest tests[] = {
     BOTH(stream__room_is_what_a_put_takes),
     BOTH(stream__a_short_put_is_told_of_once_when_there_is_room),
     BOTH(stream__want_of_blocks_passes),
+    BOTH(stream__a_half_closed_peer_that_does_not_read_costs_nothing),
     BOTH(stream__the_end_comes_after_the_bytes),
     BOTH(stream__a_reset_is_told_in_words),
     BOTH(stream__last_words_are_heard_though_sending_fails),
