@@ -32,8 +32,8 @@ static bool run_begin(struct relay_run *run, struct loop *loop, struct stream *f
     return has_any;
 }
 
-/* Puts what is left. True: there was more than there was room for, and now there is room, so it must
- * be gone on with; if there is none, LOOP_DRAINED of `to` follows. */
+/* Puts what is left. True: there was more than there was room for, and now there is room, so it
+ * must be gone on with; if there is none, LOOP_DRAINED of `to` follows. */
 static bool run_end(struct relay_run *run)
 {
     relay_run_put(run);
@@ -320,6 +320,12 @@ static enum relay_step after_reply(struct server *server, struct relay_run *run)
     return is_answered ? RELAY_PASS : RELAY_STOP;
 }
 
+/* Without its nanoseconds, which nobody wants to read. */
+static int64_t in_us(int64_t duration_ns)
+{
+    return duration_ns - duration_ns % HF_US(1);
+}
+
 /* What a slow query has waited for. Its text is not logged: there may be secrets in it. */
 static void log_slow(const struct server *server, const struct client *client, int64_t now_ns)
 {
@@ -332,8 +338,9 @@ static void log_slow(const struct server *server, const struct client *client, i
     log_emit(worker->proxy->log, LOG_AT_INFO, "slow query",
              log_text("database", client->part->pool->name),
              log_text("role", client->part->pool->role), log_int("pid", client->pid),
-             log_int("server_pid", server->pid), log_duration("took", now_ns - from_ns),
-             log_duration("queue", queue_ns), log_duration("server", now_ns - from_ns - queue_ns));
+             log_int("server_pid", server->pid), log_duration("took", in_us(now_ns - from_ns)),
+             log_duration("queue", in_us(queue_ns)),
+             log_duration("server", in_us(now_ns - from_ns - queue_ns)));
 }
 
 /* The end of a request of the client. What it has pipelined behind begins. */
@@ -460,6 +467,7 @@ static void settle(struct server *server, struct client *client)
         return;
     }
     if (server->is_spanning) {
+        server->is_spanning = false;
         refuse_span(client);
         if (server->state == SERVER_CLEANING) /* what is in view already is drained */
             relay_from_server(server);

@@ -312,8 +312,8 @@ static void turn_transaction(struct client *client)
     simple_rows(client, 1);
 }
 
-/* In one implicit transaction, at whose end the timeout is gone: a COMMIT or ROLLBACK by itself could
- * run into it too. */
+/* In one implicit transaction, at whose end the timeout is gone: a COMMIT or ROLLBACK by itself
+ * could run into it too. */
 static void turn_times_out(struct client *client)
 {
     char token[TOKEN_SIZE], sql[300];

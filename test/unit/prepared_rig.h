@@ -609,65 +609,88 @@ static inline enum prepared_do rig_decide(const struct prepared *prepared,
     }
 }
 
-/* Does what the plan says, whatever it took to get one. False: not now. */
-static inline bool rig_statement(struct rig *rig, struct rig_client *client,
-                                 struct rig_server *server, const struct frame_part *part)
-{
-    struct buffer ahead;
+/* What is to be done for a message, and with it. */
+struct rig_plan {
     struct prepared_plan plan;
+    struct buffer ahead; /* what goes before it */
     struct sv name;
-    char renamed[1024];
-    enum prepared_do todo;
+};
+
+/* Asks until there is an answer, and gives it what it wants. */
+static inline enum prepared_do rig_plan(struct rig *rig, struct rig_client *client,
+                                        struct rig_server *server, const struct frame_part *part,
+                                        struct rig_plan *planned)
+{
     size_t ahead_size = rig->ahead_size;
     bool with_store = false;
     for (;;) {
         struct prepared prepared = rig_meet(rig, client, server);
-        buffer_init(&ahead, rig->ahead_memory, ahead_size);
-        prepared.ahead = &ahead;
+        buffer_init(&planned->ahead, rig->ahead_memory, ahead_size);
+        prepared.ahead = &planned->ahead;
         if (!with_store)
             prepared.store = NULL;
-        todo = rig_decide(&prepared, part, &name, &plan);
+        struct prepared_plan *plan = &planned->plan;
+        enum prepared_do todo = rig_decide(&prepared, part, &planned->name, plan);
         if (todo == PREPARED_STORE) {
             RIG_CHECK(!with_store);
             with_store = true;
         } else if (todo == PREPARED_ROOM) {
-            RIG_CHECK(plan.size > ahead_size && plan.size <= sizeof rig->ahead_memory);
-            ahead_size = plan.size;
+            RIG_CHECK(plan->size > ahead_size && plan->size <= sizeof rig->ahead_memory);
+            ahead_size = plan->size;
         } else if (todo == PREPARED_GROW_STORE) {
             rig_grow_store(rig);
         } else if (todo == PREPARED_GROW_NAMES) {
-            rig_grow_names(rig, client, &plan);
+            rig_grow_names(rig, client, plan);
         } else {
-            break;
+            return todo;
         }
     }
+}
+
+static inline void rig_put_ahead(struct rig_server *server, struct buffer *ahead)
+{
+    while (buffer_held(ahead) > 0) {
+        struct frame frame;
+        struct frame_part first;
+        frame_init(&frame, FRAME_FRONTEND, FRAME_SESSION);
+        RIG_CHECK(frame_look(&frame, buffer_view(ahead), &first) == FRAME_PART && first.is_last);
+        rig_put(server, first.bytes);
+        buffer_consume(ahead, first.bytes.size);
+    }
+}
+
+static inline void rig_put_renamed(struct rig_server *server, struct sv bytes,
+                                   const struct rig_plan *planned)
+{
+    char renamed[1024];
+    size_t size = message_rename(bytes, planned->name, prepared_plan_name(&planned->plan), renamed,
+                                 sizeof renamed);
+    struct sv rest = sv_drop(bytes, message_head_size(bytes, planned->name));
+    RIG_CHECK(size > 0 && size + rest.size <= sizeof renamed);
+    memcpy(renamed + size, rest.data, rest.size);
+    rig_put(server, sv_from(renamed, size + rest.size));
+}
+
+/* Does what the plan says, whatever it took to get one. False: not now. */
+static inline bool rig_statement(struct rig *rig, struct rig_client *client,
+                                 struct rig_server *server, const struct frame_part *part)
+{
+    struct rig_plan planned;
+    enum prepared_do todo = rig_plan(rig, client, server, part, &planned);
     if (todo == PREPARED_WAIT)
         return rig_wait(rig, server);
-    for (int i = 0; i < plan.count; i++) {
-        enum replies_sent sent = replies_send(&server->replies, plan.requests[i]);
+    for (int i = 0; i < planned.plan.count; i++) {
+        enum replies_sent sent = replies_send(&server->replies, planned.plan.requests[i]);
         /* Only what passes is not sure of a place. */
         if (todo == PREPARED_PASS && sent == REPLIES_FULL)
             return rig_wait(rig, server);
         RIG_CHECK(sent == REPLIES_OWED || (todo == PREPARED_PASS && sent == REPLIES_SKIPPED));
     }
-    while (buffer_held(&ahead) > 0) {
-        struct frame frame;
-        struct frame_part first;
-        frame_init(&frame, FRAME_FRONTEND, FRAME_SESSION);
-        RIG_CHECK(frame_look(&frame, buffer_view(&ahead), &first) == FRAME_PART && first.is_last);
-        rig_put(server, first.bytes);
-        buffer_consume(&ahead, first.bytes.size);
-    }
+    rig_put_ahead(server, &planned.ahead);
     if (todo == PREPARED_PASS)
         rig_put(server, part->bytes);
-    if (todo == PREPARED_RENAME) {
-        size_t head = message_head_size(part->bytes, name);
-        size_t size = message_rename(part->bytes, name, prepared_plan_name(&plan), renamed, 1024);
-        struct sv rest = sv_drop(part->bytes, head);
-        RIG_CHECK(size > 0 && size + rest.size <= sizeof renamed);
-        memcpy(renamed + size, rest.data, rest.size);
-        rig_put(server, sv_from(renamed, size + rest.size));
-    }
+    if (todo == PREPARED_RENAME)
+        rig_put_renamed(server, part->bytes, &planned);
     rig_take_local(rig, server);
     return true;
 }
