@@ -311,7 +311,10 @@ void client_fail(struct client *client, const struct hf_err *err)
 {
     if (client->state == CLIENT_CLOSING)
         return;
-    struct buffer *out = stream_out(client->worker->loop, &client->stream, 1024);
+    /* Between the parts of a message there is no place for words: they would be taken for the rest
+     * of a row. */
+    bool is_cut = client->server != NULL && server_is_speaking(client->server);
+    struct buffer *out = is_cut ? NULL : stream_out(client->worker->loop, &client->stream, 1024);
     if (out != NULL && build_error(out, BUILD_FATAL, err) != HF_OK)
         out = NULL;
     client_close(client, err->message);
@@ -327,6 +330,8 @@ bool client_ask(struct client *client)
     client->state = CLIENT_WAITING;
     switch (pool_want(client, until_ns, &err)) {
     case POOL_ATTACHED:
+        if (client->server == NULL) /* it has lost it again, and is told why */
+            return false;
         client->state = CLIENT_ACTIVE;
         return true;
     case POOL_QUEUED:
@@ -340,6 +345,8 @@ bool client_ask(struct client *client)
 
 void client_attached(struct client *client)
 {
+    if (client->server == NULL) /* it has lost it again, and is told why */
+        return;
     if (client->state == CLIENT_ENTERING) {
         if (!client->server->is_syncing)
             client_ready(client);
@@ -383,9 +390,9 @@ void client_not_served(struct client *client, const struct hf_err *err, struct s
         relay_from_client(client);
 }
 
-void client_server_lost(struct client *client, const struct hf_err *err, bool was_told)
+void client_server_lost(struct client *client, const struct hf_err *err, bool is_mute)
 {
-    if (was_told)
+    if (is_mute)
         client_close(client, "its server connection has ended");
     else
         client_fail(client, err);

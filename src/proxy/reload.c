@@ -57,18 +57,26 @@ static void retire(struct pool_part *part)
         if (client->part == part)
             client_fail(client, &err);
     }
+    list_for_each(node, &part->servers) {
+        struct server *server = container_of(node, struct server, link);
+        if (server->login != NULL)
+            server_close(server, &err);
+    }
     pool_taint(part, NULL);
+    part->database = NULL;
 }
 
 static void change_part(struct worker *worker, struct pool_part *part)
 {
     struct pool *pool = part->pool;
     struct sv name = sv_from_cstr(pool->name);
-    part->database = proxy_database_find(worker->config, name);
-    if (part->database == NULL) {
-        retire(part);
+    const struct proxy_database *database = proxy_database_find(worker->config, name);
+    if (database == NULL) { /* what ends now still looks at the old one */
+        if (part->database != NULL)
+            retire(part);
         return;
     }
+    part->database = database;
     proxy_pool_of(part->database, proxy_role_get(worker->config, sv_from_cstr(pool->role)),
                   &part->config);
     pool_taint(part, part->database);
@@ -78,7 +86,11 @@ static void change_part(struct worker *worker, struct pool_part *part)
 void reload_worker(struct worker *worker)
 {
     worker->config = atomic_load(&worker->proxy->config);
-    list_for_each(node, &worker->parts)
-        change_part(worker, container_of(node, struct pool_part, link));
+    /* All of them, and not only those that were used here: the parts' shares add up to the size. */
+    pthread_mutex_lock(&worker->proxy->lock);
+    struct pool *pool = worker->proxy->pools;
+    pthread_mutex_unlock(&worker->proxy->lock);
+    for (; pool != NULL; pool = pool->next)
+        change_part(worker, &pool->parts[worker->index]);
     atomic_fetch_sub(&worker->proxy->reloads_left, 1);
 }

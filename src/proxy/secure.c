@@ -114,13 +114,14 @@ static enum tls_verify verify_of(const struct proxy_config *config, enum proxy_s
     return TLS_VERIFY_NONE;
 }
 
-bool secure_server(struct server *server, const struct proxy_host *host, struct hf_err *err)
+bool secure_server(struct server *server, const struct proxy_host *host, enum proxy_sslmode sslmode,
+                   struct hf_err *err)
 {
     struct worker *worker = server->part->worker;
     struct proxy *proxy = worker->proxy;
     struct tls *tls;
     char key[PROXY_HOST_SIZE + 8];
-    enum tls_verify verify = verify_of(worker->config, server->part->database->sslmode);
+    enum tls_verify verify = verify_of(worker->config, sslmode);
     struct tls_context *context = hold(proxy, &proxy->secure.servers[verify]);
     snprintf(key, sizeof key, "%s:%u", host->name, host->port);
     const struct tls_options options = {.host_name = host->name, .session_key = key};

@@ -35,7 +35,8 @@ bool secure_is_offered(struct proxy *proxy);
 /* Begins the handshake with a client that wants it; false: there is no TLS here. */
 bool secure_client(struct client *client, bool is_direct);
 /* With a server that agreed to it. */
-bool secure_server(struct server *server, const struct proxy_host *host, struct hf_err *err);
+bool secure_server(struct server *server, const struct proxy_host *host, enum proxy_sslmode sslmode,
+                   struct hf_err *err);
 
 /* What SCRAM can bind itself to; empty if the stream is plain. */
 void secure_binding(const struct stream *stream, struct scram_binding *binding);

@@ -105,12 +105,18 @@ void server_attach(struct server *server, struct client *client)
         server->is_syncing = true;
         if (!ask_settings(server, client->settings)) {
             struct hf_err err;
-            err_set(&err, HF_RC_LIMIT, "53200", "could not set up the session: no memory");
-            server_close(server, &err);
+            err_set(&err, HF_RC_LIMIT, "53200", "could not set up the session: too many settings");
+            server_detach(server); /* nothing was asked of it: it is as good as before */
+            client_fail(client, &err);
         }
     } else if (client->told != server->reported) {
         client_tell(client, server->reported);
     }
+}
+
+bool server_is_speaking(const struct server *server)
+{
+    return server->passes && !frame_is_between(&server->frame);
 }
 
 /* The settings could not be set: the server has said why. */
@@ -268,6 +274,7 @@ void server_close(struct server *server, const struct hf_err *reason)
     bool was_login = server->login != NULL;
     bool is_over =
         !was_login && server->is_started && replies_rest(&server->replies) == REPLIES_OVER;
+    bool is_mute = (is_over && server->was_told) || server_is_speaking(server);
     if (was_login) {
         struct hf_err err = *reason;
         server_login_fail(server, &err);
@@ -284,7 +291,7 @@ void server_close(struct server *server, const struct hf_err *reason)
         replies_detach(&server->replies);
         server->client = NULL;
         client->server = NULL;
-        client_server_lost(client, reason, is_over && server->was_told);
+        client_server_lost(client, reason, is_mute);
     }
     if (!server->is_started) {
         forget(server);
@@ -377,6 +384,8 @@ void server_event(struct server *server, const struct loop_event *event)
         ended(server, event);
     else if (event->kind == LOOP_DRAINED && server->client != NULL)
         relay_from_client(server->client);
+    else if (event->kind == LOOP_DRAINED)
+        server_clean(server); /* there is room to ask for what is missing */
     else
         relay_from_server(server);
 }

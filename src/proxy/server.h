@@ -130,6 +130,9 @@ void server_clean(struct server *server);
 /* Ends it. `reason` is for the log, and for the client that is attached. */
 void server_close(struct server *server, const struct hf_err *reason);
 
+/* ACTIVE: its client has a part of a message, and the rest is still to come. */
+bool server_is_speaking(const struct server *server);
+
 /* ACTIVE: our query for its client's settings was answered. False: the pair is no more. */
 bool server_synced(struct server *server);
 

@@ -22,7 +22,7 @@
 struct login_task {
     struct list_node work; /* of worker->working_servers: a slice of hashing is to be done */
     struct server *server;
-    const struct proxy_host *host;
+    struct proxy_host host; /* a copy: a reload may come before it is looked at again */
     uint32_t host_index;
     struct lookup *lookup; /* NULL: nothing is being looked up */
     struct access *access; /* held */
@@ -217,7 +217,7 @@ static struct login_task *task_new(struct server *server, uint32_t host_index,
     if (task == NULL)
         return NULL;
     task->server = server;
-    task->host = host;
+    task->host = *host;
     task->host_index = host_index;
     task->is_admitted = true;
     task->access = proxy_access(proxy);
@@ -401,7 +401,7 @@ bool server_open(struct pool_part *part, struct client *client)
     server_enter(server, SERVER_CONNECTING);
     worker_timer(worker, &server->timer,
                  ns_add(server->since_ns, part->config.server_connect_timeout_ns));
-    begin(server, server->login->host);
+    begin(server, &server->login->host);
     return true;
 }
 
@@ -491,7 +491,8 @@ static void secure(struct server *server)
 {
     struct login_task *task = server->login;
     struct outcome outcome = {.code = OUTCOME_TLS_FAILED};
-    if (!secure_server(server, task->host, &task->login.err))
+    if (!secure_server(server, &task->host, (enum proxy_sslmode)task->config.sslmode,
+                       &task->login.err))
         fail(server, outcome, &task->login.err);
 }
 

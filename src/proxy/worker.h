@@ -69,9 +69,9 @@ struct worker {
     struct list sessions;      /* all clients */
     _Atomic uint32_t client_count;
     uint32_t server_count;
-    uint64_t client_sequence;
-    int64_t tick_ns; /* when pool_tick() is due */
-    int64_t wake_ns; /* when a part of a pool has to be looked at */
+    uint64_t client_sequence; /* the last one that was given to a client; one for all workers */
+    int64_t tick_ns;          /* when pool_tick() is due */
+    int64_t wake_ns;          /* when a part of a pool has to be looked at */
     bool is_running;
     bool is_draining;
     bool is_stopping;
