@@ -279,6 +279,7 @@ static void log_end(const struct client *client, const char *reason)
 {
     char text[PEER_TEXT_SIZE];
     int64_t age_ns = worker_now(client->worker) - client->connected_ns;
+    age_ns -= age_ns % HF_MS(1);
     if (client->worker->config->proxy.log_disconnections)
         log_emit(client->worker->proxy->log, LOG_AT_INFO, "client disconnected",
                  log_text("address", peer_text(&client->peer, text)),

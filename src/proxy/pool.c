@@ -201,10 +201,12 @@ static struct server *find_idle(struct pool_part *part, const struct client *cli
     return NULL;
 }
 
+/* `since_ns`: when it began to wait; 0: it has not. */
 static void attach(struct server *server, struct client *client,
-                   const struct bulkhead_permit *permit)
+                   const struct bulkhead_permit *permit, int64_t since_ns)
 {
     server->permit = *permit;
+    server->wanted_ns = since_ns;
     server_attach(server, client);
 }
 
@@ -243,8 +245,9 @@ void pool_serve(struct pool_part *part)
         if (server == NULL)
             continue;
         struct bulkhead_permit permit = wait->waiter.permit;
+        int64_t since_ns = client->state == CLIENT_WAITING ? wait->since_ns : 0;
         end_wait(part, client);
-        attach(server, client, &permit);
+        attach(server, client, &permit, since_ns);
         client_attached(client);
     }
     if (!list_is_empty(&part->awaiting))
@@ -274,7 +277,7 @@ enum pool_answer pool_want(struct client *client, int64_t until_ns, struct hf_er
     if (has_permit && list_is_empty(&part->awaiting)) {
         struct server *server = find_idle(part, client);
         if (server != NULL) {
-            attach(server, client, &permit);
+            attach(server, client, &permit, 0);
             return POOL_ATTACHED;
         }
     }
@@ -295,6 +298,9 @@ enum pool_answer pool_want(struct client *client, int64_t until_ns, struct hf_er
     switch (bulkhead_enter(part->bulkhead, &wait->waiter, now_ns, 0, until_ns)) {
     case BULKHEAD_QUEUED:
         beg(part);
+        worker_wake(part->worker, ns_add(now_ns, POOL_FAIR_NS));
+        if (pool_borrow_at(part) > now_ns)
+            worker_wake(part->worker, pool_borrow_at(part));
         return POOL_QUEUED;
     case BULKHEAD_GRANTED:
         list_push_back(&part->awaiting, &wait->link);
@@ -488,6 +494,62 @@ void pool_given(struct pool_part *part, struct pool_message *message)
     pool_touch(part);
 }
 
+void pool_seek(struct pool_part *part, int64_t now_ns)
+{
+    const struct bulkhead_waiter *first = bulkhead_first(part->bulkhead);
+    if (first != NULL && ns_add(first->entered_ns, POOL_FAIR_NS) <= now_ns)
+        beg(part);
+}
+
+/* ---- the reserve ---- */
+
+int64_t pool_borrow_at(const struct pool_part *part)
+{
+    const struct bulkhead_waiter *first = bulkhead_first(part->bulkhead);
+    if (first == NULL || part->config.reserve_pool_size == 0)
+        return HF_NEVER;
+    return ns_add(first->entered_ns, part->config.reserve_pool_timeout_ns);
+}
+
+static bool take_from_reserve(struct pool *pool, int64_t size)
+{
+    uint32_t lent = atomic_load_explicit(&pool->lent, memory_order_relaxed);
+    do {
+        if (lent >= size)
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(&pool->lent, &lent, lent + 1,
+                                                    memory_order_relaxed, memory_order_relaxed));
+    return true;
+}
+
+void pool_borrow(struct pool_part *part, int64_t now_ns)
+{
+    struct bulkhead_waiter *waiter;
+    while (pool_borrow_at(part) <= now_ns &&
+           take_from_reserve(part->pool, part->config.reserve_pool_size)) {
+        part->borrowed++;
+        gain(part, 1);
+        while ((waiter = bulkhead_pop_granted(part->bulkhead, now_ns)) != NULL)
+            list_push_back(&part->awaiting, &container_of(waiter, struct wait, waiter)->link);
+        pool_touch(part);
+    }
+}
+
+/* Gives back what is not in use here while nobody waits anywhere, with its connection. */
+static void repay(struct pool_part *part)
+{
+    struct pool *pool = part->pool;
+    while (part->borrowed > 0 && bulkhead_in_use(part->bulkhead) < bulkhead_limit(part->bulkhead) &&
+           atomic_load_explicit(&pool->hungry, memory_order_relaxed) == 0) {
+        lower_limit(part);
+        part->borrowed--;
+        atomic_fetch_sub_explicit(&pool->lent, 1, memory_order_relaxed);
+        struct list_node *coldest = list_last(&part->idle);
+        if (coldest != NULL && part->server_count - part->leaving > bulkhead_limit(part->bulkhead))
+            server_close(container_of(coldest, struct server, link), NULL);
+    }
+}
+
 /* ---- connections come and go ---- */
 
 /* The limit was lowered while this connection was being made, or in use: it is closed, and its
@@ -650,6 +712,7 @@ void pool_make_room(struct worker *worker)
 
 void pool_tick(struct pool_part *part, int64_t now_ns)
 {
+    repay(part);
     retire_idle(part, now_ns);
     refuse_hopeless(part, NULL);
     if (!list_is_empty(&part->awaiting) || bulkhead_waiting(part->bulkhead) > 0) {

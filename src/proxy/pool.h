@@ -12,6 +12,9 @@
  *                      |  <------- POOL_BEG --------------'    who must wait asks those with spare
  *                      '---------- POOL_GIVE (a share, and the idle connection) ------> part 1: 9
  *
+ * Beyond its size a pool has a reserve: a part whose first client has waited for
+ * reserve_pool_timeout takes shares out of it, and gives them back when it has no use for them.
+ *
  * A part that has nothing to spare remembers nothing: it looks at pool->hungry whenever a
  * connection becomes free, and passes share and connection on if somebody there has waited longer
  * than anybody here. So order is fair among workers within POOL_FAIR_NS, and
@@ -25,7 +28,8 @@
  *                                     `--too long--> refused
  *
  * Invariants
- *  1. The limits of a pool's parts add up to its size, shares under way between workers included.
+ *  1. The limits of a pool's parts add up to its size and what was taken of its reserve, shares
+ *     under way between workers included.
  *  2. A part never has more server connections than its limit, but while a lowered limit is paid
  *     off.
  *  3. A client that is attached or AWAITING holds exactly one permit; one that WAITS holds none.
@@ -111,6 +115,7 @@ struct pool_part {
     uint32_t clients;          /* logged in */
     uint32_t size;             /* of the pool, as this part knows it */
     uint32_t debt;             /* shares to be paid: the size was lowered by more than was here */
+    uint32_t borrowed;         /* shares of the reserve */
     bool has_begged;           /* a WORKER_BEG is under way */
     uint32_t told;             /* settings_set: what servers here report; 0 before the first one */
     uint32_t next_address;     /* of a host that has several */
@@ -133,6 +138,7 @@ struct pool {
     bool is_replication;
     uint32_t server_count;   /* in the budget; under proxy->lock */
     _Atomic uint64_t hungry; /* a bit for each worker where clients wait */
+    _Atomic uint32_t lent;   /* shares of the reserve that parts have */
     struct pool_part *parts; /* proxy->worker_count of them */
 };
 
@@ -196,5 +202,13 @@ void pool_make_room(struct worker *worker);
 /* Once a second: idle and lifetime limits, minimum size, retries; and those who waited in vain. */
 void pool_tick(struct pool_part *part, int64_t now_ns);
 void pool_expire(struct pool_part *part);
+
+/* Asks other workers again for those who have waited notably long: a connection that became idle
+ * there before that was kept there. */
+void pool_seek(struct pool_part *part, int64_t now_ns);
+
+/* Those who have waited long enough may use the reserve; and when that is to be looked at. */
+void pool_borrow(struct pool_part *part, int64_t now_ns);
+int64_t pool_borrow_at(const struct pool_part *part);
 
 #endif

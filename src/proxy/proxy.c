@@ -8,6 +8,7 @@
 #include "os/entropy.h"
 #include "os/sys.h"
 #include "proxy/access.h"
+#include "proxy/kernel.h"
 #include "proxy/pool.h"
 #include "proxy/secure.h"
 #include "proxy/worker.h"
@@ -277,6 +278,7 @@ enum hf_rc proxy_start(struct proxy *proxy, const struct proxy_config *config, s
     pthread_mutex_init(&proxy->lock, NULL);
     proxy->started_wall_ns = clock_wall_now();
     entropy_fill(proxy->mock_seed, sizeof proxy->mock_seed);
+    kernel_prepare(proxy);
     enum hf_rc rc = make_shared(proxy, err);
     if (rc == HF_OK)
         rc = access_new(&proxy->access, config, NULL, mem, err);
@@ -288,6 +290,8 @@ enum hf_rc proxy_start(struct proxy *proxy, const struct proxy_config *config, s
         rc = open_listeners(proxy, err);
     if (rc == HF_OK)
         rc = start_workers(proxy, err);
+    if (rc == HF_OK)
+        kernel_tell(proxy);
     if (rc != HF_OK) {
         proxy_stop(proxy);
         proxy_join(proxy);

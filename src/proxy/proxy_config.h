@@ -196,7 +196,6 @@ struct proxy_pool {
     uint32_t server_lifetime_jitter_ppm; /* of the lifetime, taken off at random */
     int64_t server_clean_timeout_ns;     /* what a client left behind is cancelled and drained */
     char server_reset_query[256];        /* after a session; "": none */
-    bool server_reset_query_always;      /* after a transaction too */
 };
 
 /* ---- section databases ---- */

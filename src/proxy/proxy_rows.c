@@ -218,9 +218,8 @@ static const struct opt_row pool_rows[] = {
          "How long it may take to cancel, drain and roll back what a client left behind, before "
          "the connection is closed."),
     TEXT(proxy_pool, server_reset_query, "server_reset_query", LIVE, "DISCARD ALL",
-         "What a server connection is reset with before another session has it; empty is not."),
-    BOOL(proxy_pool, server_reset_query_always, "server_reset_query_always", LIVE, "off",
-         "Resets after each transaction in transaction mode, too."),
+         "What a server connection is reset with, in session mode, before another client has it; "
+         "empty is not at all."),
 };
 
 /* ---- databases ---- */

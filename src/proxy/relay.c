@@ -112,6 +112,14 @@ enum relay_step relay_send_plain(struct client *client, struct relay_run *run,
     }
 }
 
+/* Statement mode: a request waits until the one before it is answered, which may show that it has
+ * begun a transaction block. So what follows in a pipeline, a COMMIT say, is not run after all. */
+static bool waits_in_turn(const struct client *client, char type)
+{
+    return client->part->pool->mode == PROXY_POOL_STATEMENT && type != 'X' &&
+           replies_rest(&client->server->replies) == REPLIES_BUSY;
+}
+
 /* The first part of a message of a client that has a server connection. */
 static enum relay_step from_client(struct client *client, struct relay_run *run,
                                    const struct frame_part *part)
@@ -119,6 +127,8 @@ static enum relay_step from_client(struct client *client, struct relay_run *run,
     struct message_target target;
     if (client->server->is_blind && part->type != 'X')
         return RELAY_PASS;
+    if (waits_in_turn(client, part->type))
+        return RELAY_STOP;
     switch (part->type) {
     case 'X':
         relay_run_put(run);

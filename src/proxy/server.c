@@ -99,6 +99,7 @@ void server_attach(struct server *server, struct client *client)
     client->server = server;
     server_enter(server, SERVER_ACTIVE);
     server->is_syncing = false;
+    server->is_spanning = false;
     if (part->pool->mode == PROXY_POOL_SESSION)
         return;
     if (client->settings != server->settings) {
@@ -194,6 +195,20 @@ static bool send_to_rest(struct server *server, char type)
     return build_empty(out, type) == HF_OK;
 }
 
+/* Whether what a session has left behind is still there, which the next one must not find. */
+static bool needs_reset(const struct server *server)
+{
+    return server->part->pool->mode == PROXY_POOL_SESSION && !server->asked_reset;
+}
+
+/* False: nothing is to be asked. */
+static bool ask_reset(struct server *server)
+{
+    struct sv text = sv_from_cstr(server->part->config.server_reset_query);
+    server->asked_reset = true;
+    return text.size > 0 && ask(server, text);
+}
+
 /* What the connection needs before another client may have it. False: nothing could be sent now, or
  * nothing has to. */
 static bool ask_to_rest(struct server *server)
@@ -208,11 +223,7 @@ static bool ask_to_rest(struct server *server)
     case REPLIES_IDLE:
         if (server->replies.status != 'I')
             return ask(server, SV("ROLLBACK"));
-        if (server->part->pool->mode == PROXY_POOL_SESSION && !server->asked_reset) {
-            server->asked_reset = true;
-            return ask(server, SV("DISCARD ALL"));
-        }
-        return false;
+        return needs_reset(server) && ask_reset(server);
     case REPLIES_BUSY:
     case REPLIES_OVER:
     default:
@@ -238,8 +249,7 @@ void server_clean(struct server *server)
     }
     while (ask_to_rest(server))
         ;
-    if (replies_is_clean(&server->replies) && server->cancels == 0 &&
-        (server->part->pool->mode != PROXY_POOL_SESSION || server->asked_reset)) {
+    if (replies_is_clean(&server->replies) && server->cancels == 0 && !needs_reset(server)) {
         worker_timer(worker_of(server), &server->timer, HF_NEVER);
         pool_release(server);
     }

@@ -42,7 +42,7 @@ struct pending;
 struct prepared_server;
 struct pool_part;
 
-#define SERVER_RUNS    256 /* runs of requests that may be owed */
+#define SERVER_RUNS        256 /* runs of requests that may be owed */
 #define SERVER_KEY_MAX     256
 #define SERVER_NOTICES_MAX 4096 /* bytes of a login's notices; what is beyond is not told */
 
@@ -75,7 +75,7 @@ struct server {
     struct frame frame;
     struct replies replies;
     struct prepared_server *prepared; /* NULL: has none */
-    struct server_notices *notices; /* of the login, for the greeting; NULL: none */
+    struct server_notices *notices;   /* of the login, for the greeting; NULL: none */
     struct cure *cure;                /* see cure.h; NULL: nothing was ever kept */
     struct pending *pending;          /* bytes to be sent before all others; NULL: none */
     uint32_t settings;                /* settings_set that were applied */
@@ -99,11 +99,14 @@ struct server {
     bool leaves_for_beg;  /* LEAVING: as the answer to a WORKER_BEG */
     bool was_told;        /* the client got the server's last words */
     bool has_cancelled;   /* CLEANING: its query was cancelled */
+    bool is_spanning;     /* statement mode: its client has begun a transaction block */
     uint64_t unnamed_of;  /* sequence of the client whose unnamed statement it may have */
     uint64_t opener;      /* sequence of the client that it was opened for; 0: for all */
     struct pool_part *to; /* LEAVING: where to */
     struct hf_err last_error; /* that the server said in answer to us */
     int64_t connected_ns;
+    int64_t wanted_ns;  /* ACTIVE: since when its client has waited for it; 0: it has not, or that
+                         * was an earlier request */
     int64_t since_ns;   /* in this state */
     int64_t expires_ns; /* its lifetime ends */
     struct address address;

@@ -107,6 +107,9 @@ static void run_timers(struct worker *worker)
         struct pool_part *part = container_of(node, struct pool_part, link);
         if (bulkhead_deadline(part->bulkhead) <= now_ns)
             pool_expire(part);
+        pool_seek(part, now_ns);
+        if (pool_borrow_at(part) <= now_ns)
+            pool_borrow(part, now_ns);
         if (now_ns >= worker->tick_ns)
             pool_tick(part, now_ns);
         if (!list_is_empty(&part->awaiting)) {
@@ -116,6 +119,8 @@ static void run_timers(struct worker *worker)
                 worker_wake(worker, part->retry_at_ns);
         }
         worker_wake(worker, bulkhead_deadline(part->bulkhead));
+        if (pool_borrow_at(part) > now_ns) /* else the reserve is used up, until a tick */
+            worker_wake(worker, pool_borrow_at(part));
     }
     if (now_ns >= worker->tick_ns)
         worker->tick_ns = ns_add(now_ns, TICK_NS);
