@@ -48,7 +48,8 @@ static void unmark_starved(struct loop *loop, struct stream *stream)
 
 void loop_mark_dirty(struct loop *loop, struct stream *stream)
 {
-    if (stream->flags & STREAM_DIRTY)
+    /* Whoever has nothing left but to be told of its end may be freed then. */
+    if (stream->flags & (STREAM_DIRTY | STREAM_GONE | STREAM_LEFT))
         return;
     if (stream->flags & STREAM_STARVED)
         unmark_starved(loop, stream);
@@ -407,8 +408,10 @@ bool loop_on_accepted(struct loop *loop, uint32_t slot, int fd, struct loop_even
     event->kind = LOOP_ACCEPTED;
     event->fd = fd;
     event->listener = listener;
-    event->peer.size = 0;
-    if (getpeername(fd, (struct sockaddr *)&peer, &size) == 0)
-        address_from_sockaddr(&event->peer, (struct sockaddr *)&peer, size);
+    if (getpeername(fd, (struct sockaddr *)&peer, &size) != 0) {
+        close(fd); /* reset since: nobody is there */
+        return false;
+    }
+    address_from_sockaddr(&event->peer, (struct sockaddr *)&peer, size);
     return true;
 }

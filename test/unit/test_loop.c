@@ -388,6 +388,35 @@ static void loop__a_stream_can_be_closed_with_bytes_under_way(void **state)
     rig_close(&rig);
 }
 
+static void loop__a_stream_that_ends_can_still_be_resumed_in_vain(void **state)
+{
+    struct rig rig;
+    struct actor actor;
+    struct hf_err err;
+    rig_open(&rig, rig_io(state), 64);
+    int fd = rig_meet(&rig, &actor, SINK);
+    rig_turn(&rig, 0);
+    stream_pause(rig.loop, &actor.stream);
+    stream_close(rig.loop, &actor.stream, false);
+    for (int i = 0; i < 10 && !(actor.stream.flags & STREAM_GONE); i++) {
+        struct loop_event event;
+        assert_int_equal(loop_wait(rig.loop, clock_now(), &err), HF_OK);
+        while (rig.loop->backend->step(rig.loop, &event) == LOOP_STEP_DONE)
+            continue;
+    }
+    assert_true(actor.stream.flags & STREAM_GONE);
+    /* It is over, and its owner has not been told. */
+    stream_resume(rig.loop, &actor.stream);
+    stream_close(rig.loop, &actor.stream, true);
+    assert_int_equal(stream_room(rig.loop, &actor.stream), 0);
+    rig_until(&rig, actor.gone == 1);
+    memset(&actor.stream, 0xff, sizeof actor.stream); /* the owner's again: nobody looks at it */
+    rig_idle(&rig, HF_MS(5));
+    assert_int_equal(actor.gone, 1);
+    close(fd);
+    rig_close(&rig);
+}
+
 static void loop__last_words_are_not_lost_to_what_nobody_read(void **state)
 {
     struct rig rig;
@@ -555,6 +584,7 @@ static const struct CMUnitTest tests[] = {
     BOTH(loop__posts_of_many_threads_arrive_each_once_and_in_order),
     BOTH(loop__thousands_come_and_go),
     BOTH(loop__a_stream_can_be_closed_with_bytes_under_way),
+    BOTH(loop__a_stream_that_ends_can_still_be_resumed_in_vain),
     BOTH(loop__last_words_are_not_lost_to_what_nobody_read),
     BOTH(loop__want_of_descriptors_passes_without_spinning),
     BOTH(loop__no_connection_comes_after_unlisten),
