@@ -508,7 +508,7 @@ static void authenticate__plus_is_offered_only_to_who_can_be_bound(void **state)
 static void authenticate__an_unknown_user_has_the_same_salt_each_time(void **state)
 {
     (void)state;
-    char first[256], other[256];
+    char first[256] = "", other[256] = "";
     size_t sizes[2] = {0};
     static const char *const users[] = {"ann", "ann", "bob"};
     for (int i = 0; i < 3; i++) {

@@ -78,7 +78,7 @@ struct folder {
 static void folder_open(struct folder *folder)
 {
     struct hf_err err;
-    snprintf(folder->path, sizeof folder->path, "/tmp/hf-listener-XXXXXX");
+    *folder = (struct folder){.path = "/tmp/hf-listener-XXXXXX"};
     assert_non_null(mkdtemp(folder->path));
     assert_int_equal(address_unix(&folder->address, sv_from_cstr(folder->path), 5432, &err), HF_OK);
 }

@@ -130,6 +130,7 @@ static void prepared_client__chance_finds_nothing_wrong(void **state)
             indexes[i] = PREPARED_NO_NAME;
             count--;
         }
+        assert_non_null(client);
         assert_int_equal(client->count, count);
     }
     uint32_t seen = 0;

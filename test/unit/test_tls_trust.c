@@ -77,8 +77,10 @@ static const char *path_of(const struct rig *rig, const char *id, const char *su
                            char out[CERTS_PATH_SIZE])
 {
     char file[CERTS_PATH_SIZE / 2];
+    if (id == NULL)
+        return NULL;
     snprintf(file, sizeof file, "%s.%s", id, suffix);
-    return id != NULL ? certs_path(&rig->certs, file, out) : NULL;
+    return certs_path(&rig->certs, file, out);
 }
 
 static void run(struct rig *rig, const struct trial *trial)
