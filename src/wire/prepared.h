@@ -64,12 +64,12 @@
  *    lacks the statement.
  *  - Limits. A Parse beyond names_max or the store's memory must fail in its turn: a Describe of
  *    "hf_", which never exists, is sent in its place, and prepared_failed() says why.
- *  - DISCARD ALL and DEALLOCATE ALL are seen by their command tags: prepared_discarded(). Behind one
- *    that was executed in the same pipeline, with no Sync in between, a Parse that is answered here
- *    cannot know of it: the Bind that follows fails with 26000, and the next attempt succeeds.
- *  - Not seen is what SQL does to single statements: DEALLOCATE and EXECUTE of a name that was given
- *    by a Parse do not find it (26000). PREPARE's names are the server connection's; those that
- *    begin with "hf_" belong to us, and who takes one spoils that connection only.
+ *  - DISCARD ALL and DEALLOCATE ALL are seen by their command tags: prepared_discarded(). Behind
+ *    one that was executed in the same pipeline, with no Sync in between, a Parse that is answered
+ *    here cannot know of it: the Bind that follows fails with 26000, and the next one succeeds.
+ *  - Not seen is what SQL does to single statements: DEALLOCATE and EXECUTE of a name that was
+ *    given by a Parse do not find it (26000). PREPARE's names are the server connection's; those
+ *    that begin with "hf_" belong to us, and who takes one spoils that connection only.
  *
  * "cached plan must not change result type" is an error of a Bind or Describe whose table was
  * changed. prepared_is_stale() recognises it; prepared_forget() makes the next Bind close and
