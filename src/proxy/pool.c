@@ -41,7 +41,9 @@ static bool part_init(struct pool *pool, struct pool_part *part, uint32_t index,
     config.exec_ns_max = HF_NEVER;
     config.has_histograms = false;
     config.waits_at_zero = true;
-    config.refuses_hopeless = pool->mode != PROXY_POOL_SESSION;
+    /* How long a wait would be can be told only where nobody else moves the limit: a part whose
+     * shares have gone to another worker would refuse clients that are served in a moment. */
+    config.refuses_hopeless = pool->mode != PROXY_POOL_SESSION && proxy->worker_count == 1;
     part->memory = mem_alloc(proxy->mem, bulkhead_size(&config) + BULKHEAD_ALIGN);
     if (part->memory == NULL)
         return false;

@@ -248,6 +248,9 @@ static enum relay_step begin_request(struct client *client)
         client_fail(client, &err);
         return RELAY_OVER;
     }
+    /* Who sends a message in small pieces shall not hold a connection meanwhile. */
+    if (!part.is_last && part.bytes.size < LOOP_BLOCK_SIZE / 2)
+        return RELAY_STOP;
     switch (part.type) {
     case 'X':
         client_close(client, "client said goodbye");
