@@ -1,5 +1,6 @@
 """holdfast proxy as it is run: several servers, the reserve, what it logs and warns of."""
 
+import os
 import re
 import resource
 import subprocess
@@ -24,8 +25,9 @@ def standby(proxy_place, postgres):
     if proxy_rig.as_postgres():
         proxy_rig.shutil.chown(folder, "postgres", "postgres")
     subprocess.run([proxy_rig.PG_BIN / "pg_basebackup", "-D", data, "-R", "-c", "fast", "-X",
-                    "stream", "-h", postgres.folder, "-p", str(postgres.port), "-U", "postgres"],
-                   check=True, capture_output=True, cwd="/", **proxy_rig.as_postgres())
+                    "stream", "-h", postgres.host, "-p", str(postgres.port), "-U", "walker"],
+                   check=True, capture_output=True, cwd="/",
+                   env={**os.environ, "PGPASSWORD": proxy_rig.PASSWORD}, **proxy_rig.as_postgres())
     log = open(folder / "standby.log", "ab")  # pylint: disable=consider-using-with
     process = subprocess.Popen(
         [proxy_rig.PG_BIN / "postgres", "-D", data, "-c", f"port={port}",
@@ -51,8 +53,8 @@ def hosts(*ports, **settings):
     return {"*": {"hosts": ", ".join(f"127.0.0.1:{port}" for port in ports), **settings}}
 
 
-def is_standby(target):
-    with target.connect() as client:
+def is_standby(target, database="app"):
+    with target.connect(database=database) as client:
         return client.value("SELECT pg_is_in_recovery()") == "t"
 
 
@@ -82,16 +84,31 @@ def test_a_first_host_that_says_nothing_delays_nobody_for_long(start_proxy, post
         assert time.monotonic() - begun < 4
 
 
-@pytest.mark.parametrize(("target_session_attrs", "wants_standby"), [
-    ("any", None), ("read-write", False), ("primary", False), ("read-only", True),
-    ("standby", True), ("prefer-standby", True)])
-def test_the_host_with_the_role_asked_for_is_found(start_proxy, postgres, standby,
-                                                   target_session_attrs, wants_standby):
-    for ports in ((postgres.port, standby), (standby, postgres.port)):
-        target = start_proxy("transaction", databases=hosts(
-            *ports, target_session_attrs=target_session_attrs))
-        expected = ports[0] == standby if wants_standby is None else wants_standby
-        assert is_standby(target) == expected
+WANTS_STANDBY = {"any": None, "read-write": False, "primary": False, "read-only": True,
+                 "standby": True, "prefer-standby": True}
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_the_host_with_the_role_asked_for_is_found(start_proxy, postgres, standby, mode):
+    orders = {"first": (postgres.port, standby), "last": (standby, postgres.port)}
+    databases = {}
+    for attrs in WANTS_STANDBY:
+        for order, ports in orders.items():
+            databases[f"{attrs} {order}"] = hosts(*ports, dbname="app",
+                                                  target_session_attrs=attrs)["*"]
+    target = start_proxy(mode, databases=databases, min_pool_size=0)
+    for attrs, wants in WANTS_STANDBY.items():
+        for order, ports in orders.items():
+            expected = ports[0] == standby if wants is None else wants
+            assert is_standby(target, f"{attrs} {order}") == expected, (attrs, order)
+
+
+def test_connections_take_turns_where_hosts_do(start_proxy, postgres, standby):
+    target = start_proxy("session", databases=hosts(
+        postgres.port, standby, load_balance_hosts="round-robin"), listen={"workers": 1})
+    with target.connect() as one, target.connect() as two:
+        found = {client.value("SELECT pg_is_in_recovery()") for client in (one, two)}
+    assert found == {"t", "f"}
 
 
 def test_a_role_that_no_host_has_is_said(start_proxy, postgres):
