@@ -143,6 +143,7 @@ int main(int argc, char **argv)
                 loop_io_reason(relay.loop));
         rc = run(&relay, &err);
     }
-    fprintf(stderr, "relay: %s\n", err.message);
+    if (rc != HF_OK)
+        fprintf(stderr, "relay: %s\n", err.message);
     return 1;
 }
