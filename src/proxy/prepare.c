@@ -609,9 +609,9 @@ void prepare_left(struct server *server, struct client *client)
                                 .names_max = NAMES_MAX};
     pthread_mutex_lock(&proxy->lock);
     prepared_leave(&prepared);
-    void *spare = statements_spare(&proxy->statements);
+    for (void *spare; (spare = statements_spare(&proxy->statements)) != NULL;)
+        mem_free(proxy->mem, spare);
     pthread_mutex_unlock(&proxy->lock);
-    mem_free(proxy->mem, spare);
     mem_free(proxy->mem, client->prepared);
     client->prepared = NULL;
 }
