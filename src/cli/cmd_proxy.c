@@ -256,8 +256,8 @@ const struct subcommand *cmd_proxy(void)
         .config_size = sizeof(struct proxy_options),
         .examples =
             {
-                {"holdfast proxy 'postgresql://app@db1,db2/shop'", "Pools two servers' "
-                                                                   "connections."},
+                {"holdfast proxy 'postgresql://app@db1,db2/shop'", "Uses the first of two "
+                                                                   "servers that works."},
                 {"holdfast proxy --config /etc/holdfast/holdfast.yml", "Does what the file says."},
             },
         .run = run,

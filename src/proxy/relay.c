@@ -299,6 +299,10 @@ static void report(struct server *server, const struct frame_part *part, bool pa
     if (message_parameter(message_of(part), &parameter) != MESSAGE_OK)
         return;
     server_report(server, parameter.name, parameter.value);
+    /* It was promoted, so it may not be what was asked for any more. */
+    if (sv_eq(parameter.name, SV("in_hot_standby")) && server->part->database != NULL &&
+        server->part->database->target_session_attrs != PROXY_TARGET_ANY)
+        server->is_tainted = true;
     if (passes && server->client != NULL)
         client_told(server->client, parameter.name, parameter.value);
 }
