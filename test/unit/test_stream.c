@@ -203,7 +203,7 @@ static void stream__a_short_put_is_told_of_once_when_there_is_room(void **state)
     int fd = rig_meet(&rig, &actor, SINK);
     uint64_t put = 0;
     struct buffer *out = stream_out(rig.loop, &actor.stream, LOOP_BLOCK_SIZE);
-    for (int quiet = 0; quiet < 5; quiet = out == NULL ? quiet + 1 : 0) {
+    for (int quiet = 0; quiet < 25; quiet = out == NULL ? quiet + 1 : 0) {
         if (out != NULL) {
             char *room = buffer_reserve(out, LOOP_BLOCK_SIZE);
             for (size_t i = 0; i < LOOP_BLOCK_SIZE; i++)
@@ -211,7 +211,7 @@ static void stream__a_short_put_is_told_of_once_when_there_is_room(void **state)
             buffer_commit(out, LOOP_BLOCK_SIZE);
             put += LOOP_BLOCK_SIZE;
         }
-        rig_turn(&rig, HF_MS(1));
+        rig_turn(&rig, out == NULL ? HF_MS(2) : 0);
         out = stream_out(rig.loop, &actor.stream, LOOP_BLOCK_SIZE);
     }
     actor.drained = 0;
