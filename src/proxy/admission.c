@@ -147,6 +147,8 @@ bool admission_greet(struct client *client, const struct server *server)
         if (server != NULL)
             settings_keep(&proxy->settings, server->reported);
         client->told = server != NULL ? server->reported : told_alone(client, told);
+        client->greeted = client->told;
+        settings_keep(&proxy->settings, client->greeted);
         rc = settings_status(&proxy->settings, 0, client->told, out);
         pthread_mutex_unlock(&proxy->lock);
     }

@@ -257,6 +257,7 @@ static void forget(struct client *client)
     untally(client);
     proxy_settings_drop(worker->proxy, client->settings);
     proxy_settings_drop(worker->proxy, client->startup);
+    proxy_settings_drop(worker->proxy, client->greeted);
     proxy_settings_drop(worker->proxy, client->told);
     atomic_fetch_sub_explicit(&worker->client_count, 1, memory_order_relaxed);
     atomic_fetch_sub(&worker->proxy->client_count, 1);

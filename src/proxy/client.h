@@ -75,6 +75,7 @@ struct client {
     uint32_t pid;      /* of its BackendKeyData */
     uint32_t settings; /* settings_set that it wants */
     uint32_t startup;  /* settings_set that it came with: what RESET goes back to */
+    uint32_t greeted;  /* settings_set that it was told when it came */
     uint32_t told;     /* settings_set that it was told by ParameterStatus */
     struct peer peer;
     uint8_t state;

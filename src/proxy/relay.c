@@ -120,6 +120,22 @@ static bool waits_in_turn(const struct client *client, char type)
            replies_rest(&client->server->replies) == REPLIES_BUSY;
 }
 
+/* DISCARD ALL and RESET ALL go back to the values that a session began with. The connection began
+ * with others than its client did, so what the server reports then is not for the client, whose own
+ * values are brought there with its next request. */
+static bool goes_back_to_startup(const struct client *client, const struct frame_part *part)
+{
+    struct sv text;
+    if (client->startup == 0 || client->part->pool->mode == PROXY_POOL_SESSION ||
+        !replies_is_clean(&client->server->replies) ||
+        message_query(message_of(part), &text) != MESSAGE_OK)
+        return false;
+    text = sv_trim(text);
+    if (sv_ends_with(text, SV(";")))
+        text = sv_trim(sv_take(text, text.size - 1));
+    return sv_eq_nocase(text, SV("DISCARD ALL")) || sv_eq_nocase(text, SV("RESET ALL"));
+}
+
 /* The first part of a message of a client that has a server connection. */
 static enum relay_step from_client(struct client *client, struct relay_run *run,
                                    const struct frame_part *part)
@@ -137,6 +153,9 @@ static enum relay_step from_client(struct client *client, struct relay_run *run,
             return RELAY_STOP; /* what it asked before is answered, as PostgreSQL does */
         client_close(client, "client said goodbye");
         return RELAY_OVER;
+    case 'Q':
+        client->server->is_discarding = goes_back_to_startup(client, part);
+        return relay_send_plain(client, run, part, 0);
     case 'P':
     case 'B':
     case 'C':
@@ -424,6 +443,7 @@ static enum relay_step from_server(struct server *server, struct relay_run *run,
      * notifications are of whoever listened, which only in session mode is the one that is here. */
     server->passes = verdict.action == REPLIES_FORWARD && server->client != NULL &&
                      !(verdict.kind == REPLIES_NONE && server->is_syncing) &&
+                     !(part->type == 'S' && server->is_discarding) &&
                      !(part->type == 'A' && server->part->pool->mode != PROXY_POOL_SESSION);
     if (part->type == 'S')
         report(server, part, server->passes);
@@ -434,6 +454,12 @@ static enum relay_step from_server(struct server *server, struct relay_run *run,
     if (verdict.whose == REPLIES_OURS && part->type == 'E')
         server->is_failed = true;
     if (part->type == 'Z' && server->client != NULL && verdict.whose == REPLIES_CLIENT) {
+        if (server->is_discarding && server->replies.status == 'I') {
+            client_discarded(server->client);
+            relay_run_put(run); /* RELAY_RESERVE is for what is told here */
+            client_tell(server->client, server->client->greeted);
+        }
+        server->is_discarding = false;
         server->is_spanning = is_spanning(server);
         if (server->is_curing || server->is_spanning)
             server->passes = false;
