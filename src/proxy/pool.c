@@ -460,6 +460,10 @@ void pool_resize(struct pool_part *part)
         part->debt += before - after - taken;
         bulkhead_resize(part->bulkhead, limit - taken, worker_now(part->worker));
     }
+    if (part->debt > 0) {
+        worker_use(part->worker, part); /* so that it is asked for until it is paid */
+        beg(part);
+    }
     pool_touch(part);
 }
 
@@ -479,6 +483,18 @@ void pool_taint(struct pool_part *part, const struct proxy_database *database)
     }
 }
 
+/* The limit was lowered while this connection was being made, in use or on its way: it is
+ * closed, and its place is not taken again. */
+static bool is_surplus(struct server *server)
+{
+    struct pool_part *part = server->part;
+    uint32_t staying = part->server_count - part->leaving;
+    if (staying <= bulkhead_limit(part->bulkhead) && !server->is_tainted)
+        return false;
+    server_close(server, NULL);
+    return true;
+}
+
 void pool_given(struct pool_part *part, struct pool_message *message)
 {
     uint32_t shares = message->shares;
@@ -489,9 +505,10 @@ void pool_given(struct pool_part *part, struct pool_message *message)
         part->server_count++;
         part->worker->server_count++;
         server_adopt(message->server, part, message->fd);
+        is_surplus(message->server); /* if the share that came with it has paid a debt */
     }
     mem_free(part->pool->proxy->mem, message);
-    if (shares > 0 && bulkhead_waiting(part->bulkhead) > 0)
+    if (shares > 0 && (bulkhead_waiting(part->bulkhead) > 0 || part->debt > 0))
         beg(part);
     pool_touch(part);
 }
@@ -499,7 +516,8 @@ void pool_given(struct pool_part *part, struct pool_message *message)
 void pool_seek(struct pool_part *part, int64_t now_ns)
 {
     const struct bulkhead_waiter *first = bulkhead_first(part->bulkhead);
-    if (first != NULL && ns_add(first->entered_ns, POOL_FAIR_NS) <= now_ns)
+    bool is_hungry = first != NULL && ns_add(first->entered_ns, POOL_FAIR_NS) <= now_ns;
+    if (is_hungry || part->debt > 0)
         beg(part);
 }
 
@@ -554,22 +572,12 @@ static void repay(struct pool_part *part)
 
 /* ---- connections come and go ---- */
 
-/* The limit was lowered while this connection was being made, or in use: it is closed, and its
- * place is not taken again. */
-static bool is_surplus(struct server *server)
-{
-    struct pool_part *part = server->part;
-    uint32_t staying = part->server_count - part->leaving;
-    if (staying <= bulkhead_limit(part->bulkhead) && !server->is_tainted)
-        return false;
-    server_close(server, NULL);
-    return true;
-}
-
 void pool_release(struct server *server)
 {
     struct pool_part *part = server->part;
-    struct pool_part *to = hungrier(part);
+    /* What is in use beyond a limit that was lowered is not this part's to give. */
+    bool is_ours = bulkhead_in_use(part->bulkhead) <= bulkhead_limit(part->bulkhead);
+    struct pool_part *to = is_ours ? hungrier(part) : NULL;
     if (to != NULL)
         lower_limit(part);
     if (server->permit.is_held)
