@@ -31,9 +31,10 @@ ALLOWED = [
     Allowance(("statement", "transaction"), "E", ("26000", "42P05"), PLACE_FIELDS,
               "names of prepared statements are the proxy's own affair in these modes, so it says "
               "itself that there is none, or already one; it is not a line of PostgreSQL"),
-    Allowance(("statement", "transaction"), "E", ("08P01",), "name",
-              "a Bind with too many values is refused by the server, which knows the statement by "
-              "the name that it has there"),
+    Allowance(("statement", "transaction"), "E", ("08P01", "26000"), "name",
+              "a Bind with too many values is refused by the server, and so is one that was sent "
+              "before the answer to DEALLOCATE ALL was there; it knows the statement by the name "
+              "that it has there"),
     Allowance(MODES, "E", ("08P01",), PLACE_FIELDS,
               "a proxy must find a broken message before it can pass it on, so it says so itself"),
 ]
