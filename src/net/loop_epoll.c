@@ -133,6 +133,8 @@ static void look_for_end(struct loop *loop, struct stream *stream)
 
 static void epoll_receive(struct loop *loop, struct stream *stream)
 {
+    if (stream_is_stuck(stream))
+        stream_on_end(loop, stream, stream->error);
     if (!(stream->flags & STREAM_READABLE))
         return;
     if (!stream_wants_bytes(stream)) {

@@ -214,6 +214,9 @@ bool stream_holds_bytes(const struct stream *stream);
 
 /* May bytes be received now? */
 bool stream_wants_bytes(const struct stream *stream);
+/* Sending has failed, and receiving, which would tell of the end, does not go on: the backend tells
+ * by stream_on_end(). */
+bool stream_is_stuck(const struct stream *stream);
 /* A block with room for bytes behind those of the view, which it becomes part of (only between
  * turns: it may move the view); NULL: starved. */
 struct loop_block *stream_landing(struct loop *loop, struct stream *stream);

@@ -462,6 +462,8 @@ static void uring_receive(struct loop *loop, struct stream *stream)
             stop_receiving(loop, stream);
     } else if (!wants) {
         stream->flags |= STREAM_STALLED;
+        if (stream_is_stuck(stream))
+            stream_on_end(loop, stream, stream->error);
     } else if ((stream->flags & STREAM_DIRECT) || has_own_view(stream)) {
         arm_direct(loop, stream);
     } else {

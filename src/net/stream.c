@@ -121,6 +121,12 @@ bool stream_wants_bytes(const struct stream *stream)
             (stream->in->next == NULL && view_size(stream) < LOOP_BLOCK_SIZE));
 }
 
+bool stream_is_stuck(const struct stream *stream)
+{
+    return has(stream, STREAM_BROKEN) && stream->state == STREAM_OPEN &&
+           !stream_wants_bytes(stream);
+}
+
 bool stream_holds_bytes(const struct stream *stream)
 {
     return stream->in != NULL || stream->wire != NULL;
