@@ -77,6 +77,7 @@ static bool go_blind(struct server *server)
         return false;
     server->is_blind = true;
     server->is_tainted = true;
+    server->was_told = true; /* its last words will have passed like all others */
     return true;
 }
 
@@ -141,8 +142,8 @@ static enum relay_step from_client(struct client *client, struct relay_run *run,
                                    const struct frame_part *part)
 {
     struct message_target target;
-    if (client->server->is_blind && part->type != 'X')
-        return RELAY_PASS;
+    if (client->server->is_blind)
+        return RELAY_PASS; /* a Terminate too: the end of the server is the end of the session */
     if (waits_in_turn(client, part->type))
         return RELAY_STOP;
     switch (part->type) {
