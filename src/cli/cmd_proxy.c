@@ -186,6 +186,7 @@ static int serve(struct proxy_run *run)
     static struct serving serving; /* workers point into it */
     struct hf_err err;
     struct signals signals;
+    signal(SIGHUP, SIG_DFL); /* means a reload here: nohup, which ignores it, would forbid that */
     if (signals_open(&signals, numbers, 3, &err) != HF_OK)
         return report_failure(&err);
     serving.run = run;

@@ -104,8 +104,8 @@ void client_timeout(struct client *client);
 void client_attached(struct client *client);
 /* It will get none. `words`: the ErrorResponse of the server that refused, or empty. */
 void client_not_served(struct client *client, const struct hf_err *err, struct sv words);
-/* The server connection that it had is gone. `is_mute`: nothing is said of it, as the server has said
- * it itself, or was in the middle of a message. */
+/* The server connection that it had is gone. `is_mute`: nothing is said of it, as the server has
+ * said it itself, or was in the middle of a message. */
 void client_server_lost(struct client *client, const struct hf_err *err, bool is_mute);
 
 /* IDLE: a request begins. False: it waits, or the client is gone. */

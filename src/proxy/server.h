@@ -88,7 +88,7 @@ struct server {
     bool passes;          /* the message at hand goes to the client */
     bool is_syncing;      /* ACTIVE: the settings of its client are on their way */
     bool is_blind;        /* ACTIVE in session mode: messages pass without being accounted for */
-    bool is_discarding; /* what it reports now is not its client's: see relay.c */
+    bool is_discarding;   /* what it reports now is not its client's: see relay.c */
     bool is_curing;       /* a pipeline will be sent again, and its first answer is swallowed */
     bool is_answered;     /* a query of ours has been */
     bool is_tainted;      /* not to be used again: lifetime over, RECONNECT, its host has changed */

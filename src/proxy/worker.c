@@ -379,8 +379,8 @@ enum hf_rc worker_make(struct worker *worker, struct proxy *proxy, uint32_t inde
     };
     worker->proxy = proxy;
     worker->index = index;
-    /* A client's sequence says who it is wherever its server connection goes: no two workers' clients
-     * may have the same. */
+    /* A client's sequence says who it is wherever its server connection goes: no two workers'
+     * clients may have the same. */
     worker->client_sequence = (uint64_t)index << 48;
     worker->config = config;
     worker->wake_ns = HF_NEVER;

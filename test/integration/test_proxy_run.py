@@ -267,7 +267,8 @@ def test_the_reserve_is_used_after_its_timeout_and_given_back(start_proxy, postg
         one.value("COMMIT; SELECT 1")
 
     def connections():
-        return int(postgres.sql("SELECT count(*) FROM pg_stat_activity WHERE datname = 'app'")[0][0])
+        rows = postgres.sql("SELECT count(*) FROM pg_stat_activity WHERE datname = 'app'")
+        return int(rows[0][0])
 
     wait_until(lambda: connections() == 1, 5, "the connection of the reserve is closed")
 

@@ -114,6 +114,7 @@ static void signals__names_are_those_people_know(void **state)
 
 int main(void)
 {
+    signal(SIGHUP, SIG_DFL); /* whoever runs the tests under nohup */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(signals__they_arrive_on_the_file_once_each),
         cmocka_unit_test(signals__a_hangup_that_nohup_ignores_stays_ignored),
