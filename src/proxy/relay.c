@@ -417,6 +417,22 @@ static void refuse_span(struct client *client)
     client_fail(client, &err);
 }
 
+/* A ReadyForQuery for the client. */
+static void end_request(struct server *server, struct relay_run *run)
+{
+    if (server->is_discarding && server->replies.status == 'I') {
+        client_discarded(server->client);
+        relay_run_put(run); /* RELAY_RESERVE is for what is told here */
+        client_tell(server->client, server->client->greeted);
+    }
+    server->is_discarding = false;
+    server->is_spanning = is_spanning(server);
+    if (server->is_curing || server->is_spanning)
+        server->passes = false;
+    else
+        count_ready(server, server->client);
+}
+
 /* The first part of a message of the server. */
 static enum relay_step from_server(struct server *server, struct relay_run *run,
                                    const struct frame_part *part)
@@ -454,19 +470,8 @@ static enum relay_step from_server(struct server *server, struct relay_run *run,
         server->passes = false;
     if (verdict.whose == REPLIES_OURS && part->type == 'E')
         server->is_failed = true;
-    if (part->type == 'Z' && server->client != NULL && verdict.whose == REPLIES_CLIENT) {
-        if (server->is_discarding && server->replies.status == 'I') {
-            client_discarded(server->client);
-            relay_run_put(run); /* RELAY_RESERVE is for what is told here */
-            client_tell(server->client, server->client->greeted);
-        }
-        server->is_discarding = false;
-        server->is_spanning = is_spanning(server);
-        if (server->is_curing || server->is_spanning)
-            server->passes = false;
-        else
-            count_ready(server, server->client);
-    }
+    if (part->type == 'Z' && server->client != NULL && verdict.whose == REPLIES_CLIENT)
+        end_request(server, run);
     if (server->passes && verdict.kind != REPLIES_NONE)
         cure_shown(server);
     if (verdict.is_last && verdict.whose == REPLIES_OURS && verdict.kind == REPLIES_QUERY)
