@@ -262,6 +262,7 @@ static enum hf_rc start_workers(struct proxy *proxy, struct hf_err *err)
     if (proxy->workers == NULL)
         return mem_refused(proxy->mem, count * sizeof *proxy->workers, err);
     proxy->worker_count = count;
+    atomic_init(&proxy->workers_listening, count);
     for (uint32_t i = 0; rc == HF_OK && i < count; i++)
         rc = worker_make(&proxy->workers[i], proxy, i, err);
     for (uint32_t i = 0; rc == HF_OK && i < count; i++)

@@ -67,6 +67,8 @@ struct proxy {
     _Atomic uint32_t server_count; /* the budget of server connections; changed under the lock */
     _Atomic uint32_t wanted;       /* connections that found none of it left: idle ones make room */
     _Atomic uint32_t state;        /* enum proxy_state */
+    _Atomic uint32_t workers_listening;
+    _Atomic uint32_t workers_empty; /* drained, with nothing left */
     _Atomic uint32_t workers_ended;
     _Atomic uint32_t wish; /* enum proxy_wish: of the console, for the main thread */
     const char *version;

@@ -170,11 +170,23 @@ static void stream_event(const struct loop_event *event)
     }
 }
 
+/* Who comes now is refused by the kernel, at once, and may go elsewhere; in the queue of a socket
+ * that nobody looks at he would wait. The last worker closes those that are everybody's. */
 static void drain(struct worker *worker)
 {
+    struct proxy *proxy = worker->proxy;
+    if (worker->is_draining)
+        return;
     worker->is_draining = true;
-    for (uint32_t i = 0; i < worker->listener_count; i++)
+    for (uint32_t i = 0; i < worker->listener_count; i++) {
         loop_unlisten(worker->loop, &worker->listeners[i]);
+        if (worker->index > 0 && !address_is_unix(&worker->listeners[i].address))
+            listener_close(&worker->listeners[i]);
+    }
+    if (atomic_fetch_sub(&proxy->workers_listening, 1) > 1)
+        return;
+    for (uint32_t i = 0; i < proxy->listener_count; i++)
+        listener_close(&proxy->listeners[i]);
 }
 
 /* Clients that have nothing under way are told to go; the others when they are done. */
@@ -185,7 +197,8 @@ static void drain_idle(struct worker *worker)
     list_for_each(node, &worker->sessions) {
         struct client *client = container_of(node, struct client, link);
         bool is_idle = client->state == CLIENT_IDLE || client->state < CLIENT_ENTERING ||
-                       (client->state == CLIENT_ACTIVE && client->transaction_ns == 0);
+                       (client->state == CLIENT_ACTIVE && client->transaction_ns == 0) ||
+                       (client->state == CLIENT_ADMIN && !client->is_asking);
         if (worker->is_stopping || is_idle)
             client_fail(client, &err);
     }
@@ -222,6 +235,8 @@ static void posted(struct worker *worker, struct loop_message *message)
         break;
     case WORKER_RESOLVED:
         server_login_resolved(message);
+        break;
+    case WORKER_OVER:
         break;
     default:
         hf_assert(false);
@@ -283,15 +298,46 @@ static bool is_over(struct worker *worker)
     return worker->server_count == 0 && list_is_empty(&worker->cancelling);
 }
 
+/* Nothing is left here. The last one to say so tells the others. */
+static void say_empty(struct worker *worker)
+{
+    struct proxy *proxy = worker->proxy;
+    if (worker->is_empty)
+        return;
+    worker->is_empty = true;
+    if (atomic_fetch_add(&proxy->workers_empty, 1) + 1 < proxy->worker_count)
+        return;
+    for (uint32_t i = 0; i < proxy->worker_count; i++) {
+        struct worker *other = &proxy->workers[i];
+        other->over.kind = WORKER_OVER;
+        if (other != worker && other->is_running)
+            loop_post(other->loop, &other->over);
+    }
+}
+
+/* Nothing is left anywhere. Until then a worker is there for the others: connections and questions
+ * may be on their way to it. */
+static bool is_over_for_all(struct worker *worker)
+{
+    if (!is_over(worker))
+        return false;
+    say_empty(worker);
+    return atomic_load(&worker->proxy->workers_empty) == worker->proxy->worker_count;
+}
+
 static void *run(void *argument)
 {
     struct worker *worker = argument;
     struct loop_event event;
     struct hf_err err;
-    while (!is_over(worker)) {
-        if (loop_wait(worker->loop, deadline(worker), &err) != HF_OK) {
+    bool was_over = false, is_over = false;
+    /* One more turn is for what was posted before the last one was done. */
+    while (!(is_over = is_over_for_all(worker)) || !was_over) {
+        was_over = is_over;
+        if (loop_wait(worker->loop, is_over ? 0 : deadline(worker), &err) != HF_OK) {
             log_emit(worker->proxy->log, LOG_AT_ERROR, "a worker cannot go on",
                      log_text("reason", err.message));
+            say_empty(worker);
             break;
         }
         while (loop_next(worker->loop, &event))
@@ -414,10 +460,7 @@ void worker_end(struct worker *worker)
     struct mem *mem = worker->proxy->mem;
     if (worker->is_running)
         pthread_join(worker->thread, NULL);
-    for (uint32_t i = 0; i < worker->listener_count; i++) {
-        if (worker->index == 0 || !address_is_unix(&worker->listeners[i].address))
-            listener_close(&worker->listeners[i]);
-    }
+    drain(worker); /* if it has never run */
     if (worker->loop != NULL)
         loop_free(worker->loop);
     mem_free(mem, worker->clients.buffers);

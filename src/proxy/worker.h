@@ -43,6 +43,7 @@ enum worker_message {
     WORKER_GATHER,   /* struct gather: what the console shows */
     WORKER_GATHERED, /* the same, back with its asker */
     WORKER_RESOLVED, /* a name was looked up for a login */
+    WORKER_OVER,     /* struct loop_message: nothing is left at any worker */
 };
 
 struct worker {
@@ -75,7 +76,8 @@ struct worker {
     bool is_running;
     bool is_draining;
     bool is_stopping;
-    struct loop_message drain, stop, reload;
+    bool is_empty; /* it has said so */
+    struct loop_message drain, stop, reload, over;
 };
 
 /* All of them are made before the first one is started, since they talk to each other. */
