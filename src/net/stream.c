@@ -123,8 +123,10 @@ bool stream_wants_bytes(const struct stream *stream)
 
 bool stream_is_stuck(const struct stream *stream)
 {
+    /* Bytes that are only waiting for their turn to be told do not count: more may follow them. */
     return has(stream, STREAM_BROKEN) && stream->state == STREAM_OPEN &&
-           !stream_wants_bytes(stream);
+           !stream_wants_bytes(stream) &&
+           (has(stream, STREAM_PAUSED) || view_size(stream) > LOOP_BLOCK_SIZE / 2);
 }
 
 bool stream_holds_bytes(const struct stream *stream)

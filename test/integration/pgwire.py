@@ -292,6 +292,10 @@ class Wire:
                 raise Closed(f"with {len(self.received)} bytes of a message")
             self._step(deadline)
 
+    def rest(self):
+        """What had come before the peer closed and was not read, as when sending found it out."""
+        return list(iter(self._take, None))
+
     def read_until(self, kind, seconds=SECONDS):
         """All messages up to one of these types (a string of letters), with it."""
         deadline = time.monotonic() + seconds

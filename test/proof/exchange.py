@@ -174,6 +174,7 @@ def run(target, sequence):
                 wire.send(pgwire.terminate(), seconds=SECONDS)
             _read_to_end(wire, transcript)
         except pgwire.Closed:
+            transcript.messages += wire.rest()
             transcript.end = "closed"
         except pgwire.TimedOut:
             transcript.end = "hangs"
