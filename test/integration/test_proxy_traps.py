@@ -174,7 +174,7 @@ def test_deallocating_all_that_was_rolled_back_still_has_happened(pooled):
 
 
 def test_a_prepared_statement_follows_its_client_to_other_server_connections(start_proxy):
-    target = start_proxy("transaction", pool_size=2)
+    target = start_proxy("transaction", pool_size=2, listen={"workers": 1})
     with clients(target, 2) as (a, b):
         a.ask(parse("s", "SELECT pg_backend_pid(), $1::text"), sync())
         seen = set()

@@ -113,6 +113,15 @@ def test_while_servers_stay_nobody_sees_an_error_that_is_not_its_own(start_proxy
     assert counts["cancelled"] > 0 and counts["timeouts"] > 0, counts
 
 
+def test_over_tls_to_the_server_nobody_sees_what_is_not_its_own_either(start_proxy):
+    """Connections move between workers; those with TLS carry more than a socket."""
+    target = start_proxy("transaction", pool_size=5, auth_type="trust",
+                         server_tls={"sslmode": "require"})
+    counts, evidence = wrong_row(target, "--calm", clients=40 if target.is_direct else 100,
+                                 seconds=SECONDS / 2)
+    assert not counts["wrong"], evidence
+
+
 def test_a_relay_that_swaps_two_rows_is_found(postgres):
     with Relay(postgres, SwapsReplies(every=400)) as relay:
         counts, evidence = wrong_row(relay, clients=30, seconds=5)
