@@ -1,0 +1,265 @@
+"""Peers that do what no client and no server should: the proxy stays up, and says nothing false.
+
+FakeServer stands where PostgreSQL would, and says what a test lets it say.
+"""
+
+import contextlib
+import random
+import signal
+import socket
+import struct
+import threading
+import time
+
+import pgwire
+import pytest
+from demo_process import wait_until
+from pgwire import bind, close, execute, kinds, message, parse, query, sync
+from proxy_rig import free_port, make_target
+
+PARAMETERS = [("server_version", "15.1"), ("client_encoding", "UTF8"), ("DateStyle", "ISO, MDY"),
+              ("TimeZone", "UTC"), ("application_name", "")]
+SSL_OR_GSS = (pgwire.CODE_SSL, pgwire.CODE_GSSENC)
+
+
+def ready(status):
+    return message("Z", status)
+
+
+def one_column():
+    return message("T", struct.pack("!h", 1) + b"v\0" + struct.pack("!ihihih", 0, 0, 25, -1, -1, 0))
+
+
+def one_row(value):
+    return message("D", struct.pack("!hi", 1, len(value)) + value)
+
+
+class FakeServer:
+    """Lets everybody in, and then gives each message to answer(sock, kind, body)."""
+
+    host = "127.0.0.1"
+
+    def __init__(self, answer):
+        self.answer = answer
+        self.listener = socket.create_server((self.host, 0), backlog=64)
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def sql(self, *_, **__):
+        return []
+
+    def close(self):
+        self.listener.close()
+
+    def _accept(self):
+        while True:
+            try:
+                sock, _ = self.listener.accept()
+            except OSError:
+                return
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+
+    @staticmethod
+    def _read(sock, count):
+        data = b""
+        while len(data) < count:
+            more = sock.recv(count - len(data))
+            if not more:
+                raise OSError("the end")
+            data += more
+        return data
+
+    def _greet(self, sock):
+        while True:
+            size, = struct.unpack("!i", self._read(sock, 4))
+            code, = struct.unpack("!i", self._read(sock, size - 4)[:4])
+            if code not in SSL_OR_GSS:
+                break
+            sock.sendall(b"N")
+        sock.sendall(message("R", struct.pack("!i", 0)) + b"".join(
+            message("S", f"{name}\0{value}\0".encode()) for name, value in PARAMETERS)
+            + message("K", struct.pack("!ii", 4242, 99)) + ready(b"I"))
+
+    def _serve(self, sock):
+        with contextlib.suppress(OSError, struct.error), sock:
+            self._greet(sock)
+            while True:
+                head = self._read(sock, 5)
+                size, = struct.unpack("!i", head[1:])
+                self.answer(sock, chr(head[0]), self._read(sock, size - 4))
+
+
+@pytest.fixture
+def proxy_before(proxy_place):
+    """proxy_before(answer, **settings): a proxy in transaction mode before such a server."""
+    with contextlib.ExitStack() as stack:
+        def start(answer, **settings):
+            server = FakeServer(answer)
+            stack.callback(server.close)
+            target = make_target("holdfast", proxy_place.new_folder(), free_port(), server,
+                                 "transaction", **settings)
+            return stack.enter_context(target)
+        yield start
+
+
+def all_bytes(wire, seconds=5):
+    """What comes until the other side closes."""
+    wire.sock.settimeout(seconds)
+    data = bytearray()
+    with contextlib.suppress(ConnectionResetError):
+        while more := wire.sock.recv(1 << 16):
+            data += more
+    return bytes(data)
+
+
+# ------------------------------------------------------------------------------------- servers
+
+def test_a_status_that_was_not_received_yet_is_not_taken_for_idle(proxy_before):
+    """The last byte of a ReadyForQuery, which says that a transaction is open, comes late."""
+    def answer(sock, kind, body):
+        if body.startswith(b"BEGIN"):
+            sock.sendall(message("C", b"BEGIN\0") + ready(b"T"))
+        elif body.startswith(b"SELECT"):
+            sock.sendall(one_column() + one_row(b"x" * 9000) + message("C", b"SELECT 1\0")
+                         + ready(b"T")[:-1])
+            time.sleep(0.3)
+            sock.sendall(b"T")
+        elif kind == "Q":
+            sock.sendall(message("C", b"ROLLBACK\0") + ready(b"I"))
+    target = proxy_before(answer, pool_size=1)
+    with target.connect() as a, target.connect() as b:
+        a.ask(query("BEGIN"))
+        assert kinds(a.ask(query("SELECT"))) == "TDCZ"
+        b.send(query("ROLLBACK"))
+        assert b.is_quiet(), "it was given a connection in another client's transaction"
+        a.ask(query("ROLLBACK"))
+        assert kinds(b.read_until_ready()) == "CZ"
+
+
+def test_no_error_lands_inside_a_row_whose_server_is_lost(proxy_before):
+    def answer(sock, kind, _):
+        if kind == "Q":
+            sock.sendall((one_column() + one_row(b"x" * 20000))[:-60])
+            time.sleep(0.2)
+            sock.close()
+    target = proxy_before(answer)
+    with target.connect() as c:
+        c.send(query("SELECT"))
+        data = all_bytes(c)
+        assert data.endswith(b"xxxx") and len(data) == len(one_column() + one_row(b"x" * 20000)) - 60
+
+
+def test_a_server_that_speaks_nonsense_harms_nobody_but_its_client(proxy_before):
+    rng = random.Random(5)
+    said = [
+        lambda: rng.randbytes(rng.randrange(1, 3000)),
+        lambda: message("D", b"\xff\xff" + rng.randbytes(50)) + ready(b"I"),
+        lambda: b"D\x7f\xff\xff\xff" + rng.randbytes(100),
+        lambda: message("E", rng.randbytes(rng.randrange(1, 40000))),
+        lambda: message("S", rng.randbytes(30000)) + message("C", b"X\0") + ready(b"I"),
+        lambda: message("G", b"\0\0\1\0\0"),
+        lambda: message("C", b"A" * 9000 + b"\0") + ready(rng.randbytes(1)),
+    ]
+
+    def answer(sock, _, body):
+        if body.startswith(b"SELECT 'well'"):
+            sock.sendall(one_column() + one_row(b"well") + message("C", b"SELECT 1\0") + ready(b"I"))
+        else:
+            sock.sendall(rng.choice(said)())
+    target = proxy_before(answer)
+    asked = [query("X"), parse("a", "X") + bind("", "a") + execute() + sync(),
+             parse("", "X") + sync(), close("S", "a") + sync()]
+    for _ in range(150):
+        with contextlib.suppress(pgwire.Closed, pgwire.TimedOut, pgwire.ServerError, OSError,
+                                 ValueError), target.connect() as c:
+            c.send(rng.choice(asked))
+            c.sock.settimeout(0.02)
+            c.sock.recv(1 << 16)
+    wait_until(lambda: target.descriptors < 40, 10, "what was lost is given back")
+    assert target.process.poll() is None
+
+
+# ------------------------------------------------------------------------------------- clients
+
+def test_any_number_of_answers_of_our_own_waits_for_room(transaction_proxy):
+    """Parse of a text that the server knows, and Close, are answered without it: here thousands at
+    a time, all of them due at once."""
+    count = 5000
+    pair = close("S", "a") + parse("a", "SELECT 1")
+    with transaction_proxy.connect() as c:
+        c.ask(parse("a", "SELECT 1"), sync())
+        c.send(parse("", "SELECT pg_sleep(0.5)"), bind("", ""), execute(), pair * count, sync())
+        assert kinds(c.read_until_ready()) == "12DC" + "31" * count + "Z"
+
+
+def test_who_never_reads_our_own_answers_is_not_read_from_for_ever(transaction_proxy):
+    pair = close("S", "a") + parse("a", "SELECT 1")
+    with transaction_proxy.connect(receive_buffer=4096) as c:
+        c.ask(parse("a", "SELECT 1"), sync())
+        c.sock.settimeout(1)
+        with pytest.raises(TimeoutError):
+            for _ in range(3000):
+                c.sock.sendall(pair * 1000)
+    with transaction_proxy.connect() as c:
+        assert c.value("SELECT 42") == "42"
+
+
+# --------------------------------------------------------------------------- pools and their ends
+
+def count_sleepers(postgres):
+    return int(postgres.sql("SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND "
+                            "query LIKE 'SELECT pg_sleep%'")[0][0])
+
+
+def test_a_pool_is_as_large_as_it_says_however_often_that_was_changed(start_proxy, postgres):
+    """Shares of it have gone to and fro between workers all the time."""
+    target = start_proxy("transaction", pool_size=20, listen={"workers": 2})
+    rng = random.Random(3)
+    is_over = threading.Event()
+
+    def ask():
+        while not is_over.is_set():
+            with target.connect() as c:
+                for _ in range(20):
+                    c.value("SELECT 1")
+    threads = [threading.Thread(target=ask) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for size in [*(rng.choice([1, 2, 3, 5, 20]) for _ in range(15)), 7]:
+        done = target.log.count("configuration reloaded")
+        target.reload(pool_size=size, listen={"workers": 2})
+        wait_until(lambda done=done: target.log.count("configuration reloaded") > done, 5, "reloaded")
+    is_over.set()
+    for thread in threads:
+        thread.join()
+    with contextlib.ExitStack() as stack:
+        sleepers = [stack.enter_context(target.connect()) for _ in range(12)]
+        for each in sleepers:
+            each.send(query("SELECT pg_sleep(2)"))
+        wait_until(lambda: count_sleepers(postgres) >= 7, 5, "all of the pool is used")
+        time.sleep(0.3)
+        assert count_sleepers(postgres) == 7
+        for each in sleepers:
+            each.read_until_ready()
+
+
+def test_who_comes_while_the_proxy_drains_is_refused_at_once(proxy_place, postgres):
+    target = make_target("holdfast", proxy_place.new_folder(), free_port(), postgres, "transaction",
+                         listen={"workers": 2})
+    target.start()
+
+    def is_refused():
+        with socket.socket() as sock:
+            return sock.connect_ex(target.address) != 0
+    try:
+        with target.connect() as c, target.connect(database="holdfast") as console:
+            c.ask(query("BEGIN"))
+            console.rows("SHOW POOLS")
+            target.process.send_signal(signal.SIGTERM)
+            wait_until(is_refused, 5, "nobody is let in")
+            assert all(is_refused() for _ in range(8)), "a worker's socket is still open"
+            assert kinds(c.ask(query("COMMIT"))) == "CZ"
+            assert target.process.wait(5) == 0, "an open console keeps it"
+    finally:
+        target.stop()
