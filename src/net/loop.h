@@ -216,7 +216,9 @@ void stream_secure(struct loop *loop, struct stream *stream, struct tls *tls);
 void stream_close(struct loop *loop, struct stream *stream, bool after_sending);
 /* Hands the socket back: only for a stream that has nothing in its view and nothing to send.
  * LOOP_LEFT comes; or, if the connection ended or bytes came meanwhile, LOOP_RECEIVED or
- * LOOP_ENDED, and it has not left. */
+ * LOOP_ENDED, and it has not left. Its TLS stays with it, for stream_join(). */
 void stream_leave(struct loop *loop, struct stream *stream);
+/* As stream_start(), for a stream that has left another loop: it goes on with the TLS it has. */
+void stream_join(struct loop *loop, struct stream *stream, int fd, uint8_t kind);
 
 #endif

@@ -60,6 +60,16 @@ void stream_start(struct loop *loop, struct stream *stream, int fd, uint8_t kind
         stream_on_end(loop, stream, error);
 }
 
+void stream_join(struct loop *loop, struct stream *stream, int fd, uint8_t kind)
+{
+    struct tls *tls = stream->tls;
+    begin(loop, stream, fd, kind, STREAM_OPEN);
+    stream->tls = tls;
+    int error = loop->backend->watch(loop, stream);
+    if (error != 0)
+        stream_on_end(loop, stream, error);
+}
+
 /* A socket that is connecting, or -errno. */
 static int start_connecting(const struct address *address)
 {
@@ -123,10 +133,14 @@ bool stream_wants_bytes(const struct stream *stream)
 
 bool stream_is_stuck(const struct stream *stream)
 {
+    if (!has(stream, STREAM_BROKEN) || stream->state != STREAM_OPEN || stream_wants_bytes(stream))
+        return false;
+    if (has(stream, STREAM_PAUSED) || stream->in == NULL)
+        return true;
     /* Bytes that are only waiting for their turn to be told do not count: more may follow them. */
-    return has(stream, STREAM_BROKEN) && stream->state == STREAM_OPEN &&
-           !stream_wants_bytes(stream) &&
-           (has(stream, STREAM_PAUSED) || view_size(stream) > LOOP_BLOCK_SIZE / 2);
+    const struct loop_block *next = stream->in->next;
+    size_t more = next != NULL ? buffer_held(&next->buffer) : 1;
+    return !has(stream, STREAM_FRESH) && view_size(stream) + more > LOOP_BLOCK_SIZE;
 }
 
 bool stream_holds_bytes(const struct stream *stream)
@@ -500,7 +514,7 @@ static void settle(struct loop *loop, struct stream *stream)
             close(stream->fd);
         }
         set(stream, STREAM_GONE);
-    } else if (stream->in != NULL || has(stream, STREAM_ENDED)) {
+    } else if (stream->in != NULL || stream_has_cipher(stream) || has(stream, STREAM_ENDED)) {
         stream->state = STREAM_OPEN;
         unset(stream, STREAM_FORGOTTEN);
         int error = loop->backend->watch(loop, stream);
@@ -537,7 +551,7 @@ void stream_close(struct loop *loop, struct stream *stream, bool after_sending)
 
 void stream_leave(struct loop *loop, struct stream *stream)
 {
-    hf_assert(stream->state == STREAM_OPEN && stream->tls == NULL);
+    hf_assert(stream->state == STREAM_OPEN);
     hf_assert(view_size(stream) == 0 && stream_is_flushed(stream));
     stream->state = STREAM_LEAVING;
     loop_mark_dirty(loop, stream);
