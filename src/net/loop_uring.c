@@ -105,13 +105,19 @@ static int enable(struct uring *uring)
     return 0;
 }
 
+/* The kernel is short of something, and may have it again soon. */
+static bool is_passing(int rc)
+{
+    return rc == -EAGAIN || rc == -EBUSY || rc == -ENOMEM;
+}
+
 /* Hands over what was asked for so far, before the turn ends. */
 static void hand_over(struct uring *uring)
 {
     int rc = uring->is_enabled ? 0 : enable(uring);
     if (rc == 0)
         rc = io_uring_submit(&uring->ring);
-    hf_assert(rc >= 0 || rc == -EINTR || rc == -EAGAIN || rc == -EBUSY || rc == -ENOMEM);
+    hf_assert(rc >= 0 || rc == -EINTR || is_passing(rc));
 }
 
 /* An entry for one request; the io_uring_prep_... functions leave its user data alone. */
@@ -355,7 +361,9 @@ static void end_quick(struct loop *loop)
 {
     struct uring *uring = uring_of(loop);
     uint32_t count = uring->quick_count;
-    if (count == 0)
+    /* Out of memory the kernel takes only a part of what is handed over: then nothing is known of
+     * the others until it has taken them too. */
+    if (count == 0 || io_uring_sq_ready(&uring->ring) > 0)
         return;
     unsigned head;
     struct io_uring_cqe *cqe;
@@ -392,7 +400,7 @@ static void watch_for_room(struct loop *loop, struct stream *stream)
 static void uring_send(struct loop *loop, struct stream *stream)
 {
     struct uring *uring = uring_of(loop);
-    if (uring->quick_count == QUICK_MAX)
+    while (uring->quick_count == QUICK_MAX)
         hand_over_early(loop);
     struct io_uring_sqe *sqe = ask(uring, subject_of(stream), OP_SEND);
     prepare_quick_send(sqe, stream->fd, buffer_view(&stream->sending->buffer));
@@ -556,7 +564,7 @@ static enum hf_rc uring_wait(struct loop *loop, int64_t wait_ns, struct hf_err *
     rc = submit_and_wait(uring, uring->batch > 0 || is_send_awaited(uring) ? 0 : wait_ns);
     uring->batch = io_uring_cq_ready(&uring->ring);
     end_quick(loop);
-    bool is_usual = rc >= 0 || rc == -ETIME || rc == -EINTR || rc == -EAGAIN || rc == -EBUSY;
+    bool is_usual = rc >= 0 || rc == -ETIME || rc == -EINTR || is_passing(rc);
     return is_usual ? HF_OK : sys_fail(err, -rc, "could not wait for sockets");
 }
 
