@@ -312,15 +312,18 @@ static void turn_transaction(struct client *client)
     simple_rows(client, 1);
 }
 
-/* In one implicit transaction, at whose end the timeout is gone: a COMMIT or ROLLBACK by itself
- * could run into it too. */
+/* In one implicit transaction, at whose end the timeout is gone: a COMMIT or ROLLBACK by itself could
+ * run into it too. Time enough lies between the timeout and the end of the query, whichever is first:
+ * a timeout that fires just as its query ends is held by PostgreSQL against the next query of the
+ * connection, whosever that is (ProcessInterrupts), and no pooler can tell. */
 static void turn_times_out(struct client *client)
 {
     char token[TOKEN_SIZE], sql[300];
+    const bool is_late = below(client, 4) == 0;
     turn_token(client, 1, token);
     snprintf(sql, sizeof sql,
-             "SET LOCAL statement_timeout = %u; SELECT '%s', 1 FROM pg_sleep(0.0%02u)",
-             1 + below(client, 20), token, below(client, 30));
+             "SET LOCAL statement_timeout = %u; SELECT '%s', 1 FROM pg_sleep(0.%s)",
+             is_late ? 2000 : 1 + below(client, 10), token, is_late ? "003" : "15");
     put_query(client, sql);
     owe(client, "C")->tag = "SET";
     owe_rows(client, "TDC", 1);
