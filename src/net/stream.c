@@ -521,6 +521,7 @@ static void settle(struct loop *loop, struct stream *stream)
         if (error != 0)
             stream_on_end(loop, stream, error);
     } else {
+        return_blocks(loop, stream); /* TLS may have an empty one */
         set(stream, STREAM_LEFT);
     }
     loop_mark_news(loop, stream);

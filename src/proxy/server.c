@@ -327,7 +327,7 @@ void server_adopt(struct server *server, struct pool_part *part, int fd)
 {
     server->part = part;
     server->to = NULL;
-    stream_start(part->worker->loop, &server->stream, fd, STREAM_SERVER);
+    stream_join(part->worker->loop, &server->stream, fd, STREAM_SERVER);
     server_enter(server, SERVER_IDLE);
 }
 
