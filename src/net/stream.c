@@ -630,7 +630,7 @@ static void tell_gone(struct loop *loop, struct stream *stream, struct loop_even
 /* The bytes that came are told before the end. */
 static bool tell_received(struct loop *loop, struct stream *stream)
 {
-    if (has(stream, STREAM_PAUSED))
+    if (has(stream, STREAM_PAUSED | STREAM_TOLD_END))
         return false;
     if (stream->tls != NULL && !has(stream, STREAM_FRESH))
         stream_decrypt(loop, stream);
@@ -644,12 +644,14 @@ static bool tell_received(struct loop *loop, struct stream *stream)
     return true;
 }
 
+/* What is behind the view is told first. But who does not consume, and found out by sending that the
+ * peer is gone, is told now: the view is full, so nothing else would ever tell. */
 static bool can_tell_end(const struct stream *stream)
 {
-    if (stream_has_cipher(stream))
+    if (!has(stream, STREAM_ENDED) || has(stream, STREAM_TOLD_END | STREAM_FRESH))
         return false;
-    return has(stream, STREAM_ENDED) && !has(stream, STREAM_TOLD_END | STREAM_FRESH) &&
-           (stream->in == NULL || stream->in->next == NULL);
+    bool has_more = (stream->in != NULL && stream->in->next != NULL) || stream_has_cipher(stream);
+    return !has_more || (has(stream, STREAM_BROKEN) && view_size(stream) == LOOP_BLOCK_SIZE);
 }
 
 static bool tell_open(struct loop *loop, struct stream *stream, struct loop_event *event)

@@ -387,6 +387,42 @@ static void stream__last_words_are_heard_though_sending_fails(void **state)
     rig_close(&rig);
 }
 
+/* Nothing more can be received, since nobody consumes; but whoever sends finds out, and is told: a
+ * client that is gone must not keep the server connection that works for it. */
+static void stream__a_peer_that_is_gone_is_told_of_though_the_view_is_full(void **state)
+{
+    struct rig rig;
+    struct actor actor;
+    rig_open(&rig, rig_io(state), 64);
+    int fd = rig_meet(&rig, &actor, HOARD);
+    actor.closes_at_end = false;
+    uint64_t sent = 0;
+    for (int quiet = 0; quiet < 10;) {
+        size_t count = raw_write(fd, sent, 32768);
+        sent += count;
+        quiet = count == 0 ? quiet + 1 : 0;
+        rig_turn(&rig, count == 0 ? HF_MS(1) : 0);
+    }
+    struct linger linger = {.l_onoff = 1};
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger), 0);
+    close(fd);
+    rig_idle(&rig, HF_MS(5));
+    for (int i = 0; i < 50 && actor.ended == 0; i++) {
+        (void)!stream_send(rig.loop, &actor.stream, SV("are you there?"));
+        rig_turn(&rig, HF_MS(5));
+    }
+    assert_int_equal(actor.ended, 1);
+    assert_true(actor.error == ECONNRESET || actor.error == EPIPE);
+    assert_int_equal(stream_view(&actor.stream).size, LOOP_BLOCK_SIZE);
+    int received = actor.received;
+    actor.manner = SINK;
+    actor_serve(&rig, &actor);
+    rig_idle(&rig, HF_MS(5));
+    assert_int_equal(actor.received, received); /* the end was the last event */
+    rig_part(&rig, &actor);
+    rig_close(&rig);
+}
+
 static const struct CMUnitTest tests[] = {
     BOTH(stream__what_is_sent_comes_back_in_order),
     BOTH(stream__a_peer_that_does_not_read_is_held_back),
@@ -399,6 +435,7 @@ static const struct CMUnitTest tests[] = {
     BOTH(stream__a_half_closed_peer_that_does_not_read_costs_nothing),
     BOTH(stream__the_end_comes_after_the_bytes),
     BOTH(stream__a_reset_is_told_in_words),
+    BOTH(stream__a_peer_that_is_gone_is_told_of_though_the_view_is_full),
     BOTH(stream__last_words_are_heard_though_sending_fails),
 };
 
