@@ -196,7 +196,7 @@ static void drain_idle(struct worker *worker)
     err_set(&err, HF_RC_AGAIN, "57P01", "terminating connection due to administrator command");
     list_for_each(node, &worker->sessions) {
         struct client *client = container_of(node, struct client, link);
-        bool is_idle = client->state == CLIENT_IDLE || client->state < CLIENT_ENTERING ||
+        bool is_idle = client->state == CLIENT_IDLE || client->state <= CLIENT_ENTERING ||
                        (client->state == CLIENT_ACTIVE && client->transaction_ns == 0) ||
                        (client->state == CLIENT_ADMIN && !client->is_asking);
         if (worker->is_stopping || is_idle)
