@@ -644,8 +644,8 @@ static bool tell_received(struct loop *loop, struct stream *stream)
     return true;
 }
 
-/* What is behind the view is told first. But who does not consume, and found out by sending that the
- * peer is gone, is told now: the view is full, so nothing else would ever tell. */
+/* What is behind the view is told first. But who does not consume, and found out by sending that
+ * the peer is gone, is told now: the view is full, so nothing else would ever tell. */
 static bool can_tell_end(const struct stream *stream)
 {
     if (!has(stream, STREAM_ENDED) || has(stream, STREAM_TOLD_END | STREAM_FRESH))

@@ -312,10 +312,10 @@ static void turn_transaction(struct client *client)
     simple_rows(client, 1);
 }
 
-/* In one implicit transaction, at whose end the timeout is gone: a COMMIT or ROLLBACK by itself could
- * run into it too. Time enough lies between the timeout and the end of the query, whichever is first:
- * a timeout that fires just as its query ends is held by PostgreSQL against the next query of the
- * connection, whosever that is (ProcessInterrupts), and no pooler can tell. */
+/* In one implicit transaction, at whose end the timeout is gone: a COMMIT or ROLLBACK by itself
+ * could run into it too. Time enough lies between the timeout and the end of the query, whichever
+ * is first: a timeout that fires just as its query ends is held by PostgreSQL against the next
+ * query of the connection, whosever that is (ProcessInterrupts), and no pooler can tell. */
 static void turn_times_out(struct client *client)
 {
     char token[TOKEN_SIZE], sql[300];
