@@ -231,9 +231,21 @@ static bool ask_to_rest(struct server *server)
     }
 }
 
+/* An idle connection has said something that is no news: it serves nobody any more. */
+static void leave_idle(struct server *server)
+{
+    struct hf_err err;
+    if (server->state != SERVER_IDLE || replies_is_clean(&server->replies))
+        return;
+    if (replies_error(&server->replies, &err) == HF_OK)
+        err_set(&err, HF_RC_PEER, "08P01", "an idle server spoke without being asked");
+    server_close(server, &err);
+}
+
 void server_clean(struct server *server)
 {
     struct hf_err err;
+    leave_idle(server);
     if (server->state != SERVER_CLEANING)
         return;
     if (server->is_failed || replies_rest(&server->replies) == REPLIES_OVER) {
