@@ -115,7 +115,7 @@ def pgbench(target, *options):
 
 @pytest.mark.parametrize("protocol", ["simple", "extended", "prepared"])
 def test_pgbench_runs_and_the_books_balance(pooled, accounts, postgres, protocol):
-    pgbench(pooled, "-M", protocol, "-t", "40")
+    pgbench(pooled, "-M", protocol, "-t", "25")
     found = postgres.sql("SELECT sum(abalance) = (SELECT sum(tbalance) FROM pgbench_tellers), "
                          "sum(abalance) = (SELECT sum(delta) FROM pgbench_history) "
                          "FROM pgbench_accounts", database="app")
@@ -131,7 +131,7 @@ def test_pgbench_pipelines(pooled, accounts, tmp_path):
 
 
 def test_pgbench_connects_anew_for_each_transaction(pooled, accounts):
-    pgbench(pooled, "-S", "-C", "-t", "20")
+    pgbench(pooled, "-S", "-C", "-t", "8")
 
 
 # ----------------------------------------------------------------------------------------- psycopg

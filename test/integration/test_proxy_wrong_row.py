@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "proof"))
 
 from relay import Relay, SwapsReplies  # noqa: E402
 
-SECONDS = float(os.environ.get("WRONG_ROW_SECONDS", "8"))
+SECONDS = float(os.environ.get("WRONG_ROW_SECONDS", "6"))
 SEED = os.environ.get("WRONG_ROW_SEED", str(random.randrange(1 << 30)))
 
 
