@@ -71,6 +71,8 @@ struct client {
     int64_t transaction_ns;
     int64_t rested_ns; /* when its last request was answered */
     uint64_t sequence; /* tells it from who has its memory later; 0: nobody has */
+    uint64_t
+        unnamed; /* its last Parse of the unnamed statement; 0: none, or a Query has ended it */
     struct frame frame;
     uint32_t pid;      /* of its BackendKeyData */
     uint32_t settings; /* settings_set that it wants */

@@ -14,7 +14,11 @@
 
 #define NAMES_MAX    10000 /* of one client */
 #define REQUESTS_MAX 4     /* that one message may become */
-#define ANSWER_SIZE  8     /* room for a ParseComplete or a CloseComplete */
+
+/* What should have replaced the unnamed statement was skipped: whose it is now is not known. */
+#define UNNAMED_IN_DOUBT UINT64_MAX
+
+#define ANSWER_SIZE 8 /* room for a ParseComplete or a CloseComplete */
 
 /* A Parse that is longer than a view, put together: its text has to be known as a whole. */
 struct assembly {
@@ -384,8 +388,8 @@ static enum relay_step send_planned(struct client *client, struct relay_run *run
     return server->pending == NULL ? RELAY_DONE : RELAY_STOP;
 }
 
-/* The unnamed statement on the server may be another client's: then there is none for this one, and
- * the server shall say so itself. RELAY_PASS: the message may go. */
+/* The unnamed statement on the server is another client's, or an older one of this client: then there
+ * is none, and the server shall say so itself. RELAY_PASS: the message may go. */
 static enum relay_step disown_unnamed(struct client *client, struct relay_run *run, size_t size)
 {
     struct server *server = client->server;
@@ -397,8 +401,18 @@ static enum relay_step disown_unnamed(struct client *client, struct relay_run *r
     if (out == NULL || replies_send(&server->replies, request) != REPLIES_OWED ||
         build_close_statement(out, SV("")) != HF_OK)
         return RELAY_STOP;
-    server->unnamed_of = client->sequence;
+    server->unnamed = client->unnamed;
     return relay_run_fit(run) && run->view.size >= size ? RELAY_PASS : RELAY_STOP;
+}
+
+/* A Parse of the unnamed statement goes to the server. Each has a number of its own: the client may
+ * have left older ones on other connections. */
+static void note_unnamed(struct client *client)
+{
+    if (client->server->replies.is_skipping)
+        return;
+    client->unnamed = ++client->worker->client_sequence;
+    client->server->unnamed = client->unnamed;
 }
 
 /* A message about the unnamed statement, or about a portal. */
@@ -407,9 +421,9 @@ static enum relay_step send_unnamed(struct client *client, struct relay_run *run
 {
     struct server *server = client->server;
     bool uses = part->type == 'B' || (part->type == 'D' && target == 'S');
-    if (part->type == 'P')
-        server->unnamed_of = client->sequence;
-    else if (uses && server->unnamed_of != client->sequence && !server->replies.is_skipping) {
+    if (part->type == 'P') {
+        note_unnamed(client);
+    } else if (uses && server->unnamed != client->unnamed && !server->replies.is_skipping) {
         enum relay_step step = disown_unnamed(client, run, part->bytes.size);
         if (step != RELAY_PASS)
             return step;
@@ -431,7 +445,7 @@ enum relay_step prepare_from_client(struct client *client, struct relay_run *run
         if (part->type != 'P' || !is_unnamed_parse(message))
             return RELAY_STOP;
         rc = MESSAGE_BAD; /* not to be looked into */
-        server->unnamed_of = client->sequence;
+        note_unnamed(client);
     }
     bool is_whole_needed = part->type == 'P' || part->type == 'C';
     char target = asked.target.kind != 0 ? asked.target.kind : 'S';
@@ -540,6 +554,8 @@ bool prepare_from_server(struct server *server, struct relay_run *run,
 void prepare_dropped(struct server *server, const struct replies_dropped *dropped)
 {
     struct proxy *proxy = proxy_of(server);
+    if (dropped->kind == REPLIES_PARSE || dropped->kind == REPLIES_CLOSE)
+        server->unnamed = UNNAMED_IN_DOUBT;
     if (server->prepared == NULL || !prepared_is_change(dropped->tag))
         return;
     struct prepared prepared = meet(server, server->client);

@@ -1,5 +1,7 @@
 #include "proxy/relay.h"
 
+#include <string.h>
+
 #include "proxy/client.h"
 #include "proxy/cure.h"
 #include "proxy/pool.h"
@@ -114,10 +116,11 @@ enum relay_step relay_send_plain(struct client *client, struct relay_run *run,
 }
 
 /* Statement mode: a request waits until the one before it is answered, which may show that it has
- * begun a transaction block. So what follows in a pipeline, a COMMIT say, is not run after all. */
+ * begun a transaction block. So what follows in a pipeline, a COMMIT say, is not run after all. The
+ * end of a copy, and the Sync without which a server does not tell of that end, are no requests. */
 static bool waits_in_turn(const struct client *client, char type)
 {
-    return client->part->pool->mode == PROXY_POOL_STATEMENT && type != 'X' &&
+    return client->part->pool->mode == PROXY_POOL_STATEMENT && strchr("PBEDCQF", type) != NULL &&
            replies_rest(&client->server->replies) == REPLIES_BUSY;
 }
 
@@ -155,6 +158,7 @@ static enum relay_step from_client(struct client *client, struct relay_run *run,
         client_close(client, "client said goodbye");
         return RELAY_OVER;
     case 'Q':
+        client->unnamed = 0;
         client->server->is_discarding = goes_back_to_startup(client, part);
         return relay_send_plain(client, run, part, 0);
     case 'P':

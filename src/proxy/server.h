@@ -101,7 +101,7 @@ struct server {
     bool was_told;        /* the client got the server's last words */
     bool has_cancelled;   /* CLEANING: its query was cancelled */
     bool is_spanning;     /* statement mode: its client has begun a transaction block */
-    uint64_t unnamed_of;  /* sequence of the client whose unnamed statement it may have */
+    uint64_t unnamed;     /* the Parse (client->unnamed) of its unnamed statement; 0: it has none */
     uint64_t opener;      /* sequence of the client that it was opened for; 0: for all */
     struct pool_part *to; /* LEAVING: where to */
     struct hf_err last_error; /* that the server said in answer to us */
