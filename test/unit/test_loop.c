@@ -417,6 +417,44 @@ static void loop__a_stream_that_ends_can_still_be_resumed_in_vain(void **state)
     rig_close(&rig);
 }
 
+/* Events that nobody took come in the next turn; but not those of a stream that is gone by then. */
+static void loop__events_may_be_left_for_the_next_turn(void **state)
+{
+    struct rig rig;
+    struct actor actors[3];
+    int fds[3];
+    struct hf_err err;
+    struct loop_event event;
+    rig_open(&rig, rig_io(state), 64);
+    for (int i = 0; i < 3; i++) {
+        fds[i] = rig_meet(&rig, &actors[i], SINK);
+        actors[i].closes_at_end = false;
+    }
+    rig_turn(&rig, 0);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(raw_write(fds[i], 0, 10), 10);
+    assert_int_equal(loop_wait(rig.loop, clock_now() + HF_SEC(1), &err), HF_OK);
+    assert_true(loop_next(rig.loop, &event));
+    rig_on_event(&rig, &event);
+    stream_close(rig.loop, &actors[1].stream, false);
+    stream_close(rig.loop, &actors[2].stream, false);
+    for (int turn = 0; turn < 10; turn++) {
+        assert_int_equal(loop_wait(rig.loop, clock_now(), &err), HF_OK);
+        for (int i = 0; i < 2 && loop_next(rig.loop, &event); i++) {
+            rig_on_event(&rig, &event);
+            if (event.kind == LOOP_GONE)
+                memset(event.stream, 0xff, sizeof *event.stream);
+        }
+    }
+    assert_int_equal(actors[1].gone, 1);
+    assert_int_equal(actors[2].gone, 1);
+    assert_int_equal(actors[0].bytes, 10);
+    rig_part(&rig, &actors[0]);
+    for (int i = 0; i < 3; i++)
+        close(fds[i]);
+    rig_close(&rig);
+}
+
 static void loop__last_words_are_not_lost_to_what_nobody_read(void **state)
 {
     struct rig rig;
@@ -585,6 +623,7 @@ static const struct CMUnitTest tests[] = {
     BOTH(loop__thousands_come_and_go),
     BOTH(loop__a_stream_can_be_closed_with_bytes_under_way),
     BOTH(loop__a_stream_that_ends_can_still_be_resumed_in_vain),
+    BOTH(loop__events_may_be_left_for_the_next_turn),
     BOTH(loop__last_words_are_not_lost_to_what_nobody_read),
     BOTH(loop__want_of_descriptors_passes_without_spinning),
     BOTH(loop__no_connection_comes_after_unlisten),
