@@ -388,8 +388,8 @@ static enum relay_step send_planned(struct client *client, struct relay_run *run
     return server->pending == NULL ? RELAY_DONE : RELAY_STOP;
 }
 
-/* The unnamed statement on the server is another client's, or an older one of this client: then there
- * is none, and the server shall say so itself. RELAY_PASS: the message may go. */
+/* The unnamed statement on the server is another client's, or an older one of this client: then
+ * there is none, and the server shall say so itself. RELAY_PASS: the message may go. */
 static enum relay_step disown_unnamed(struct client *client, struct relay_run *run, size_t size)
 {
     struct server *server = client->server;

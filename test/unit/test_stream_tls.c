@@ -137,15 +137,20 @@ static void on_event(struct scene *scene, const struct loop_event *event)
     rig_on_event(&scene->rig, event);
 }
 
-static void turn(struct scene *scene)
+static void turn_for(struct scene *scene, int64_t wait_ns)
 {
     struct hf_err err;
     struct loop_event event = {0};
-    assert_int_equal(loop_wait(scene->rig.loop, clock_now() + HF_MS(20), &err), HF_OK);
+    assert_int_equal(loop_wait(scene->rig.loop, clock_now() + wait_ns, &err), HF_OK);
     while (loop_next(scene->rig.loop, &event)) {
         on_event(scene, &event);
         event = (struct loop_event){0};
     }
+}
+
+static void turn(struct scene *scene)
+{
+    turn_for(scene, HF_MS(20));
 }
 
 #define scene_until(scene, condition)                                                              \
@@ -275,10 +280,55 @@ static void stream_tls__a_peer_that_goes_during_the_handshake_is_a_failure(void 
     scene_close(&scene);
 }
 
+/* By chance: both sides pause and go on, the server dawdles. */
+static void dawdle(struct scene *scene, struct rng *rng)
+{
+    struct loop *loop = scene->rig.loop;
+    struct actor *server = &scene->server.actor;
+    struct stream *either = rng_below(rng, 2) == 0 ? &server->stream : &scene->client.actor.stream;
+    switch (rng_below(rng, 6)) {
+    case 0:
+        stream_pause(loop, either);
+        break;
+    case 1:
+        server->manner = HOARD;
+        break;
+    case 2:
+        server->manner = ECHO;
+        actor_serve(&scene->rig, server);
+        break;
+    default:
+        stream_resume(loop, either);
+        break;
+    }
+}
+
+static void stream_tls__pauses_and_full_views_lose_nothing(void **state)
+{
+    for (uint64_t seed = 1; seed <= 6; seed++) {
+        struct scene scene;
+        struct rng rng;
+        rng_init(&rng, seed);
+        scene_open(&scene, rig_io(state));
+        scene.client.to_send = UINT64_C(1) << 20;
+        meet(&scene, true);
+        int64_t limit_ns = clock_now() + HF_SEC(20);
+        while (scene.client.got < scene.client.to_send && clock_now() < limit_ns) {
+            turn_for(&scene, HF_US(200));
+            dawdle(&scene, &rng);
+        }
+        assert_int_equal(scene.client.got, scene.client.to_send);
+        assert_int_equal(scene.server.actor.bytes, scene.client.to_send);
+        part(&scene);
+        scene_close(&scene);
+    }
+}
+
 static const struct CMUnitTest tests[] = {
     BOTH(stream_tls__bytes_go_there_and_back),
     BOTH(stream_tls__the_handshake_may_come_first),
     BOTH(stream_tls__what_is_not_consumed_holds_the_peer_back),
+    BOTH(stream_tls__pauses_and_full_views_lose_nothing),
     BOTH(stream_tls__closing_says_goodbye_behind_the_last_words),
     BOTH(stream_tls__nonsense_fails_in_words_and_is_answered_with_an_alert),
     BOTH(stream_tls__a_peer_that_goes_during_the_handshake_is_a_failure),
