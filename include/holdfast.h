@@ -15,9 +15,9 @@
  *     hf_close(db);
  *
  * A query gets a true answer or a clear refusal, not later than its deadline. Behind each call
- * stand a pool of connections to every server, a watcher that knows which of them is the primary and how
- * far the others are behind, a breaker and a bulkhead for each, retries that a budget bounds, and
- * the search for the outcome of a COMMIT whose answer was lost.
+ * stand a pool of connections to every server, a watcher that knows which of them is the primary
+ * and how far the others are behind, a breaker and a bulkhead for each, retries that a budget
+ * bounds, and the search for the outcome of a COMMIT whose answer was lost.
  *
  * RULES FOR ALL OF IT
  *  1. Functions that can fail return 0 (HF_SUCCESS) or a code, and fill `err`, which may be NULL.
@@ -389,7 +389,8 @@ struct hf_call_options {
 struct hf_rows;
 
 /* Runs one statement (without parameters: also several, separated by semicolons; the last result
- * counts) and gives its rows. Blocks until they are there, or with chunk_rows until the first are. */
+ * counts) and gives its rows. Blocks until they are there, or with chunk_rows until the first
+ * are. */
 HF_API int hf_query(struct hf_db *db, const char *sql, const struct hf_params *params,
                     const struct hf_call_options *options, struct hf_rows **rows,
                     struct hf_error *err);
@@ -513,7 +514,7 @@ HF_API int hf_copy_start(struct hf_db *db, struct hf_tx *tx, const char *sql,
                          const struct hf_call_options *options, struct hf_copy **copy,
                          struct hf_error *err);
 HF_API int hf_copy_put(struct hf_copy *copy, const void *data, size_t size, struct hf_error *err);
-/* 1: `*data`, `*size` is the next piece, good until the next call; 0: that was all; -1: it broke. */
+/* 1: `*data`, `*size` is the next piece, good until the next call; 0: that was all; -1: broken. */
 HF_API int hf_copy_get(struct hf_copy *copy, const void **data, size_t *size, struct hf_error *err);
 /* Frees it. `give_up` not NULL: the server is told so, and nothing of it is kept. */
 HF_API int hf_copy_end(struct hf_copy *copy, const char *give_up, uint64_t *rows,
