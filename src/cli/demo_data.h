@@ -8,7 +8,7 @@
 
 #include "base/err.h"
 #include "base/secret.h"
-#include "cli/conn.h"
+#include "pg/conn.h"
 #include "cli/demo_server.h"
 
 /* The primary's data folder, empty but for what initdb makes. */

@@ -20,7 +20,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "cli/conn.h"
+#include "pg/conn.h"
 #include "cli/demo_folder.h"
 #include "cli/programs.h"
 #include "os/child.h"

@@ -6,7 +6,7 @@
 #define HF_CLI_SERVER_FACTS_H
 
 #include "base/err.h"
-#include "cli/conn.h"
+#include "pg/conn.h"
 
 enum hf_rc HF_MUST_USE server_facts_print(struct conn *conn, struct hf_err *err);
 

@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "cli/conn.h"
+#include "pg/conn.h"
 
 /* What one look at the server came to. */
 enum watch_state {
