@@ -70,6 +70,9 @@ PLANTS = [
     ("layers_are_in_order", "+src/LAYERS", "folder x | pure | os | |\n", "is pure and may not"),
     ("layers_are_in_order", "+src/LAYERS", "folder x | driver | ha | |\n", "are drivers"),
     ("layers_are_in_order", "+src/LAYERS", "folder x | solid | | |\n", "expected `folder"),
+    ("layers_are_in_order", "+src/LAYERS", "file core/gone.c | getpid |\n", "gone.c does not exist"),
+    ("layers_are_in_order", "+src/LAYERS", "file os/clk.c | getpid |\n", "in no pure folder"),
+    ("layers_are_in_order", "+src/LAYERS", "file core/mid.c\n", "expected `file"),
     ("includes_follow_the_layers", "+src/base/low.c", '#include "core/mid.h"\n',
      "low.c:7: base may not include core"),
     ("includes_follow_the_layers", "+src/ha/agent.c", '#include "dr/backup.h"\n', "agent.c:9: "),
@@ -188,6 +191,18 @@ def test_a_planted_breach_is_caught(small_house, name, path, text, words):
     breaches = list(ALL_RULES[name](Tree(small_house, small_house / "build")))
     assert any(words in breach for breach in breaches), breaches
     assert all(breach.startswith((file + ":", "src/LAYERS:")) for breach in breaches), breaches
+
+
+def test_a_file_line_grants_to_that_file_only(small_house):
+    more = "#include <unistd.h>\nint {0}_pid(void)\n{{\n    return getpid();\n}}\n"
+    write(small_house, {"src/LAYERS": LAYERS + "file core/mid.c | getp* | unistd.h\n",
+                        "src/core/mid.c": SMALL_HOUSE["src/core/mid.c"] + more.format("mid"),
+                        "src/base/low.c": SMALL_HOUSE["src/base/low.c"] + more.format("low")})
+    build(small_house)
+    tree = Tree(small_house, small_house / "build")
+    for rule in (rules_objects.symbols_of_pure_objects,
+                 rules_includes.system_headers_of_pure_folders):
+        assert [breach.split(":")[0] for breach in rule(tree)] == ["src/base/low.c"]
 
 
 def test_every_rule_has_a_plant():

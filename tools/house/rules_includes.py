@@ -10,6 +10,10 @@ def layers_are_in_order(tree):
     folders = {path.split("/")[1] for path in tree.under("src") if path.count("/") > 1}
     for folder in sorted(folders - set(tree.layers)):
         yield f"src/LAYERS:1: src/{folder} has sources but no line here"
+    for layer in tree.layers.values():
+        for path, grant in layer.grants.items():
+            if path not in tree.files:
+                yield f"src/LAYERS:{grant.line}: {path} does not exist"
     seen = {}
     for layer in tree.layers.values():
         place = f"src/LAYERS:{layer.line}"
@@ -80,7 +84,7 @@ def system_headers_of_pure_folders(tree):
         for line, is_system, name in tree.includes(path):
             if not is_system:
                 continue
-            if name not in layer.headers:
+            if name not in layer.headers_of(path):
                 yield f"{path}:{line}: {layer.name} is pure and may not include <{name}>"
             elif name == "stdio.h" and not (path.endswith(".c") and "snprintf" in tree.code(path)):
                 yield f"{path}:{line}: <stdio.h> is only for a .c file that calls snprintf"

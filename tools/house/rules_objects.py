@@ -76,7 +76,8 @@ def symbols_of_pure_objects(tree):
         source = sources[symbol.object]
         layer = _layer(tree, source)
         ours = any(symbol.name in defined.get(name, ()) for name in [layer.name, *layer.includes])
-        allowed = any(fnmatchcase(symbol.name, pattern) for pattern in layer.symbols)
+        allowed = any(fnmatchcase(symbol.name, pattern)
+                      for pattern in layer.symbols_of(source))
         if symbol.kind in UNDEFINED and not (ours or allowed or symbol.name == LINKERS_OWN):
             plain = symbol.name.removeprefix("__").removesuffix("_chk")
             line = max(tree.line_with(source, symbol.name), tree.line_with(source, plain))

@@ -17,8 +17,17 @@ INCLUDE = re.compile(r"^[ \t]*#[ \t]*include[ \t]*([<\"])([^>\"]+)[>\"]", re.MUL
 DIRECTIVE = re.compile(r"^[ \t]*#(?:[^\n\\]|\\.|\\\n)*", re.MULTILINE)
 
 
+class Grant:
+    """A `file` line of src/LAYERS: what one file of a pure folder may use besides."""
+
+    def __init__(self, line, symbols, headers):
+        self.line = line
+        self.symbols = symbols
+        self.headers = headers
+
+
 class Layer:
-    """One line of src/LAYERS."""
+    """A `folder` line of src/LAYERS."""
 
     def __init__(self, line, name, kind, includes, symbols, headers):
         self.line = line
@@ -27,6 +36,15 @@ class Layer:
         self.includes = includes
         self.symbols = set(symbols)
         self.headers = set(headers)
+        self.grants = {}
+
+    def symbols_of(self, path):
+        grant = self.grants.get(path)
+        return self.symbols | grant.symbols if grant else self.symbols
+
+    def headers_of(self, path):
+        grant = self.grants.get(path)
+        return self.headers | grant.headers if grant else self.headers
 
     @property
     def is_pure(self):
@@ -134,9 +152,22 @@ def read_layers(text):
             members = [[member for word in column.split() for member in words.get(word, [word])]
                        for column in columns[3:]]
             layers[columns[0]] = Layer(number, *columns[:2], columns[2].split(), *members)
+        elif kind == "file":
+            path, symbols, headers = _read_file_line(number, rest)
+            folder = path.split("/")[0]
+            if folder not in layers or not layers[folder].is_pure:
+                raise ValueError(f"line {number}: {path} is in no pure folder named above")
+            layers[folder].grants[f"src/{path}"] = Grant(number, symbols, headers)
         else:
-            raise ValueError(f"line {number}: neither `words` nor `folder`")
+            raise ValueError(f"line {number}: neither `words` nor `folder` nor `file`")
     return layers
+
+
+def _read_file_line(number, rest):
+    columns = [column.strip() for column in rest.split("|")]
+    if len(columns) != 3 or "/" not in columns[0]:
+        raise ValueError(f"line {number}: expected `file FOLDER/FILE | symbols | headers`")
+    return columns[0], set(columns[1].split()), set(columns[2].split())
 
 
 class Tree:

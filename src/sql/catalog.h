@@ -1,0 +1,131 @@
+/*
+ * The catalogue: what a server knows of functions, operators, relations and types, as far as it
+ * says whether using them can write.
+ *
+ * Pure: a driver asks the server the queries of catalog_query() and feeds the rows; what comes out
+ * is sealed and then only read, by any number of threads. A newer one is made beside it and put in
+ * its place; verdicts carry the generation they were made with, and verdicts.h forgets older ones.
+ *
+ *     catalog_init(catalog, memory, size, generation)
+ *     for each query of catalog_query(): for each row: catalog_feed(catalog, kind, ...)
+ *     catalog_seal(catalog)
+ *     catalog_judge(catalog, uses, verdict)
+ *
+ * How names are judged. Which function "f" means depends on search_path, on the arguments' types
+ * and on what was created a moment ago. So a name without a schema stands for all functions of that
+ * name in all schemas, and the most volatile of them decides; with a schema, for all of that schema.
+ * VOLATILE makes the statement a write; STABLE and IMMUTABLE functions cannot write (the server
+ * itself holds them to that). A name that is not in the catalogue makes it a write too, marked
+ * VERDICT_IS_UNSEEN: something new, and a reason to load the catalogue again. A relation that it
+ * does not know may be a temporary table, which only the session's own server has: the same.
+ *
+ * What the queries do on the server. Aggregates are as volatile as the functions they are made of.
+ * Views, and tables with row security, are as volatile as the most volatile function in their
+ * rewrite rules and policies, through views over views; the rules name functions by OID, so there
+ * search_path is no question. Types are listed only if casting to them can run something volatile
+ * (domains with checks, types and casts with volatile functions). The largest catalogue seen, with
+ * PostGIS, needs less than 2 MB; the bound is what catalog_init() gets.
+ *
+ * Without a catalogue (NULL) the names of PostgreSQL 15's own functions and operators are known
+ * (catalog_builtin.h), everything else is unknown, and relations are taken for tables: good enough
+ * to explain a statement without a server; routing by it sends more to the primary than it must,
+ * and a view that writes is found by the server's 25006.
+ *
+ * Lists. "allow" says that a function is harmless whatever the catalogue says; "deny" that it
+ * writes. An entry is "name" or "schema.name"; deny wins. Functions of PostgreSQL that are volatile
+ * only because their result changes (random(), clock_timestamp(), gen_random_uuid(), pg_sleep() ...)
+ * are allowed from the start; the list of them is catalog_harmless().
+ */
+#ifndef HF_SQL_CATALOG_H
+#define HF_SQL_CATALOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/hash.h"
+#include "base/map.h"
+#include "base/sv.h"
+#include "sql/uses.h"
+#include "sql/verdict.h"
+
+/* Most volatile last. */
+enum catalog_volatility {
+    CATALOG_IMMUTABLE,
+    CATALOG_STABLE,
+    CATALOG_HARMLESS, /* volatile, and allowed by name */
+    CATALOG_VOLATILE,
+    CATALOG_UNKNOWN, /* the name is not there */
+    CATALOG_DENIED,  /* by name */
+};
+
+/* One query for each kind of name that is loaded: functions, relations, operators, types. Its rows
+ * are (schema, name, volatility 'i' | 's' | 'v', note), all text and never NULL; `note` is for a
+ * person: the function because of which a view is volatile. */
+const char *catalog_query(enum uses_kind kind); /* NULL for kinds that are not loaded */
+
+/* One row (text, 1 column): the names of relations that came and went change nothing it says, so
+ * two equal answers mean that loading again would bring the same. Cheap enough for every minute. */
+const char *catalog_fingerprint_query(void);
+
+struct catalog_entry {
+    uint32_t schema_at; /* into the texts; NUL-terminated */
+    uint32_t name_at;
+    uint32_t note_at;
+    uint8_t kind;       /* enum uses_kind */
+    uint8_t volatility; /* enum catalog_volatility */
+};
+
+struct catalog {
+    uint32_t generation;
+    bool is_sealed;
+    uint32_t count;
+    uint32_t capacity;
+    struct hash_key key;
+    struct catalog_entry *entries;
+    char *texts;
+    uint32_t texts_size;
+    uint32_t texts_used;
+    struct map map; /* from the hash of kind and name, without the schema */
+};
+
+/* Bytes for `names` names whose texts are `text_size` together. */
+size_t catalog_size(uint32_t names, uint32_t text_size);
+
+/* An empty one in `memory` of catalog_size(names, text_size) bytes. `generation` is not 0. */
+void catalog_init(struct catalog *catalog, void *memory, uint32_t names, uint32_t text_size,
+                  uint32_t generation, struct hash_key key);
+
+/* One row. HF_RC_LIMIT if there is no room: the catalogue is then not to be used, since what is
+ * missing in it would be missing from the candidates too. HF_RC_INVALID for what is no volatility. */
+enum hf_rc HF_MUST_USE catalog_feed(struct catalog *catalog, enum uses_kind kind, struct sv schema,
+                                    struct sv name, struct sv volatility, struct sv note,
+                                    struct hf_err *err);
+
+/* No more rows: it can be read now. */
+void catalog_seal(struct catalog *catalog);
+
+/* Lists of names, "name" or "schema.name", borrowed. */
+struct catalog_lists {
+    const char *const *allow; /* ends with NULL; NULL: none */
+    const char *const *deny;
+};
+
+/* The volatility of one name by catalogue (may be NULL) and lists (may be NULL); `*note` (may be
+ * NULL) becomes the row's note or the empty text. */
+enum catalog_volatility catalog_find(const struct catalog *catalog,
+                                     const struct catalog_lists *lists, enum uses_kind kind,
+                                     struct sv schema, struct sv name, const char **note);
+
+/* Sharpens a verdict of classify_tree() by what its statement uses. */
+void catalog_judge(const struct catalog *catalog, const struct catalog_lists *lists,
+                   const struct uses *uses, struct verdict *verdict);
+
+const char *catalog_volatility_name(enum catalog_volatility volatility);
+
+/* The functions that are allowed from the start; ends with NULL. */
+const char *const *catalog_harmless(void);
+
+#endif
