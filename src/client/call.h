@@ -1,0 +1,224 @@
+/*
+ * A call: one guarded piece of work on a server, from its start to its answer. The engine of the
+ * whole library: there is no second way to run anything. It never blocks: it does what can be done
+ * and says what it waits for. Who drives it is another matter:
+ *
+ *     blocking      call_drive(): poll() on the caller's own thread            (client/drive.h)
+ *     asynchronous  an epoll over any number of calls, on the loop's thread    (client/loop.h)
+ *     left behind   the same kind of loop, on the reaper's thread              (client/reaper.h)
+ *
+ * The engine carries out what the guard (core/guard.h) orders. What the work itself is (a
+ * statement, a transaction, COPY, a pipeline, a loan) comes in as `struct call_ops`: functions that
+ * talk to a connection, never wait and never decide.
+ *
+ *                 RUN                        begin, turn                      DONE
+ *   call_start ---------> a connection: idle ------------> at work, or PARKED ----> answered
+ *        ^                one, or connecting,                |    ^                  (or tried
+ *        |                role proved                        |    | call_resume()     again)
+ *        '-- from db_call_new()                              v    |
+ *                                                          CALL_ENDED
+ *
+ * PARKED is for work whose next step is somebody else's: between two statements of a transaction
+ * the call holds its connection and waits for nothing but its deadline. Its owner tells the work
+ * what to do next and calls call_resume(), which calls `turn`.
+ *
+ * STOPPING. When the deadline passes, the caller cancels or the db is closed, the engine sends a
+ * cancel request beside the connection and goes on calling `turn` until the work says CALL_ENDED;
+ * `is_stopping` tells the work so (it must not park or begin anything new). A call that is parked
+ * is ended at once: its connection is closed, and the server rolls back. What does not end within
+ * CALL_STOP_NS_MAX is closed too. At the deadline the answer comes first: then the call is
+ * CALL_LEFT, its driver gives it to the reaper and forgets it, and permits and connection come back
+ * when the server has really stopped.
+ *
+ * Rules for the functions of call_ops
+ *  1. They never wait. To wait they set call->wait and return CALL_WAITS.
+ *  2. After DONE nothing of the caller's memory (statement, parameters, options) is touched. An op
+ *     can tell by call->is_answered.
+ *  3. At CALL_ENDED `call->ended` says how; and where that is an error of the server or of the
+ *     connection, call->error was filled. The connection is looked at by the engine: idle, outside
+ *     of a transaction and with nothing under way, it goes back to the pool, else it is closed.
+ *  4. Before anything is sent that may change data, nothing need be said: the guard takes the worst
+ *     for granted from `begin` on. While the engine connects it tells the guard that nothing was
+ *     sent.
+ *
+ * Threads: a call belongs to its driver. Other threads may only call call_wake().
+ */
+#ifndef HF_CLIENT_CALL_H
+#define HF_CLIENT_CALL_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/ns.h"
+#include "base/timerq.h"
+#include "client/pool.h"
+#include "core/guard.h"
+#include "holdfast.h"
+#include "pg/cancel.h"
+
+struct call;
+struct hf_db;
+struct loop;
+
+/* A server that does not react to a cancel request for so long loses the connection. */
+#define CALL_STOP_NS_MAX HF_SEC(2)
+
+enum call_step {
+    CALL_WAITS,  /* for call->wait */
+    CALL_PARKED, /* for its owner */
+    CALL_ENDED,  /* the attempt is over: call->ended */
+};
+
+/* What the work waits for. The deadline is its own, HF_NEVER for none: the call's is the engine's.
+ */
+struct call_wait {
+    int fd;       /* -1: none */
+    short events; /* POLLIN, POLLOUT */
+    int64_t deadline_ns;
+};
+
+struct call_ending {
+    struct outcome outcome;
+    struct outcome_facts facts; /* idempotent and can_replay are filled in by the guard */
+    int64_t server_delay_ns;
+};
+
+struct call_ops {
+    /* call->conn is open, in the right role and idle: begin. Once for each attempt. */
+    enum call_step (*begin)(struct call *call);
+    /* What was waited for is there, or call_resume(). */
+    enum call_step (*turn)(struct call *call);
+    /* An old result: true if there is one (`is_stale_ok`: and its age is no matter, since no server
+     * can be asked). NULL: never. */
+    bool (*find_cached)(struct call *call, bool is_stale_ok);
+    /* The search for the outcome of a COMMIT whose answer was lost; no permit and no connection is
+     * held. It sets call->resolution before CALL_ENDED, and may use call->wait as above. NULL:
+     * nobody can know. `resolve_stop` gives the search up; nothing of it may remain. */
+    enum call_step (*resolve_begin)(struct call *call, int64_t deadline_ns);
+    enum call_step (*resolve_turn)(struct call *call);
+    void (*resolve_stop)(struct call *call);
+    /* DONE: the last moment at which the caller's memory may be used. NULL: nothing to do. */
+    void (*answered)(struct call *call);
+    /* Nothing is outstanding any more, the call goes back to db_call_free(). NULL: nothing. */
+    void (*over)(struct call *call);
+};
+
+enum call_state {
+    CALL_IS_FREE,
+    CALL_IS_GOING,
+    CALL_IS_PARKED,
+    CALL_IS_DONE, /* answered, nothing outstanding */
+    CALL_IS_LEFT, /* answered, the attempt is still out: for the reaper */
+    CALL_IS_OVER, /* what was left behind has ended */
+};
+
+/* Where the engine is within an attempt. */
+enum call_phase {
+    CALL_NO_ATTEMPT,
+    CALL_CONNECTING,
+    CALL_PROVING,  /* pg_is_in_recovery(), of servers that do not report their role */
+    CALL_CLEANING, /* DISCARD ALL, after somebody had it on loan */
+    CALL_WORKING,
+    CALL_RESOLVING,
+};
+
+/* News from other threads, bits of call.news. */
+enum call_news {
+    CALL_NEWS_GRANTED = 1, /* the bulkhead's queue gave it a permit */
+    CALL_NEWS_VIEW = 2,    /* a new snapshot */
+    CALL_NEWS_CLOSING = 4, /* hf_close() */
+};
+
+/* One registration with an epoll; used by client/loop.c only. */
+struct call_watch {
+    struct call *call;
+    int fd; /* -1: none */
+    short events;
+};
+
+struct call {
+    struct guard_call guard; /* reason and numbers of the call: guard_reason(&call->guard) */
+    struct guard_lane lane;  /* of this object, kept from call to call */
+    struct hf_db *db;
+    enum call_state state;
+    enum call_phase phase;
+
+    /* The work. */
+    const struct call_ops *ops;
+    void *work;         /* its own */
+    struct pconn *conn; /* while an attempt runs; NULL before and after */
+    uint32_t endpoint;  /* of the attempt */
+    struct call_wait wait;
+    struct call_ending ended;
+    bool is_stopping;
+    bool is_answered;
+    enum guard_resolution resolution;
+
+    /* The answer, from CALL_IS_DONE or CALL_IS_LEFT on. */
+    enum guard_result result;
+    struct outcome outcome;
+    struct hf_error error; /* of the last attempt; call_fail() makes the answer of it */
+
+    /* Who drives it. */
+    struct loop *loop;     /* NULL: a blocking caller */
+    int wake_fd;           /* the object's own eventfd, for a blocking driver */
+    _Atomic int wake_at;   /* the eventfd that wakes its driver */
+    _Atomic uint32_t news; /* enum call_news */
+    struct hf_cancel *user_cancel;
+    struct call_watch watches[3];
+    struct timer timer;
+    struct list_node link;     /* in its loop, or among the free */
+    struct list_node watching; /* in db->watching: wants to hear of new snapshots */
+    struct list_node all;      /* in db->calls */
+
+    /* The engine's. */
+    struct cancel cancel; /* under way beside the connection */
+    bool is_cancelling;
+    bool was_cancelled; /* CANCEL has been fed */
+    int64_t stop_by_ns;
+    struct guard_action run; /* the attempt's RUN */
+    struct timespan {
+        int64_t started_ns, queued_ns, connecting_ns, working_ns, backoff_ns, mark_ns;
+    } times; /* where the time went; see call_times() */
+};
+
+/* ---- its owner ---- */
+
+/* Starts a call that db_call_new() gave. `guard` is db->guard or db->tx_guard. Afterwards `state`
+ * says how far it came. */
+void call_start(struct call *call, struct guard *guard, const struct call_ops *ops, void *work,
+                const struct guard_request *request);
+
+/* A parked call goes on: calls ops->turn. */
+void call_resume(struct call *call);
+
+/* The caller wants it to end. */
+void call_stop(struct call *call);
+
+/* The answer as the public API gives it: HF_SUCCESS, or a code and `err` filled (may be NULL). */
+int call_answer(const struct call *call, struct hf_error *err);
+
+/* ---- its driver ---- */
+
+#define CALL_POLLS_MAX 4
+
+/* What it waits for now: descriptors in the order connection (or search), cancel request, the
+ * caller's hf_cancel, each -1 if there is none; and when to come at the latest. */
+struct call_wants {
+    int fd[3];
+    short events[3];
+    int64_t deadline_ns;
+};
+void call_wants(const struct call *call, struct call_wants *wants);
+
+/* Does whatever is due: to be called when something waited for is there, when its eventfd was
+ * written, or at its deadline. Harmless at any other time. */
+void call_turn(struct call *call);
+
+/* ---- any thread ---- */
+
+void call_wake(struct call *call, enum call_news news);
+
+#endif
