@@ -164,8 +164,9 @@ struct hf_pool_options {
 };
 
 enum hf_trip {
+    HF_TRIP_EITHER,      /* whichever of the two comes first */
     HF_TRIP_CONSECUTIVE, /* failure_threshold failures in a row */
-    HF_TRIP_RATE,        /* failure_rate of at least calls_min calls in the window */
+    HF_TRIP_RATE,        /* failure_percent of at least calls_min calls in the window */
 };
 
 struct hf_breaker_options {
@@ -175,11 +176,11 @@ struct hf_breaker_options {
     int32_t calls_min;         /* 20 */
     int64_t window_ms;         /* 10 s */
     int64_t slow_ms;           /* a call is slow from here on: 5 s */
-    int32_t slow_percent;      /* of slow calls that trips: 100; negative: never */
+    int32_t slow_percent;      /* of slow calls that trips: 80; negative: never */
     int32_t half_open_calls;   /* probes at a time: 3 */
     int32_t success_threshold; /* probes that close it: 3 */
     int64_t open_ms;           /* 30 s for hf_guard, 1 s for servers, which the watcher looks at */
-    int64_t open_ms_max;       /* it doubles up to here: 60 s */
+    int64_t open_ms_max;       /* it doubles up to here: 60 s for hf_guard, 10 s for servers */
     bool is_disabled;
     bool is_monitor; /* decides and reports, refuses nothing */
     uint64_t reserved[4];
@@ -198,7 +199,7 @@ struct hf_retry_options {
     int32_t attempts_max;   /* 5 for statements, 3 for transactions and hf_guard; 1: no retry */
     int64_t initial_ms;     /* 100; transactions 50 */
     int64_t cap_ms;         /* 10 s; transactions 1 s; hf_guard 30 s */
-    int32_t budget_percent; /* retries may add so much to the load: 10; negative: unbounded */
+    int32_t budget_percent; /* retries may add so much to the load: 20; negative: unbounded */
     uint64_t reserved[4];
 };
 
@@ -369,7 +370,7 @@ struct hf_call_options {
     int64_t cache_ttl_ms, cache_stale_ms;
     bool is_idempotent;  /* running it twice is harmless: a lost write may be repeated */
     bool no_prepare;     /* do not keep it prepared on the connection */
-    int32_t priority;    /* in queues: 0 is served first; up to 7 */
+    int32_t priority;    /* in queues: 0 is served first; up to 3 */
     int32_t format;      /* of results: enum hf_format */
     uint32_t chunk_rows; /* 0: the whole result at once; n: n rows at a time, bounded memory */
     struct hf_decision *decision; /* filled if not NULL */

@@ -3,7 +3,7 @@
  *
  *     struct hf_options (public, ms, 0 is the default) --options_apply()-------.
  *     struct hf_guard_options                          --options_apply_guard()-+--> struct
- *     library: of holdfast.yml (text)                  --options_set()---------'    client_config
+ *     library: of holdfast.yml (text)                  --opt_set()-------------'    client_config
  *                                                                                     |
  *          breaker_config, bulkhead_config, retry_config, budget_config, <--options_breaker() ...
  *          route_policy, guard_config
@@ -12,14 +12,14 @@
  * here and its field in the public structs. The reference (docs/reference/library.md), the reading
  * of the file, the checks and their messages come out of the rows.
  *
- * PRECEDENCE, weakest first: default, profile, file, fields of the public struct. A caller goes
- * this way:
+ * PRECEDENCE, weakest first: default, profile, file, fields of the public struct.
  *
- *     options_defaults(&config, OPTIONS_DATABASE);
- *     profile = options_profile_of(options, the file's);  options_profile(&config, profile);
- *     ... the file's keys by options_set() ...
- *     options_apply(&config, options, err)     the public fields that are not 0
- *     options_check(&config, err)              what makes no sense together
+ *     without a file   options_for_database(&config, options, err)
+ *     with one         options_defaults(&config, OPTIONS_DATABASE)
+ *                      options_profile(&config, options->profile, or else the file's, err)
+ *                      the file's keys: opt_set() by options_section_find()
+ *                      options_apply(&config, options, err)     the public fields that are not 0
+ *                      options_check(&config, err)              what makes no sense together
  *
  * Messages name the field as the caller wrote it ("options.pool.size_min"), its value, and what was
  * expected. No secret is ever in one.
@@ -153,7 +153,7 @@ enum options_use {
 void options_defaults(struct client_config *config, enum options_use use);
 
 /* Sets what the profile (enum hf_profile) says; fails if there is none of that number. */
-enum hf_rc options_profile(struct client_config *config, enum options_use use, int profile,
+enum hf_rc options_profile(struct client_config *config, int profile,
                            struct hf_err *err) HF_MUST_USE;
 const char *options_profile_name(int profile); /* "api"; NULL beyond the last */
 /* The profile of that name, or -1. */
@@ -168,7 +168,9 @@ enum hf_rc options_apply_guard(struct client_config *config, const struct hf_gua
 /* What each option allows, but not all of them together. */
 enum hf_rc options_check(const struct client_config *config, struct hf_err *err) HF_MUST_USE;
 
-/* All of the above for hf_guard_new(); `options` may be NULL. */
+/* All of the above without a file; `options` may be NULL. */
+enum hf_rc options_for_database(struct client_config *config, const struct hf_options *options,
+                                struct hf_err *err) HF_MUST_USE;
 enum hf_rc options_for_guard(struct client_config *config, const struct hf_guard_options *options,
                              struct hf_err *err) HF_MUST_USE;
 
@@ -189,6 +191,8 @@ struct options_section {
     struct opt_table table;
     const struct option_mate *mates; /* of the same count: the fields in the public structs */
     size_t offset;                   /* of the section in struct client_config */
+    size_t public_offset;            /* and in struct hf_options */
+    bool is_endpoint;                /* its rows are for one struct client_endpoint_config */
 };
 
 size_t options_section_count(void);
@@ -226,10 +230,12 @@ const char *options_text(enum options_use use, const struct options_section *sec
 
 /* ---- for the deciders ---- */
 
+/* One that is_disabled is to be told so by breaker_force() once it is made. */
 void options_breaker(const struct client_config *config, struct breaker_config *out);
-/* `concurrent_max` 0: the configuration's. */
+/* `concurrent_max` 0: the configuration's. Never more than the pool has connections. */
 void options_bulkhead(const struct client_config *config, uint32_t concurrent_max,
                       struct bulkhead_config *out);
+/* Into a ready policy (core/retry.h), whose kinds keep their differences. */
 void options_retry(const struct client_retry_config *config, struct retry_config *policy);
 /* False: retries are not budgeted. */
 bool options_budget(const struct client_retry_config *config, struct budget_config *out);
