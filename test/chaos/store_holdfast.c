@@ -1,0 +1,132 @@
+/*
+ * The store over libholdfast: nothing but calls of its public header. Where libpq needs a loop, a
+ * second connection and a list of SQLSTATEs, here each call says what it is owed.
+ */
+#include "store.h"
+
+#include <holdfast.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct store {
+    struct hf_db *db;
+};
+
+struct seat {
+    struct hf_db *db;
+    struct hf_session *session;
+};
+
+struct row {
+    int writer;
+    int64_t number;
+};
+
+static void tell(struct told *told, const struct hf_error *err)
+{
+    snprintf(told->code, sizeof(told->code), "%s", hf_code_name(err->code));
+    snprintf(told->sqlstate, sizeof(told->sqlstate), "%s", err->sqlstate);
+    snprintf(told->endpoint, sizeof(told->endpoint), "%s", err->endpoint);
+    snprintf(told->words, sizeof(told->words), "%.120s%s%.70s", err->message,
+             err->detail[0] == '\0' ? "" : ": ", err->detail);
+}
+
+static enum answer answer_of(const struct hf_error *err, struct told *told)
+{
+    tell(told, err);
+    return err->code == HF_E_UNKNOWN ? ANSWER_UNKNOWN : ANSWER_NOT_DONE;
+}
+
+struct store *store_open(const char *conninfo, struct told *told)
+{
+    struct store *store = calloc(1, sizeof(*store));
+    struct hf_error err;
+
+    if (store == NULL || hf_open(&store->db, conninfo, &err) == HF_SUCCESS)
+        return store;
+    tell(told, &err);
+    free(store);
+    return NULL;
+}
+
+void store_close(struct store *store)
+{
+    hf_close(store->db);
+    free(store);
+}
+
+struct seat *seat_new(struct store *store)
+{
+    struct seat *seat = calloc(1, sizeof(*seat));
+
+    if (seat == NULL || hf_session_new(store->db, &seat->session, NULL) != HF_SUCCESS)
+        abort();
+    seat->db = store->db;
+    return seat;
+}
+
+void seat_free(struct seat *seat)
+{
+    hf_session_free(seat->session);
+    free(seat);
+}
+
+static int insert_both(struct hf_tx *tx, void *arg, struct hf_error *err)
+{
+    const struct row *row = arg;
+    const struct hf_params *params = HF_PARAMS(hf_int(row->writer), hf_int(row->number));
+    int failed = hf_tx_exec(tx, "INSERT INTO chaos_row VALUES ($1, $2)", params, NULL, NULL, err);
+
+    if (failed)
+        return failed;
+    return hf_tx_exec(tx, "INSERT INTO chaos_twin VALUES ($1, $2)", params, NULL, NULL, err);
+}
+
+enum answer seat_write(struct seat *seat, enum way way, int writer, int64_t number, int deadline_ms,
+                       struct told *told)
+{
+    struct row row = {writer, number};
+    struct hf_error err;
+    int failed;
+
+    if (way == WAY_TRANSACTION) {
+        struct hf_tx_options options = {.deadline_ms = deadline_ms, .session = seat->session};
+
+        failed = hf_tx(seat->db, &options, insert_both, &row, &err);
+    } else {
+        failed = hf_exec(seat->db, "INSERT INTO chaos_row VALUES ($1, $2)",
+                         HF_PARAMS(hf_int(writer), hf_int(number)),
+                         HF_WITH(.deadline_ms = deadline_ms, .session = seat->session), NULL, &err);
+    }
+    return failed ? answer_of(&err, told) : ANSWER_DONE;
+}
+
+enum answer seat_read(struct seat *seat, enum promise promise, int writer, int64_t number,
+                      int deadline_ms, bool *found, struct told *told)
+{
+    static const int consistencies[] = {
+        [PROMISE_OWN] = HF_SESSION,     [PROMISE_SHARED] = HF_SESSION,
+        [PROMISE_PRIMARY] = HF_PRIMARY, [PROMISE_BOUNDED] = HF_BOUNDED,
+        [PROMISE_ANY] = HF_ANY_AGE,
+    };
+    struct hf_decision decision = {.endpoint = ""};
+    struct hf_call_options options = {
+        .consistency = consistencies[promise],
+        .staleness_ms = STALENESS_MS,
+        .deadline_ms = deadline_ms,
+        .session = promise == PROMISE_OWN ? seat->session : NULL,
+        .decision = &decision,
+    };
+    struct hf_rows *rows;
+    struct hf_error err;
+
+    if (hf_query(seat->db, "SELECT 1 FROM chaos_row WHERE writer = $1 AND number = $2",
+                 HF_PARAMS(hf_int(writer), hf_int(number)), &options, &rows, &err) != HF_SUCCESS)
+        return answer_of(&err, told);
+    *found = hf_rows_next(rows, NULL) == 1;
+    hf_rows_free(rows);
+    snprintf(told->endpoint, sizeof(told->endpoint), "%s", decision.endpoint);
+    snprintf(told->words, sizeof(told->words), "%s", decision.reason);
+    return ANSWER_DONE;
+}
