@@ -65,7 +65,7 @@
  *  d. "Committed", but is it ours? Only if a record of X survived; otherwise X was given out again.
  *     The mark is such a record: cut > L proves it. On T = P, R > L is enough, or a clean start,
  *     whose shutdown checkpoint knows X. On T > P the exact switch is needed, from the history file
- *     or from somebody who saw the promotion (see commit_history): R > L alone could be the end of
+ *     or from a watcher that saw the promotion (see commit_history): R > L alone could be the end of
  *     a crash recovery after the promotion. Without mark, or without the switch: UNRESOLVED.
  *  e. Any other server with the timeline P, "committed": two standbys that were promoted unaware of
  *     each other have the same number. UNRESOLVED while it is so.
@@ -203,6 +203,9 @@ struct commit_answer {
     enum commit_status status;
 };
 
+/* Reads the row of COMMIT_QUERY_STATUS. False: it is not one. */
+bool commit_answer_read(struct commit_answer *answer, const char *const *values);
+
 /* Where a history left a timeline. */
 struct commit_switch {
     uint32_t timeline;
@@ -211,10 +214,10 @@ struct commit_switch {
 
 /*
  * How the timeline `timeline` came about. Whole: read from its history file. Or what a watcher has
- * seen: a connection on which pg_is_in_recovery() was true and later is false has lived through the
- * promotion, so nothing restarted in between, and pg_last_wal_replay_lsn() is exactly where the
- * timeline that the standby had followed was left: one switch, is_whole false. A driver that has
- * such knowledge passes it with BEGIN or any VIEW; then no privilege is needed to read files.
+ * seen (snapshot_endpoint.left_timeline): a connection on which pg_is_in_recovery() was true and
+ * later is false has lived through the promotion, so nothing restarted in between, and
+ * pg_last_wal_replay_lsn() is exactly where the timeline that the standby had followed was left.
+ * That is one switch, is_whole is false, and no privilege was needed to read files.
  */
 struct commit_history {
     uint32_t timeline;
@@ -222,6 +225,19 @@ struct commit_history {
     uint32_t count;
     struct commit_switch switches[COMMIT_SWITCHES_MAX]; /* ascending */
 };
+
+/*
+ * Reading history files takes a privilege that an application's role should not have. This function
+ * gives away nothing else; a superuser may create it in the databases concerned. Where it is
+ * missing, pg_read_file() is tried; where that is denied too, what a watcher saw must do.
+ */
+#define COMMIT_SETUP_SQL                                                                           \
+    "CREATE SCHEMA IF NOT EXISTS holdfast;"                                                        \
+    " GRANT USAGE ON SCHEMA holdfast TO PUBLIC;"                                                   \
+    " CREATE OR REPLACE FUNCTION holdfast.timeline_history(timeline integer) RETURNS text"         \
+    " LANGUAGE sql VOLATILE STRICT SECURITY DEFINER SET search_path = pg_catalog AS"               \
+    " $$SELECT pg_read_file('pg_wal/' || lpad(upper(to_hex(timeline)), 8, '0') || '.history',"     \
+    " 0, 65536, true)$$"
 
 /* Reads the text of a history file. A server on timeline 1 has none: the empty text is whole. */
 HF_MUST_USE enum hf_rc commit_history_read(struct commit_history *history, uint32_t timeline,
@@ -297,7 +313,7 @@ struct commit_begin {
 
 enum commit_query {
     COMMIT_QUERY_STATUS,  /* one row, 7 columns */
-    COMMIT_QUERY_HISTORY, /* one row, one column: text; often denied, which is fine */
+    COMMIT_QUERY_HISTORY, /* one row, one column: text; may be denied: see COMMIT_SETUP_SQL */
     COMMIT_QUERY_CONFIRM, /* one row, one column; an autocommit write */
     COMMIT_QUERY_END,     /* one row, one column: whether a backend was signalled */
     COMMIT_QUERIES
@@ -374,7 +390,8 @@ struct commit {
     uint32_t endpoint;      /* who is asked */
     uint32_t number;        /* of the last query */
     uint32_t timeline_max;  /* highest seen in a view or an answer */
-    bool is_history_denied; /* for the answer's timeline */
+    uint32_t history_tries; /* for the timeline `history_of` */
+    uint32_t history_of;
     struct commit_reason reason;
     bool has_action;
     struct commit_action action;

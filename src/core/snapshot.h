@@ -95,6 +95,12 @@ struct snapshot_endpoint {
     int64_t sampled_at_ns;    /* when the answer that all this comes from was ASKED for */
     int64_t returned_at_ns;   /* when it last came back from down or drained; 0: long ago */
     uint64_t role_generation; /* in the order in which roles were taken, over the whole cluster */
+
+    /* A primary whose promotion the watcher's own connection has lived through: which timeline it
+     * left then, and exactly where. What was written on that timeline before `left_lsn` is part of
+     * the cluster's history, and nothing after it is. 0: not seen. */
+    uint32_t left_timeline;
+    uint64_t left_lsn;
 };
 
 /* The primary's position `lsn` was asked for at `asked_at_ns`. */

@@ -27,8 +27,8 @@
  *
  * Reading gives a promise with the token's position and, as its time, the moment of reading: the
  * write was acknowledged before its token got here, so a position asked for from now on contains it
- * as well. That costs nothing and helps twice: on a new timeline, whose positions may not reach the
- * old one for long, and in a reader that has not heard of the timeline yet.
+ * as well. Either is enough. That costs nothing, and helps where the primary has changed since: the
+ * positions of a new timeline may not reach the token's for long.
  *
  * A token proves nothing and protects nothing: the checksum finds damage (cut, mistyped, mixed with
  * another), not forgery. The worst that a forged one can do is to send its bearer's own reads to
@@ -71,7 +71,9 @@ HF_MUST_USE enum hf_rc token_write(const struct route_promise *promise, uint64_t
 HF_MUST_USE enum hf_rc token_read(struct sv text, uint64_t system_id, int64_t now_ns,
                                   struct route_promise *promise, struct hf_err *err);
 
-/* What a session may rely on after two promises, say its own and a token's: both. */
-struct route_promise token_join(const struct route_promise *a, const struct route_promise *b);
+/* What a session may rely on after two promises, say its own and a token's: both. `now_ns` stands in
+ * for a time that one of them does not know: whatever was promised was acknowledged by now. */
+struct route_promise token_join(const struct route_promise *a, const struct route_promise *b,
+                                int64_t now_ns);
 
 #endif
