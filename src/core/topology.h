@@ -77,21 +77,21 @@
 #include "core/outcome.h"
 #include "core/snapshot.h"
 
-#define TOPOLOGY_NEWS         32          /* news and orders that wait to be taken */
-#define TOPOLOGY_REUSE_NS     HF_SEC(300) /* a place stays empty for that long */
-#define TOPOLOGY_NO_ENDPOINT  SNAPSHOT_NO_ENDPOINT
-#define TOPOLOGY_SPACINGS_MAX 8 /* doublings of steady_ns at most */
+#define TOPOLOGY_NEWS        32          /* news and orders that wait to be taken */
+#define TOPOLOGY_REUSE_NS    HF_SEC(300) /* a place stays empty for that long */
+#define TOPOLOGY_NO_ENDPOINT SNAPSHOT_NO_ENDPOINT
 
 /* 0 means the default that is named. */
 struct topology_config {
-    int64_t interval_ns;   /* how often each server is asked: 100 ms */
-    int64_t down_ns;       /* without a sign of life for that long: down. 1 s */
-    int64_t steady_ns;     /* of answers, from down to up: 200 ms */
-    int64_t steady_ns_max; /* the most that flapping makes of it: 10 s */
-    int64_t flap_ns;       /* how long a going down is held against an endpoint: 60 s */
-    int64_t distrust_ns;   /* corrupt data keep it suspect for that long: 5 min */
-    int64_t warm_up_ns;    /* see snapshot.h. 0: no warm-up */
-    uint32_t accusations;  /* failed attempts of callers within down_ns that make it suspect: 2 */
+    int64_t interval_ns;    /* how often each server is asked: 100 ms */
+    int64_t down_ns;        /* without a sign of life for that long: down. 1 s */
+    int64_t steady_ns;      /* of answers, from down to up: 200 ms */
+    int64_t steady_ns_max;  /* the most that flapping makes of it: 10 s */
+    int64_t flap_ns;        /* how long a going down is held against an endpoint: 60 s */
+    int64_t distrust_ns;    /* corrupt data keep it suspect for that long: 5 min */
+    int64_t warm_up_ns;     /* see snapshot.h. 0: no warm-up */
+    int64_t first_round_ns; /* the first snapshot waits that long for everybody: 300 ms */
+    uint32_t accusations;   /* failed attempts of callers within down_ns that make it suspect: 2 */
     uint64_t system_identifier;    /* 0: learned */
     struct degrade_config degrade; /* all zero: degrade_config_default() */
 };
@@ -218,53 +218,65 @@ struct topology_endpoint {
     struct topology_member member;
     bool is_member;
     uint32_t incarnation;
-    struct topology_answer answer; /* the last one */
-    bool has_answer, was_asked;
     enum endpoint_health health;
     enum endpoint_role role;
     uint64_t role_generation;
-    enum topology_why why; /* not up: why. Up, but accepts less than it could: why */
-    struct outcome outcome;
-    uint32_t other; /* with RIVAL and ALIAS */
-    bool is_drained, is_fenced, is_foreign, is_rival, is_alias, is_denied;
-    int64_t alive_at_ns;   /* last sign of life; 0: none yet */
-    int64_t silent_at_ns;  /* first silence since; 0: none */
-    uint32_t silences;     /* since the last sign of life */
-    int64_t denied_at_ns;  /* an answer asked for later settles it */
+    uint32_t role_timeline; /* on which the role was taken */
+    enum topology_why why;  /* why it is not up, or accepts less than it could */
+    uint32_t other;         /* with RIVAL and ALIAS */
+    bool accepts_reads, accepts_writes;
+
+    /* What it said. */
+    bool was_asked, has_answer;
+    struct topology_answer answer; /* the last one */
+    struct outcome outcome;        /* of the last silence */
+
+    /* What follows from the last answers of all. */
+    bool is_foreign, is_fenced, is_rival, is_alias;
+
+    /* Signs of life. */
+    int64_t alive_at_ns;     /* the last one; 0: none yet */
+    uint32_t silences;       /* since */
+    bool is_blind;           /* alive, but the last question was refused */
+    int64_t steady_since_ns; /* answers without a break since; 0: none */
+    bool was_down;           /* and has not been up since */
+    uint32_t falls;          /* times it went down, each within flap_ns of the one before */
+    int64_t fell_at_ns;      /* the last of them */
+    int64_t returned_at_ns;
+
+    /* What others say. */
+    bool is_drained;
+    bool is_denied; /* it refused a write; until an answer asked for after denied_at_ns */
+    int64_t denied_at_ns;
     uint32_t accusations;  /* since the last quiet time */
     int64_t accused_at_ns; /* the latest */
     int64_t distrust_until_ns;
-    int64_t steady_since_ns; /* answers without a break since; 0: none */
-    uint32_t falls;          /* times it went down, within flap_ns of one another */
-    int64_t fell_at_ns;      /* the last time it went down */
-    bool was_down;           /* and has not been up since */
-    int64_t returned_at_ns;
+
     int64_t removed_at_ns;
-    int64_t lag_ns;     /* as of the last topology_fill() */
-    uint64_t lag_bytes; /* UINT64_MAX: not known */
+    int64_t lag_ns;     /* a replica: as of the last topology_fill(); HF_NEVER: not known */
+    uint64_t lag_bytes; /* a replica: UINT64_MAX: not known */
 };
 
 struct topology {
     struct topology_config config;
     struct degrade degrade;
-    int64_t now_ns;
+    int64_t now_ns, began_at_ns;
     uint64_t time_backwards, ignored;
-    uint32_t count;
+    uint32_t count; /* places that have ever been taken */
     struct topology_endpoint endpoints[SNAPSHOT_ENDPOINTS_MAX];
     uint32_t timeline; /* of the newest primary */
     uint64_t generations;
-    uint64_t system_identifier;
+    uint64_t system_identifier; /* our cluster's; 0: not known yet */
     bool is_identity_settled;
-    bool has_first_round; /* every member was asked once */
-    struct snapshot_sample samples[SNAPSHOT_SAMPLES_MAX];
-    uint32_t sample_count;
-    uint32_t sampled_endpoint; /* whose samples these are */
-    uint64_t epoch;
-    bool is_dirty;  /* a fill would give something new */
-    bool is_urgent; /* PUBLISH was ordered and not yet filled */
+    bool is_open;          /* the first round is over: snapshots may be published */
+    uint32_t primary;      /* who counts as the primary, in any health; or TOPOLOGY_NO_ENDPOINT */
+    struct snapshot draft; /* what passes from one snapshot to the next: samples, timeline, epoch */
+    uint64_t sampled_generation, sampled_instance; /* whose samples these are */
+    bool is_dirty, is_urgent; /* a snapshot would say something new; that callers wait for */
     int64_t filled_at_ns;
-    struct topology_action actions[TOPOLOGY_NEWS];
-    uint32_t action_first, action_count;
+    uint32_t to_ask; /* mask of endpoints: ASK */
+    uint32_t news_first, news_count;
+    struct topology_action news[TOPOLOGY_NEWS];
     uint64_t lost;
     struct topology_action last; /* the last news */
 };
@@ -294,6 +306,8 @@ uint32_t topology_find(const struct topology *t, const char *name);
 void topology_text(const struct topology *t, const struct topology_action *news, char *out,
                    uint32_t size);
 
+/* The first reason why an endpoint is not up, or accepts less than it could. */
+enum topology_why topology_why_not(const struct topology_endpoint *endpoint);
 const char *topology_why_text(enum topology_why why);
 
 #endif
