@@ -34,10 +34,11 @@
     ROW(s, field, name, OPT_ENUM, text, .names = (list), .sentence = (words))
 #define TEXT(s, field, name, words) ROW(s, field, name, OPT_STRING, "", .sentence = (words))
 
-#define MATE(struct_name, name, read_as, ...)                                                      \
+/* What stands behind the field's name: how it is read, and what else is to be said of it. */
+#define MATE(struct_name, name, ...)                                                               \
     {                                                                                              \
-        .field = #name, .unit = (read_as), .offset = offsetof(struct struct_name, name),           \
-        .size = sizeof(((struct struct_name *)0)->name), __VA_ARGS__                               \
+        .field = #name, .offset = offsetof(struct struct_name, name),                              \
+        .size = sizeof(((struct struct_name *)0)->name), .unit = __VA_ARGS__                       \
     }
 #define NONE(value) .has_none = true, .none = (value)
 
