@@ -21,7 +21,9 @@
  *
  * RULES FOR ALL OF IT
  *  1. Functions that can fail return 0 (HF_SUCCESS) or a code, and fill `err`, which may be NULL.
- *     What they hand out through a pointer is NULL after a failure.
+ *     A call that succeeds leaves it as it was, so what counts is what was returned. What they hand
+ *     out through a pointer is NULL after a failure. Functions that free take NULL. Callbacks get an
+ *     `err` that is never NULL.
  *  2. A struct of options that is all zero means the defaults, and so does NULL. In its fields 0
  *     means "the default"; a negative number, where it makes sense, means "none" or "no limit".
  *     Times are in milliseconds. The table of all defaults is docs/reference/library.md.
@@ -39,6 +41,8 @@
  * alone; every other call answers HF_E_FORKED. Each function below says where it differs.
  *
  * NOTHING CROSSES THIS HEADER but C: no typedef, no macro is needed to bind it from elsewhere.
+ * Enumerations are passed as int or int32_t. From C++, write `struct hf_tx` and `struct hf_stats`:
+ * functions have these names, too.
  */
 #ifndef HOLDFAST_H
 #define HOLDFAST_H
@@ -133,7 +137,8 @@ enum hf_intent {
 
 enum hf_consistency {
     HF_CONSISTENCY_DEFAULT, /* that of the options, and there HF_SESSION */
-    HF_SESSION,             /* sees every write of its session (or, without one, of this hf_db) */
+    HF_SESSION,             /* sees every write of its session; without one, those of all calls of
+                             * this hf_db that bring none either */
     HF_BOUNDED,             /* data not older than `staleness_ms` */
     HF_ANY_AGE,             /* whatever there is */
     HF_PRIMARY,             /* what the primary shows */
@@ -363,7 +368,7 @@ struct hf_call_options {
     int32_t consistency; /* enum hf_consistency */
     int64_t staleness_ms;
     int64_t deadline_ms;
-    struct hf_session *session; /* NULL: all calls of this hf_db share one */
+    struct hf_session *session; /* NULL: all calls of this hf_db that bring none share one */
     struct hf_cancel *cancel;
     const char *operation; /* a name for metrics and fallbacks; "" and NULL: none */
     int32_t cache;         /* enum hf_cache_use */
@@ -379,7 +384,7 @@ struct hf_call_options {
 
 #ifndef __cplusplus
 /* hf_query(db, "... $1 ... $2", HF_PARAMS(hf_int(1), hf_text("x")), HF_WITH(.intent = HF_READ),
- * ...) */
+ * ...). Of at least one parameter; with none, NULL. In C++ make a struct hf_params of an array. */
 #define HF_PARAMS(...)                                                                             \
     (&(const struct hf_params){(const struct hf_param[]){__VA_ARGS__},                             \
                                sizeof((const struct hf_param[]){__VA_ARGS__}) /                    \
@@ -459,12 +464,15 @@ struct hf_tx_options {
 
 /* The work. It may be called several times: each time in a new transaction, what the last one did
  * is undone. Returns 0 to commit; anything else rolls back, and hf_tx() returns HF_E_CALLBACK with
- * it in err->callback, or the failure of the statement that `err` was filled with. */
+ * it in err->callback, or the failure of the statement that `err` was filled with: hand `err` on to
+ * the calls in it, since what they failed of decides whether the whole is run again. */
 typedef int hf_tx_work(struct hf_tx *tx, void *arg, struct hf_error *err);
 
 /*
  * Runs `work` in a transaction: begins, commits when it returns 0, else rolls back. Inside of
- * another transaction of the same hf_db on the same thread it becomes a savepoint.
+ * another transaction of the same hf_db on the same thread it becomes a savepoint. What belongs to
+ * the transaction goes through `tx`: an hf_query() within `work` runs beside it, on a connection of
+ * its own.
  *
  * Run again as a whole, within attempts, budget and deadline: after 40001 and 40P01, after a lost
  * connection while COMMIT had not been sent, and whatever else proves that nothing happened.
@@ -587,15 +595,18 @@ typedef void hf_done(struct hf_call *call, int code, struct hf_rows *rows,
 HF_API int hf_loop_new(struct hf_db *db, struct hf_loop **loop, struct hf_error *err);
 /* Calls under way are cancelled and called back with HF_E_CANCELLED first. */
 HF_API void hf_loop_free(struct hf_loop *loop);
+/* The same for as long as the loop lives, whatever happens to its connections. */
 HF_API int hf_loop_fd(const struct hf_loop *loop);
-/* Milliseconds until hf_turn() is due without anything readable; -1: never. */
+/* Milliseconds until hf_turn() is due without anything readable; -1: never. To be asked again after
+ * each hf_turn() and after calls were started. */
 HF_API int64_t hf_loop_timeout_ms(const struct hf_loop *loop);
 /* How many calls ended. */
 HF_API int hf_turn(struct hf_loop *loop);
 /* Calls that have not ended. */
 HF_API size_t hf_loop_pending(const struct hf_loop *loop);
 
-/* Starts a statement; `call` (may be NULL) is valid until `done` returns. With chunk_rows `done` is
+/* Starts a statement; `call` (may be NULL) is valid until `done` returns. Statement, parameters and
+ * options are copied; the session, cancel and decision that options name must live until then. With chunk_rows `done` is
  * called for each chunk with HF_SUCCESS and rows, and at the end without rows. */
 HF_API int hf_loop_query(struct hf_loop *loop, const char *sql, const struct hf_params *params,
                          const struct hf_call_options *options, hf_done *done, void *arg,

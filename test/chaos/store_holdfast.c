@@ -1,20 +1,30 @@
 /*
  * The store over libholdfast: nothing but calls of its public header. Where libpq needs a loop, a
  * second connection and a list of SQLSTATEs, here each call says what it is owed.
+ *
+ * Seats of even writers have a session each, and after each write leave its token where readers
+ * find it, as processes hand it to one another. Those of odd ones share that of the hf_db.
  */
 #include "store.h"
 
 #include <holdfast.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+enum {
+    WRITERS_MAX = 64,
+};
+
 struct store {
     struct hf_db *db;
+    pthread_mutex_t lock; /* over the tokens */
+    char tokens[WRITERS_MAX][HF_TOKEN_BYTES];
 };
 
 struct seat {
-    struct hf_db *db;
+    struct store *store;
     struct hf_session *session;
 };
 
@@ -43,7 +53,10 @@ struct store *store_open(const char *conninfo, struct told *told)
     struct store *store = calloc(1, sizeof(*store));
     struct hf_error err;
 
-    if (store == NULL || hf_open(&store->db, conninfo, &err) == HF_SUCCESS)
+    if (store == NULL)
+        return NULL;
+    pthread_mutex_init(&store->lock, NULL);
+    if (hf_open(&store->db, conninfo, &err) == HF_SUCCESS)
         return store;
     tell(told, &err);
     free(store);
@@ -62,7 +75,7 @@ struct seat *seat_new(struct store *store)
 
     if (seat == NULL || hf_session_new(store->db, &seat->session, NULL) != HF_SUCCESS)
         abort();
-    seat->db = store->db;
+    seat->store = store;
     return seat;
 }
 
@@ -70,6 +83,37 @@ void seat_free(struct seat *seat)
 {
     hf_session_free(seat->session);
     free(seat);
+}
+
+static struct hf_session *session_of(const struct seat *seat, int writer)
+{
+    return writer % 2 == 0 ? seat->session : NULL;
+}
+
+static void leave_token(struct seat *seat, int writer)
+{
+    char token[HF_TOKEN_BYTES];
+
+    if (session_of(seat, writer) == NULL)
+        return;
+    if (hf_session_token(seat->session, token, NULL) != HF_SUCCESS)
+        abort();
+    pthread_mutex_lock(&seat->store->lock);
+    memcpy(seat->store->tokens[writer], token, sizeof(token));
+    pthread_mutex_unlock(&seat->store->lock);
+}
+
+static void adopt_token(struct seat *seat, int writer)
+{
+    char token[HF_TOKEN_BYTES];
+
+    if (session_of(seat, writer) == NULL)
+        return;
+    pthread_mutex_lock(&seat->store->lock);
+    memcpy(token, seat->store->tokens[writer], sizeof(token));
+    pthread_mutex_unlock(&seat->store->lock);
+    if (hf_session_adopt(seat->session, token, NULL) != HF_SUCCESS)
+        abort();
 }
 
 static int insert_both(struct hf_tx *tx, void *arg, struct hf_error *err)
@@ -91,15 +135,20 @@ enum answer seat_write(struct seat *seat, enum way way, int writer, int64_t numb
     int failed;
 
     if (way == WAY_TRANSACTION) {
-        struct hf_tx_options options = {.deadline_ms = deadline_ms, .session = seat->session};
+        struct hf_tx_options options = {.deadline_ms = deadline_ms,
+                                        .session = session_of(seat, writer)};
 
-        failed = hf_tx(seat->db, &options, insert_both, &row, &err);
+        failed = hf_tx(seat->store->db, &options, insert_both, &row, &err);
     } else {
-        failed = hf_exec(seat->db, "INSERT INTO chaos_row VALUES ($1, $2)",
+        failed = hf_exec(seat->store->db, "INSERT INTO chaos_row VALUES ($1, $2)",
                          HF_PARAMS(hf_int(writer), hf_int(number)),
-                         HF_WITH(.deadline_ms = deadline_ms, .session = seat->session), NULL, &err);
+                         HF_WITH(.deadline_ms = deadline_ms, .session = session_of(seat, writer)),
+                         NULL, &err);
     }
-    return failed ? answer_of(&err, told) : ANSWER_DONE;
+    if (failed)
+        return answer_of(&err, told);
+    leave_token(seat, writer);
+    return ANSWER_DONE;
 }
 
 enum answer seat_read(struct seat *seat, enum promise promise, int writer, int64_t number,
@@ -115,13 +164,15 @@ enum answer seat_read(struct seat *seat, enum promise promise, int writer, int64
         .consistency = consistencies[promise],
         .staleness_ms = STALENESS_MS,
         .deadline_ms = deadline_ms,
-        .session = promise == PROMISE_OWN ? seat->session : NULL,
+        .session = session_of(seat, writer),
         .decision = &decision,
     };
     struct hf_rows *rows;
     struct hf_error err;
 
-    if (hf_query(seat->db, "SELECT 1 FROM chaos_row WHERE writer = $1 AND number = $2",
+    if (promise == PROMISE_SHARED)
+        adopt_token(seat, writer);
+    if (hf_query(seat->store->db, "SELECT 1 FROM chaos_row WHERE writer = $1 AND number = $2",
                  HF_PARAMS(hf_int(writer), hf_int(number)), &options, &rows, &err) != HF_SUCCESS)
         return answer_of(&err, told);
     *found = hf_rows_next(rows, NULL) == 1;
