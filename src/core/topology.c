@@ -158,7 +158,7 @@ static void judge_answering(struct topology *t, uint32_t at)
 static void judge_silent(struct topology *t, uint32_t at)
 {
     struct topology_endpoint *e = &t->endpoints[at];
-    const bool is_dead = e->silences >= 2 && t->now_ns - e->alive_at_ns >= t->config.down_ns;
+    const bool is_dead = e->silences > 0 && t->now_ns - e->alive_at_ns >= t->config.down_ns;
     if (e->health == ENDPOINT_DOWN)
         return;
     if (is_dead)
@@ -511,7 +511,7 @@ int64_t topology_deadline(const struct topology *t)
         due_ns = ns_min(due_ns, ns_add(t->began_at_ns, t->config.first_round_ns));
     for (uint32_t i = 0; i < t->count; i++) {
         const struct topology_endpoint *e = &t->endpoints[i];
-        if (e->is_member && e->health != ENDPOINT_DOWN && e->silences >= 2)
+        if (e->is_member && e->health != ENDPOINT_DOWN && e->silences > 0)
             due_ns = ns_min(due_ns, ns_add(e->alive_at_ns, t->config.down_ns));
     }
     return due_ns;

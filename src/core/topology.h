@@ -60,7 +60,7 @@
  *  3. The cluster's timeline and role generations never fall.
  *  4. A fenced endpoint, a foreign one, and one whose role is not known accept nothing.
  *  5. What has answered every question since `steady_ns_max` and nobody accuses is up.
- *  6. What has proved no life for down_ns and was asked twice since is down.
+ *  6. What has proved no life for down_ns, and has left a question unanswered, is down.
  *  7. A filled snapshot passes snapshot_check().
  *
  * One owner; the watcher's thread.

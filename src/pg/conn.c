@@ -238,7 +238,7 @@ enum hf_rc conn_query(struct conn *conn, const char *sql, const char *const *val
         return rc;
     }
     /* With the extended protocol there is one result and then NULL; a broken connection adds
-     * another that says so. The last one counts. */
+     * another that says so. */
     for (;;) {
         enum readiness how = await_result(conn, deadline_ns);
         if (how != READY) {
@@ -249,8 +249,7 @@ enum hf_rc conn_query(struct conn *conn, const char *sql, const char *const *val
         PGresult *next = PQgetResult(conn->pg);
         if (next == NULL)
             break;
-        PQclear(*rows);
-        *rows = next;
+        *rows = conn_keep_result(*rows, next);
     }
     conn->outcome = conn_result_outcome(*rows, NULL);
     if (conn->outcome.code == OUTCOME_SUCCESS)

@@ -210,6 +210,16 @@ static bool is_error(const PGresult *result)
     return status == PGRES_FATAL_ERROR || status == PGRES_BAD_RESPONSE;
 }
 
+PGresult *conn_keep_result(PGresult *kept, PGresult *next)
+{
+    if (kept != NULL && conn_result_outcome(kept, NULL).code == OUTCOME_SQLSTATE) {
+        PQclear(next);
+        return kept;
+    }
+    PQclear(kept);
+    return next;
+}
+
 struct outcome conn_result_outcome(const PGresult *result, struct outcome_facts *facts)
 {
     if (result != NULL && !is_error(result))

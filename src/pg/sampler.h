@@ -8,10 +8,10 @@
  *             sampler_turn(&sampler, now, ready)
  *             while (sampler_take(&sampler, &report)) feed the topology
  *
- *             connect_ns_max            hello_ns_max          answer_ns_max
- *   IDLE --------------> CONNECTING --------------> GREETING ----------> WAITING <--> ASKING
- *     ^      retry            |                        |          interval |            |
- *     '---------------------- '------ lost, late ------'-------------------'------------'
+ *             connect_ns_max, all three                  answer_ns_max
+ *   IDLE -----------> CONNECTING -> GREETING -> PREPARING -----------> ASKING --> WAITING
+ *     ^     retry         |            |            |                  |  ^ interval |
+ *     '-------------------'------------'------------'--- lost, late ---'  '----------'
  *
  * Every failure is reported once, as the outcome that callers' attempts would have had, and is
  * followed by a new connection: at once after the loss of one that had worked (the server may have
@@ -55,13 +55,14 @@ enum sampler_state {
     SAMPLER_IDLE,
     SAMPLER_CONNECTING,
     SAMPLER_GREETING,
+    SAMPLER_PREPARING,
     SAMPLER_WAITING,
     SAMPLER_ASKING,
 };
 
 /* Where the server is. The texts are the owner's, and live as long as the sampler uses them. */
 struct sampler_place {
-    const char *conninfo; /* user, password, TLS ...; NULL: none */
+    const char *conninfo; /* user, password, TLS ..., but no hosts; NULL: none */
     const char *host, *hostaddr, *port;
 };
 
@@ -82,17 +83,18 @@ struct sampler {
     struct sampler_place place;
     enum sampler_state state;
     struct conn conn;
+    struct pg_result *rows; /* of the statement under way */
     struct rng rng;
     int64_t deadline_ns; /* of the state */
     int64_t asked_at_ns;
     uint32_t failures; /* since the last answer */
     bool has_report;
     struct sampler_report report;
-    int32_t server_version;
-    bool sees_all; /* the user may see the receiver */
-    uint64_t system_identifier;
-    uint64_t instance;
+    bool sees_all;      /* the user may see the receiver */
+    bool lacks_control; /* it may not even read the control file */
+    uint64_t system_identifier, instance;
     uint64_t wal_segment_bytes, wal_block_bytes;
+    uint32_t timeline_seen; /* the newest, of this instance as a replica */
 };
 
 /* Asks for the first time at `now_ns`. */
