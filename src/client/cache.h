@@ -24,8 +24,10 @@
  *     of all is not kept: it would push out too much for one.
  *  3. An entry's age counts from when the server was asked, not from when it answered: the result
  *     cannot be younger than that.
- *  4. Nobody is served an entry that was asked for before `newer_ns`: the last write of the
- *     session. As a fallback it is served all the same: then an old truth is what was asked for.
+ *  4. Nobody is served as fresh what may miss a write of his own session: an entry says until when
+ *     everything that was committed is in it (`as_of_ns`: of a primary's answer the time of asking,
+ *     of a replica's what the snapshot knows), an asker from when on he needs it (`newer_ns`). As a
+ *     fallback it is served all the same: then an old truth is what was asked for.
  *  5. Each lead ends by cache_put() or cache_leave(); one that has not ended after CACHE_LEAD_NS is
  *     taken over by the next asker, so a lost leader delays nobody for long.
  *  6. A result that was asked for before cache_clear() is not kept after it.
@@ -78,7 +80,7 @@ enum hf_rc cache_new(struct cache **cache, const struct cache_config *config, st
 /* Drops everything. Nobody may be using it. NULL is allowed. */
 void cache_free(struct cache *cache);
 
-/* One asker's way through the cache. Zeroed, then cache_ask(). */
+/* One asker's way through the cache. Zeroed and filled in, then cache_ask() or cache_begin(). */
 struct cache_ask {
     struct sv key;       /* must live until the ask ends */
     struct sv operation; /* for cache_clear(); at most 63 bytes of it are kept */
@@ -88,8 +90,8 @@ struct cache_ask {
     int64_t newer_ns; /* 0: any */
     /* The cache's. */
     uint64_t hash;
-    uint64_t clears;
-    bool leads;
+    uint64_t clears; /* cache_clear() calls before this one */
+    uint64_t lead;   /* 0: it does not lead */
 };
 
 enum cache_answer {
@@ -108,14 +110,15 @@ struct cache_found {
 enum cache_answer cache_ask(struct cache *cache, struct cache_ask *ask, struct cache_found *found);
 
 /* Waits on this thread until the leader is done, or until the deadline: CACHE_HIT; CACHE_LEAD if it
- * failed or is overdue, and the asker leads now; CACHE_FOLLOW if the deadline came. */
+ * failed or is overdue, and the asker leads now; CACHE_FOLLOW if the deadline came. Who can be
+ * cancelled asks with a near deadline, again and again. */
 enum cache_answer cache_follow(struct cache *cache, struct cache_ask *ask, int64_t deadline_ns,
                                struct cache_found *found);
 
 /* Keeps a result, and ends the lead if the asker had it. The cache holds the value by itself: the
- * caller's own hold stays his. Also for askers that never asked (HF_CACHE_FALLBACK): then
- * cache_begin() set up `ask`. */
-void cache_put(struct cache *cache, struct cache_ask *ask, const struct cache_value *value);
+ * caller's own hold stays his. `as_of_ns` 0: it is not known what is in it. */
+void cache_put(struct cache *cache, struct cache_ask *ask, const struct cache_value *value,
+               int64_t as_of_ns);
 /* Ends a lead without a result; harmless without one. */
 void cache_leave(struct cache *cache, struct cache_ask *ask);
 
