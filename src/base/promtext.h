@@ -52,7 +52,7 @@ void promtext_family(struct promtext *p, const char *name, enum promtext_type ty
 /* One sample of the family; `labels` may be NULL. */
 void promtext_u64(struct promtext *p, const struct promtext_label *labels, uint64_t value);
 void promtext_i64(struct promtext *p, const struct promtext_label *labels, int64_t value);
-/* A duration, in seconds, as the format wants it: "0.002517". */
+/* A duration, in seconds, as the format wants it: "0.002517000". */
 void promtext_seconds(struct promtext *p, const struct promtext_label *labels, int64_t ns);
 /* The same with a suffix to the family's name: "_sum" and "_count" of a summary. */
 void promtext_part_u64(struct promtext *p, const char *suffix, const struct promtext_label *labels,
