@@ -24,6 +24,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import api_docs  # noqa: E402
 from check_house import run_rule  # noqa: E402
 from house.tree import Tree, line_of  # noqa: E402
 
@@ -147,12 +148,20 @@ def console_blocks_are_true(tree):
                         yield f"{path}:{line}: `{command}` printed otherwise:\n        {said}"
 
 
+def the_header_is_documented(_tree):
+    for path, text in api_docs.made().items():
+        if not path.exists() or path.read_text(encoding="ascii") != text:
+            yield (f"{path.relative_to(api_docs.ROOT)}:1: is not what include/holdfast.h says: "
+                   "run tools/api_docs.py")
+
+
 RULES = [
     ("documents: links lead somewhere", links_lead_somewhere),
     ("documents: files they name exist", named_files_exist),
     ("documents: options they show exist", options_exist),
     ("documents: C examples compile", c_blocks_compile),
     ("documents: console examples print what they show", console_blocks_are_true),
+    ("documents: the library's reference says what its header says", the_header_is_documented),
 ]
 
 
