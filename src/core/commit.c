@@ -244,7 +244,7 @@ static bool was_looked_at(const struct commit *commit, const struct snapshot *vi
         const struct snapshot_endpoint *at = &view->endpoints[i];
         bool is_dark = at->health == ENDPOINT_DOWN || at->role == ENDPOINT_UNKNOWN;
         int64_t looked_ns = is_dark ? view->made_at_ns : at->sampled_at_ns;
-        if (i != commit->endpoint && looked_ns < commit->asked_ns)
+        if (i != commit->endpoint && looked_ns <= commit->asked_ns)
             return false;
     }
     return true;
@@ -259,7 +259,7 @@ static void look(struct commit *commit, const struct snapshot *view)
     commit->state = COMMIT_LOOKING;
     commit->until_ns = HF_NEVER;
     because(commit, COMMIT_WHY_UNWATCHED);
-    if (view != NULL && was_looked_at(commit, view))
+    if (view != NULL && view->primary == commit->endpoint && was_looked_at(commit, view))
         finish(commit, GUARD_COMMITTED, commit->found.why);
 }
 

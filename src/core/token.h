@@ -5,7 +5,7 @@
  * Whoever wrote gets a token; whoever reads with the token sees that write, through any replica
  * that has replayed it, wherever the reader runs.
  *
- *     h1.6b01c3a5d1f0a2c1.2.3000148.9f2c51ab
+ *     h1.6b01c3a5d1f0a2c1.2.3000148.c8d69d40
  *      |         |        |    |       '-- checksum over all that stands before it
  *      |         |        |    '-- WAL position, all hexadecimal without leading zeros
  *      |         |        '-- its timeline
@@ -53,7 +53,7 @@
 #include "core/route.h"
 #include "core/snapshot.h"
 
-#define TOKEN_BYTES 56 /* the longest, with its NUL: h1. 16 . 8 . 16 . 8 */
+#define TOKEN_BYTES 55 /* the longest, with its NUL: h1. 16 . 8 . 16 . 8 */
 
 /* Gives the promise a position if it has none, by what the view's primary was asked for since. True
  * if it now has one, or promises nothing at all. */
