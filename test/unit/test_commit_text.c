@@ -249,7 +249,7 @@ static void commit_text__a_very_long_history_keeps_its_end(void **state)
     char text[COMMIT_SWITCHES_MAX * 24] = "";
     struct commit_history history;
     for (int i = 1; i <= COMMIT_SWITCHES_MAX + 3; i++)
-        snprintf(text + strlen(text), sizeof text - strlen(text), "%d\t0/%X\tx\n", i, i);
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%d\t0/%X\tx\n", i, (unsigned)i);
     assert_int_equal(read_history(&history, 200, text), HF_OK);
     assert_false(history.is_whole);
     assert_int_equal(history.count, COMMIT_SWITCHES_MAX);
