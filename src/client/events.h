@@ -29,15 +29,15 @@
 #include "holdfast.h"
 #include "os/mem.h"
 
-#define EVENTS_RING      256
+#define EVENTS_RING      128
 #define EVENTS_LINES_MAX 5 /* of a kind in a second */
 
 struct events;
 
-/* Without hooks nothing is kept. */
+/* `*events` is NULL where there is no hook to be called: every function here takes that. */
 enum hf_rc events_new(struct events **events, const struct hf_hooks *hooks, struct mem *mem,
                       struct hf_err *err) HF_MUST_USE;
-/* Nobody may be in it. NULL is allowed. */
+/* Nobody may be in it. */
 void events_free(struct events *events);
 
 /* True if somebody listens to events or log lines: what costs something to say need not be said
@@ -53,7 +53,7 @@ void events_log(struct events *events, int64_t now_ns, int level, const char *fo
 void events_deliver(struct events *events);
 
 /* Told, but dropped because the ring was full. */
-uint64_t events_dropped(const struct events *events);
+uint64_t events_dropped(struct events *events);
 
 /* A connection string without its secrets: passwords in every form that libpq takes are replaced by
  * ***; where the text is no connection string at all, nothing of it is shown. Returns out. */
