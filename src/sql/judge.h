@@ -32,8 +32,9 @@ struct judge {
     const struct catalog *catalog;     /* borrowed; NULL: what is built in */
     const struct catalog_lists *lists; /* borrowed; NULL: none */
     struct verdicts verdicts;
-    struct shape shape; /* of the last statement, in `buffer` */
-    struct uses uses;   /* of the last statement that was parsed */
+    struct shape shape;     /* of the last statement, in `buffer` */
+    struct uses uses;       /* of the last statement that was parsed */
+    struct verdict verdict; /* the same */
     char buffer[SHAPE_SIZE_MAX + 1];
 };
 

@@ -18,6 +18,7 @@
 #define HF_SQL_PARSE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/sv.h"
 
@@ -27,7 +28,7 @@ struct parse {
     bool is_ok;
     struct sv tree;               /* JSON, valid until parse_free() */
     char error[PARSE_ERROR_SIZE]; /* the parser's words; "" if is_ok */
-    void *tree_memory;            /* private */
+    void *result[4];              /* private: what parse_free() gives back */
 };
 
 /* `text` ends in a NUL that does not count, and has no other. */
@@ -36,6 +37,6 @@ void parse_free(struct parse *parse);
 
 /* libpg_query's name for the structure of a statement, for tests that compare shapes with it: two
  * texts of one fingerprint differ in literals, and a little more, only. 0 if it cannot be parsed. */
-unsigned long long parse_fingerprint(const char *text);
+uint64_t parse_fingerprint(const char *text);
 
 #endif

@@ -69,14 +69,13 @@ struct verdicts {
     uint32_t generation;
     uint32_t free_block; /* the first of the free ones */
     uint32_t free_blocks;
-    uint32_t free_entry; /* entries from here on were never used */
     struct verdicts_entry *entries;
     struct verdicts_block *blocks;
     struct map map;
     struct verdicts_counts counts;
 };
 
-/* Bytes for `capacity` shapes: about 700 each. */
+/* Bytes for `capacity` shapes: 650 to 700 each. */
 size_t verdicts_size(uint32_t capacity);
 void verdicts_init(struct verdicts *verdicts, void *memory, uint32_t capacity);
 
@@ -87,7 +86,7 @@ const struct verdict *verdicts_find(struct verdicts *verdicts, const struct shap
 void verdicts_put(struct verdicts *verdicts, const struct shape *shape,
                   const struct verdict *verdict);
 
-/* A server said that this shape writes. */
+/* A server said that this shape writes: that is added to what was judged of it. */
 void verdicts_learn(struct verdicts *verdicts, const struct shape *shape);
 
 /* There is another catalogue: what was judged by an older one is forgotten. */
