@@ -61,9 +61,13 @@
 struct call;
 struct hf_db;
 struct loop;
+struct pg_result; /* libpq's PGresult */
 
 /* A server that does not react to a cancel request for so long loses the connection. */
 #define CALL_STOP_NS_MAX HF_SEC(2)
+
+/* Bytes for the work's own state inside of the call. */
+#define CALL_ROOM 256
 
 enum call_step {
     CALL_WAITS,  /* for call->wait */
@@ -76,11 +80,12 @@ enum call_step {
 struct call_wait {
     int fd;       /* -1: none */
     short events; /* POLLIN, POLLOUT */
+    short ready;  /* during `turn`: what poll() said of fd; 0: nothing */
     int64_t deadline_ns;
 };
 
 struct call_ending {
-    struct outcome outcome;
+    struct outcome outcome;     /* of the attempt */
     struct outcome_facts facts; /* idempotent and can_replay are filled in by the guard */
     int64_t server_delay_ns;
 };
@@ -90,6 +95,13 @@ struct call_ops {
     enum call_step (*begin)(struct call *call);
     /* What was waited for is there, or call_resume(). */
     enum call_step (*turn)(struct call *call);
+    /* The engine ends the attempt itself (a parked call that is stopped, a server that reacts to
+     * nothing): free what the attempt holds. The connection is closed afterwards, and what was done
+     * is what call->facts say. NULL: nothing is held. */
+    void (*cut)(struct call *call);
+    /* A parked call that is stopped is cancelled and turned to its end like one at work, instead of
+     * being cut. */
+    bool drains_when_parked;
     /* An old result: true if there is one (`is_stale_ok`: and its age is no matter, since no server
      * can be asked). NULL: never. */
     bool (*find_cached)(struct call *call, bool is_stale_ok);
@@ -101,7 +113,8 @@ struct call_ops {
     void (*resolve_stop)(struct call *call);
     /* DONE: the last moment at which the caller's memory may be used. NULL: nothing to do. */
     void (*answered)(struct call *call);
-    /* Nothing is outstanding any more, the call goes back to db_call_free(). NULL: nothing. */
+    /* Nothing is outstanding any more and the call object goes back: free call->work. NULL: nothing.
+     */
     void (*over)(struct call *call);
 };
 
@@ -122,6 +135,16 @@ enum call_phase {
     CALL_CLEANING, /* DISCARD ALL, after somebody had it on loan */
     CALL_WORKING,
     CALL_RESOLVING,
+    CALL_RESOLVED, /* resolution is there, the guard has not heard it */
+};
+
+/* Where the time of a call goes. */
+enum call_spend {
+    CALL_SPEND_QUEUED, /* for a permit, or held for a server that fits */
+    CALL_SPEND_CONNECTING,
+    CALL_SPEND_SERVER,
+    CALL_SPEND_BACKOFF, /* and the search for a COMMIT's outcome */
+    CALL_SPENDS
 };
 
 /* News from other threads, bits of call.news. */
@@ -130,6 +153,15 @@ enum call_news {
     CALL_NEWS_VIEW = 2,    /* a new snapshot */
     CALL_NEWS_CLOSING = 4, /* hf_close() */
 };
+
+/* A driver's copy of the snapshot, brought up to date before each decision. */
+struct call_view {
+    uint64_t seen;
+    struct snapshot snapshot;
+};
+
+/* Empty: knows no server. */
+void call_view_init(struct call_view *view);
 
 /* One registration with an epoll; used by client/loop.c only. */
 struct call_watch {
@@ -147,11 +179,14 @@ struct call {
 
     /* The work. */
     const struct call_ops *ops;
-    void *work;         /* its own */
+    void *work;         /* its own; may point to `room` */
     struct pconn *conn; /* while an attempt runs; NULL before and after */
     uint32_t endpoint;  /* of the attempt */
     struct call_wait wait;
     struct call_ending ended;
+    struct outcome_facts
+        facts; /* what an attempt that is cut off now leaves; the worst from `begin`
+                                 * on, the work may know better */
     bool is_stopping;
     bool is_answered;
     enum guard_resolution resolution;
@@ -168,6 +203,8 @@ struct call {
     _Atomic uint32_t news; /* enum call_news */
     struct hf_cancel *user_cancel;
     struct call_watch watches[3];
+    uint32_t wait_serial;    /* another one: wait.fd may be another file under the same number */
+    uint32_t watched_serial; /* client/loop.c's */
     struct timer timer;
     struct list_node link;     /* in its loop, or among the free */
     struct list_node watching; /* in db->watching: wants to hear of new snapshots */
@@ -176,12 +213,19 @@ struct call {
     /* The engine's. */
     struct cancel cancel; /* under way beside the connection */
     bool is_cancelling;
-    bool was_cancelled; /* CANCEL has been fed */
+    bool was_cancelled;       /* CANCEL has been fed */
+    bool was_unsent;          /* the guard was told that nothing is sent yet */
+    struct pg_result *answer; /* to a statement of the engine's own */
+    int64_t started_ns;
+    bool has_ended; /* the work has; only the cancel request is still out */
     int64_t stop_by_ns;
     struct guard_action run; /* the attempt's RUN */
-    struct timespan {
-        int64_t started_ns, queued_ns, connecting_ns, working_ns, backoff_ns, mark_ns;
-    } times; /* where the time went; see call_times() */
+    struct call_view *view;  /* its driver's, or its own */
+    struct call_view *own_view;
+    _Alignas(16) unsigned char room[CALL_ROOM];
+    enum call_spend spending; /* what the time since mark_ns goes into */
+    int64_t mark_ns;
+    int64_t spent_ns[CALL_SPENDS];
 };
 
 /* ---- its owner ---- */
@@ -213,9 +257,10 @@ struct call_wants {
 };
 void call_wants(const struct call *call, struct call_wants *wants);
 
-/* Does whatever is due: to be called when something waited for is there, when its eventfd was
- * written, or at its deadline. Harmless at any other time. */
-void call_turn(struct call *call);
+/* Does whatever is due: to be called when something waited for is there (`ready`: what poll() said
+ * of the first descriptor), when its eventfd was written, or at its deadline. Harmless at any other
+ * time. */
+void call_turn(struct call *call, short ready);
 
 /* ---- any thread ---- */
 

@@ -30,6 +30,7 @@
 #include "client/options.h"
 #include "client/pool.h"
 #include "client/session.h"
+#include "client/txs.h"
 #include "core/degrade.h"
 #include "core/guard.h"
 #include "core/snapshot.h"
@@ -52,13 +53,19 @@ struct db_endpoint {
 
 /* Plain counts of what calls did, added up when each ends. */
 struct db_counts {
-    _Atomic uint64_t calls, results[GUARD_RESULTS], cancelled, attempts, retries, held, queued;
+    _Atomic uint64_t results[GUARD_RESULTS]; /* calls by their end */
+    _Atomic uint64_t cancelled;
+    _Atomic uint64_t more_attempts; /* attempts beyond the first of each call */
+    _Atomic uint64_t unattempted;   /* calls without any */
+    _Atomic uint64_t held, queued;
 };
 
 struct hf_db {
     struct mem mem;
-    struct client_config config;   /* without the secrets: wiped once the endpoints are made */
-    const _Atomic uint32_t *alive; /* a page that a child of fork() sees as zeros */
+    struct client_config config;         /* its connection string is wiped: see `conninfo` */
+    char conninfo[CLIENT_CONNINFO_SIZE]; /* without hosts; holds secrets */
+    const _Atomic uint32_t *alive;       /* client/alive.h */
+    uint64_t seed;                       /* of chance, from the system's */
 
     /* Deciding. */
     struct guard guard;                /* single statements, COPY, pipelines, loans */
@@ -71,7 +78,7 @@ struct hf_db {
 
     /* Servers. */
     struct watcher *watcher;
-    _Atomic uint32_t endpoint_count; /* only grows */
+    uint32_t endpoint_count; /* places that have what they need, fixed when it is opened */
     struct db_endpoint endpoints[SNAPSHOT_ENDPOINTS_MAX];
 
     /* Calls. */
@@ -79,11 +86,12 @@ struct hf_db {
     struct list free_calls;
     struct list calls;       /* all there are */
     struct list watching;    /* calls that hear of new snapshots */
-    pthread_cond_t quiet;    /* `inside` or `going` has fallen to 0 */
-    _Atomic uint32_t inside; /* public functions under way, and calls that go on */
+    pthread_cond_t quiet;    /* `inside` has fallen to 0 while it is closing */
+    _Atomic uint32_t inside; /* public functions under way, and calls left to the reaper */
     _Atomic bool is_closing;
     struct reaper *reaper;
 
+    struct txs txs;
     struct hf_session session; /* that of all calls which bring none */
     struct db_counts counts;
     struct cache *cache; /* NULL: none */
@@ -96,26 +104,46 @@ struct hf_db {
  * without db_leave(). */
 int db_enter(struct hf_db *db, struct hf_error *err);
 void db_leave(struct hf_db *db);
+/* Once more inside, for work that goes on after the function returned; ends with db_leave(). */
+void db_stay(struct hf_db *db);
 bool db_is_forked(const struct hf_db *db);
+static inline bool db_is_closing(const struct hf_db *db)
+{
+    return atomic_load_explicit(&db->is_closing, memory_order_relaxed);
+}
 
 /* ---- calls ---- */
 
-/* A call to start, fields of the last one cleared; NULL: no memory. Goes back by itself if it was
- * left to the reaper, else by db_call_free() once it is CALL_IS_DONE. */
+/* A call for a blocking caller, to be started. NULL: no memory. Ends with drive_release(). */
 struct call *db_call_new(struct hf_db *db);
+/* One that has no driver yet: loop_own() goes next. */
+struct call *db_call_bare(struct hf_db *db);
+/* It is CALL_IS_DONE or CALL_IS_OVER, or was never started. */
 void db_call_free(struct call *call);
 
-/* A request as the options of a call say it, the session's promise in it. `intent` is what was made
- * of HF_AUTO. */
+/* What HF_AUTO is for this statement; other intents as they are. */
+enum route_intent db_intent(struct hf_db *db, const char *sql,
+                            const struct hf_call_options *options);
+
+/* A request as the options of a call say it, the session's promise in it. */
 void db_request(struct hf_db *db, enum route_intent intent, const struct hf_call_options *options,
                 struct guard_request *request);
 
-/* The snapshot now: valid until db_view_done(). */
-const struct snapshot *db_view(struct hf_db *db);
-void db_view_done(struct hf_db *db, const struct snapshot *view);
+/* How the call went, for whoever asked. */
+void db_decision(const struct call *call, struct hf_decision *decision);
 
-/* The connection parameters of an endpoint, for conn_start(); `params` holds at least
- * CONN_PARAMS_MAX + 1. They live as long as the db. */
-void db_conn_params(struct hf_db *db, uint32_t endpoint, struct conn_param *params);
+/* Adds up what an answered call did. */
+void db_count(const struct call *call);
+
+/* ---- of the drivers ---- */
+
+/* Begins to connect to an endpoint. */
+enum conn_step HF_MUST_USE db_connect(struct hf_db *db, uint32_t endpoint, struct conn *conn,
+                                      int64_t deadline_ns, struct hf_err *err);
+
+/* Calls that wait for a snapshot look at the new one. */
+void db_wake_watching(struct hf_db *db);
+/* Goes once through every lock under which calls are woken. */
+void db_fence(struct hf_db *db);
 
 #endif

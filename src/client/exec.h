@@ -27,6 +27,7 @@
 
 #include "client/call.h"
 #include "client/pool.h"
+#include "client/statements.h"
 #include "core/outcome.h"
 #include "holdfast.h"
 
@@ -51,19 +52,21 @@ enum exec_step {
 struct exec {
     struct pconn *conn;
     struct exec_statement statement;
-    int phase; /* of exec.c */
-    bool is_sent;
-    bool rows_shown;          /* EXEC_ROWS has been returned */
-    struct pg_result *result; /* the taker's once taken, else freed by exec_end() */
-    struct call_ending ended; /* outcome and facts, from EXEC_DONE on */
     struct hf_error *error;   /* borrowed: filled where the server or the connection failed */
-    struct pg_result **chunk; /* rows gathered so far */
+    struct pg_result *result; /* the taker's once taken, else freed by exec_end() */
+    struct pg_result *chunk;  /* rows gathered so far */
+    struct call_ending ended; /* outcome and facts, from EXEC_DONE on */
+    int phase;                /* of exec.c */
     uint32_t slot;            /* of the statement among the prepared */
+    bool is_sent;             /* the statement's text and parameters are not needed any more */
+    bool rows_shown;          /* EXEC_ROWS has been returned */
+    char evicted[STATEMENTS_NAME_BYTES];
 };
 
 /* Sends what can be sent. `error` must live as long as `exec`. */
 void exec_begin(struct exec *exec, struct pconn *conn, const struct exec_statement *statement,
                 struct hf_error *error);
+/* `wait` also carries in what poll() said of the descriptor (`ready`). */
 enum exec_step exec_turn(struct exec *exec, struct call_wait *wait);
 /* Frees what was not taken. */
 void exec_end(struct exec *exec);

@@ -38,7 +38,9 @@ struct hf_rows {
     int row, count;         /* current row, -1 before the first; rows of this body */
     int64_t age_ms;
     bool is_stale;
-    struct call *stream; /* brings the next chunk; NULL: this body is all */
+    struct call *stream; /* brings the next chunk; NULL: nothing follows */
+    bool is_stream;      /* has come, or comes, in chunks */
+    uint64_t gone;       /* rows of the chunks before this one */
 };
 
 /* Rows over a result, which they take, also on failure. `endpoint` NULL: none. NULL: no memory. */
@@ -47,6 +49,9 @@ struct hf_rows *rows_take(struct pg_result *result, const char *endpoint);
 /* One more reader of a body: a result from the cache. NULL: no memory. */
 struct hf_rows *rows_share(struct rows_body *body, int64_t age_ms, bool is_stale);
 
+/* Rows whose first chunk `result` is, and `stream` brings the next. Takes `result`, not the call. */
+struct hf_rows *rows_stream(struct pg_result *result, const char *endpoint, struct call *stream);
+
 /* The next chunk of rows that stream. False: no memory; `result` is gone in any case. */
 bool rows_go_on(struct hf_rows *rows, struct pg_result *result);
 
@@ -54,5 +59,8 @@ bool rows_go_on(struct hf_rows *rows, struct pg_result *result);
 void rows_body_hold(void *body);
 void rows_body_drop(void *body);
 size_t rows_body_size(const struct rows_body *body);
+
+/* The number in the command tag ("INSERT 0 5"), 0 if there is none. */
+uint64_t rows_affected_of(const struct pg_result *result);
 
 #endif

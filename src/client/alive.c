@@ -1,0 +1,37 @@
+#include "client/alive.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static size_t page_size(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+const _Atomic uint32_t *alive_new(struct hf_err *err)
+{
+    void *page =
+        mmap(NULL, page_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED) {
+        err_set(err, HF_RC_LIMIT, "53200", "could not get a page of memory: %s", strerror(errno));
+        return NULL;
+    }
+    /* Linux has it since 4.14; where it is refused, a child cannot be told apart. */
+    if (madvise(page, page_size(), MADV_WIPEONFORK) != 0) {
+        err_set(err, HF_RC_MISSING, "0A000", "the kernel does not tell a child of fork() apart: %s",
+                strerror(errno));
+        munmap(page, page_size());
+        return NULL;
+    }
+    _Atomic uint32_t *alive = page;
+    atomic_init(alive, 1);
+    return alive;
+}
+
+void alive_free(const _Atomic uint32_t *alive)
+{
+    if (alive != NULL)
+        munmap((void *)(uintptr_t)alive, page_size());
+}

@@ -1,0 +1,45 @@
+/*
+ * A single statement as the work of a call: hf_query(), hf_exec() and hf_loop_query() are this.
+ *
+ *     begin: exec_begin on the connection    turn: exec_turn    chunk: parked, rows shown
+ *
+ * The state lives in the call's own room, so that a query allocates nothing.
+ */
+#ifndef HF_CLIENT_QUERY_H
+#define HF_CLIENT_QUERY_H
+
+#include "client/call.h"
+#include "client/exec.h"
+#include "client/rows.h"
+
+struct query {
+    struct exec exec;
+    struct exec_statement statement;
+    struct hf_session *session; /* whose write it was */
+    struct pg_result *result;   /* once served, or the chunk that is to be shown */
+    bool wants_rows;
+    bool has_exec; /* an attempt is under way */
+    bool was_sent; /* the caller's text is not needed any more */
+};
+
+extern const struct call_ops query_ops;
+
+/* Starts it in `call`, which db_call_new() gave. HF_SUCCESS, or what is wrong with the options. */
+int query_start(struct call *call, const char *sql, const struct hf_params *params,
+                const struct hf_call_options *options, struct hf_error *err);
+
+static inline struct query *query_of(struct call *call)
+{
+    return call->work;
+}
+
+/* The rows of a call that was served, or parked with a chunk; NULL: no memory. They take the result;
+ * a chunk's call goes on with the rows. */
+struct hf_rows *query_rows(struct call *call);
+
+/* For rows.c: brings rows->stream's next chunk into `rows`; at the end rows->stream is NULL. */
+int query_next_chunk(struct hf_rows *rows, struct hf_error *err);
+/* Nobody wants the rest: it is cancelled and drained by the reaper. */
+void query_abandon(struct call *stream);
+
+#endif

@@ -1,0 +1,167 @@
+#include "client/reaper.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "base/bug.h"
+#include "base/container_of.h"
+#include "client/db.h"
+#include "client/loop.h"
+#include "os/clock.h"
+#include "pg/watcher.h"
+
+struct reaper {
+    struct hf_db *db;
+    struct loop loop;
+    struct watcher_ear ear;
+    pthread_t thread;
+    _Atomic bool is_stopping;
+    pthread_mutex_t lock; /* over incoming */
+    struct list incoming;
+    int64_t sweep_at_ns;
+};
+
+/* ---- calls that were left behind ---- */
+
+static void turned(struct loop *loop, struct call *call)
+{
+    if (call->state == CALL_IS_PARKED) {
+        call_stop(call);
+        loop_touch(loop, call);
+        return;
+    }
+    if (call->state != CALL_IS_DONE && call->state != CALL_IS_OVER)
+        return;
+    loop_remove(loop, call);
+    db_call_free(call);
+    db_leave(loop->db);
+}
+
+static struct call *take_incoming(struct reaper *reaper)
+{
+    pthread_mutex_lock(&reaper->lock);
+    struct list_node *node = list_pop_front(&reaper->incoming);
+    pthread_mutex_unlock(&reaper->lock);
+    return node == NULL ? NULL : container_of(node, struct call, link);
+}
+
+static void adopt(struct reaper *reaper)
+{
+    struct call *call;
+    while ((call = take_incoming(reaper)) != NULL)
+        loop_add(&reaper->loop, call);
+}
+
+void reaper_take(struct reaper *reaper, struct call *call)
+{
+    db_stay(reaper->db); /* until it is over */
+    pthread_mutex_lock(&reaper->lock);
+    list_push_back(&reaper->incoming, &call->link);
+    pthread_mutex_unlock(&reaper->lock);
+    eventfd_write(reaper->loop.wake_fd, 1);
+}
+
+/* ---- what comes round ---- */
+
+static void hear(struct loop *loop)
+{
+    struct reaper *reaper = loop->arg;
+    watcher_listen(&reaper->ear);
+    db_wake_watching(reaper->db);
+}
+
+static void sweep(struct reaper *reaper)
+{
+    struct hf_db *db = reaper->db;
+    int64_t now_ns = clock_now();
+    if (now_ns < reaper->sweep_at_ns)
+        return;
+    reaper->sweep_at_ns = now_ns + REAPER_SWEEP_NS;
+    watcher_refresh(db->watcher, &reaper->loop.view.seen, &reaper->loop.view.snapshot);
+    const struct snapshot *view = &reaper->loop.view.snapshot;
+    for (uint32_t i = 0; i < view->count; i++)
+        pool_sweep(&db->endpoints[i].pool, view->endpoints[i].role_generation, now_ns);
+}
+
+static void *run(void *arg)
+{
+    struct reaper *reaper = arg;
+    while (!atomic_load(&reaper->is_stopping)) {
+        loop_turn(&reaper->loop, reaper->sweep_at_ns);
+        adopt(reaper);
+        sweep(reaper);
+    }
+    return NULL;
+}
+
+/* ---- life ---- */
+
+static enum hf_rc start_thread(struct reaper *reaper, struct hf_err *err)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int why = pthread_create(&reaper->thread, NULL, run, reaper);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (why != 0)
+        return err_set(err, HF_RC_IO, "53000", "could not start a thread: %s", strerror(why));
+    return HF_OK;
+}
+
+enum hf_rc reaper_new(struct reaper **out, struct hf_db *db, struct hf_err *err)
+{
+    *out = NULL;
+    struct reaper *reaper = mem_alloc(&db->mem, sizeof *reaper);
+    if (reaper == NULL)
+        return mem_refused(&db->mem, sizeof *reaper, err);
+    reaper->db = db;
+    pthread_mutex_init(&reaper->lock, NULL);
+    list_init(&reaper->incoming);
+    enum hf_rc rc = loop_init(&reaper->loop, db, err);
+    if (rc != HF_OK)
+        goto no_loop;
+    reaper->loop.turned = turned;
+    reaper->loop.arg = reaper;
+    rc = watcher_ear_open(db->watcher, &reaper->ear, err);
+    if (rc != HF_OK)
+        goto no_ear;
+    loop_watch_extra(&reaper->loop, reaper->ear.fd, hear);
+    watcher_listen(&reaper->ear);
+    *out = reaper;
+    rc = start_thread(reaper, err);
+    if (rc == HF_OK)
+        return HF_OK;
+    *out = NULL;
+    watcher_ear_close(db->watcher, &reaper->ear);
+no_ear:
+    loop_deinit(&reaper->loop);
+no_loop:
+    pthread_mutex_destroy(&reaper->lock);
+    mem_free(&db->mem, reaper);
+    return rc;
+}
+
+void reaper_free(struct reaper *reaper)
+{
+    if (reaper == NULL)
+        return;
+    struct hf_db *db = reaper->db;
+    atomic_store(&reaper->is_stopping, true);
+    eventfd_write(reaper->loop.wake_fd, 1);
+    pthread_join(reaper->thread, NULL);
+    watcher_ear_close(db->watcher, &reaper->ear);
+    loop_deinit(&reaper->loop);
+    pthread_mutex_destroy(&reaper->lock);
+    mem_free(&db->mem, reaper);
+}
+
+void reaper_forget(struct reaper *reaper)
+{
+    if (reaper == NULL)
+        return;
+    loop_forget(&reaper->loop);
+    mem_free(&reaper->db->mem, reaper);
+}
