@@ -135,6 +135,10 @@ def parse(text):
         words = [re.sub(r"^ \* ?", "", line) for line in mark[2].split("\n")]
         prose = (more.strip() + "\n" if more else "") + "\n".join(words).strip("\n")
         sections.append(split_title(title, prose.strip("\n"), list(items_of(body))))
+    # What is declared before the first heading has no section of its own.
+    before = text[text.index("*/") + 2:marks[0].start()]
+    sections[0].items[:0] = [item for item in items_of(before)
+                             if any(name.endswith("()") for name in item.names)]
     return overview, sections
 
 
