@@ -37,10 +37,12 @@
 
 #include "base/bug.h"
 
+#define PUBLISH_ALIGN 64 /* a cache line */
+
 struct publish {
-    alignas(64) _Atomic uint64_t version; /* 0: nothing yet */
-    size_t words;                         /* in a buffer */
-    alignas(64) _Atomic uint64_t data[];
+    alignas(PUBLISH_ALIGN) _Atomic uint64_t version; /* 0: nothing yet */
+    size_t words;                                    /* in a buffer */
+    alignas(PUBLISH_ALIGN) _Atomic uint64_t data[];
 };
 
 /* Of the memory for blocks of `bytes`, which must be whole words. */
@@ -49,7 +51,7 @@ static inline size_t publish_size(size_t bytes)
     return sizeof(struct publish) + 2 * bytes;
 }
 
-/* `memory` is publish_size() bytes, aligned to 64. */
+/* `memory` is publish_size() bytes, aligned to PUBLISH_ALIGN. */
 static inline struct publish *publish_init(void *memory, size_t bytes)
 {
     struct publish *p = memory;

@@ -82,6 +82,12 @@ enum ask_column {
     ASK_CONTROL_TIMELINE,
 };
 
+/* pg_basebackup streams too, and is nobody to read from. */
+static const char list_sql[] =
+    "SELECT DISTINCT pg_catalog.host(client_addr) FROM pg_catalog.pg_stat_replication"
+    " WHERE client_addr IS NOT NULL AND state IN ('streaming', 'catchup')"
+    " AND application_name <> 'pg_basebackup'";
+
 /* ---- what is answered ---- */
 
 uint64_t sampler_read_lsn(const char *text)
@@ -197,6 +203,15 @@ static void read_answer(struct sampler *s, const PGresult *rows)
     s->failures = 0;
 }
 
+static void read_replicas(struct sampler *s, const PGresult *rows)
+{
+    s->replica_count = 0;
+    for (int i = 0; i < PQntuples(rows) && s->replica_count < SAMPLER_REPLICAS_MAX; i++)
+        snprintf(s->replicas[s->replica_count++], SAMPLER_ADDRESS_SIZE, "%s",
+                 PQgetvalue(rows, i, 0));
+    s->has_replicas = true;
+}
+
 /* ---- failing ---- */
 
 static int64_t jittered(struct sampler *s, int64_t duration_ns)
@@ -290,6 +305,19 @@ static bool send_ask(struct sampler *s, int64_t now_ns)
     return PQsendQueryPrepared(s->conn.pg, "holdfast_sampler", 0, NULL, NULL, NULL, 0) == 1;
 }
 
+static bool send_list(struct sampler *s, int64_t now_ns)
+{
+    s->list_at_ns = ns_add(now_ns, s->config.list_ns);
+    s->deadline_ns = ns_add(now_ns, s->config.answer_ns_max);
+    s->state = SAMPLER_LISTING;
+    return PQsendQueryParams(s->conn.pg, list_sql, 0, NULL, NULL, NULL, NULL, 0) == 1;
+}
+
+static bool wants_list(const struct sampler *s, int64_t now_ns)
+{
+    return s->config.list_ns > 0 && now_ns >= s->list_at_ns && !s->report.answer.is_in_recovery;
+}
+
 /* Sends what the wrapped function queued; the answer is waited for. */
 static void sent(struct sampler *s, int64_t now_ns, bool was_queued)
 {
@@ -331,10 +359,21 @@ static void answered(struct sampler *s, int64_t now_ns, const PGresult *rows)
         sent(s, now_ns, send_prepare(s));
     } else if (s->state == SAMPLER_PREPARING) {
         sent(s, now_ns, send_ask(s, now_ns));
+    } else if (s->state == SAMPLER_LISTING) {
+        read_replicas(s, rows);
+        wait_for_interval(s, now_ns);
     } else {
         read_answer(s, rows);
-        wait_for_interval(s, now_ns);
+        if (wants_list(s, now_ns))
+            sent(s, now_ns, send_list(s, now_ns));
+        else
+            wait_for_interval(s, now_ns);
     }
+}
+
+static bool is_greeting(const struct sampler *s)
+{
+    return s->state == SAMPLER_GREETING || s->state == SAMPLER_PREPARING;
 }
 
 /* Takes results until the statement is over. */
@@ -359,8 +398,7 @@ static void hear(struct sampler *s, int64_t now_ns, short ready)
             step = conn_pump(&s->conn, 0, &err);
     }
     if (now_ns >= s->deadline_ns)
-        fail_late(s, now_ns,
-                  s->state == SAMPLER_ASKING ? OUTCOME_TIMEOUT : OUTCOME_CONNECT_TIMEOUT);
+        fail_late(s, now_ns, is_greeting(s) ? OUTCOME_CONNECT_TIMEOUT : OUTCOME_TIMEOUT);
     else
         watch(s);
 }
@@ -394,6 +432,7 @@ void sampler_turn(struct sampler *s, int64_t now_ns, short ready)
     case SAMPLER_GREETING:
     case SAMPLER_PREPARING:
     case SAMPLER_ASKING:
+    case SAMPLER_LISTING:
         hear(s, now_ns, ready);
         return;
     case SAMPLER_WAITING:
@@ -423,6 +462,7 @@ void sampler_init(struct sampler *s, const struct sampler_config *config, uint64
         .answer_ns_max = or_default(config->answer_ns_max, HF_MS(500)),
         .retry_ns = or_default(config->retry_ns, HF_MS(50)),
         .retry_ns_max = or_default(config->retry_ns_max, HF_SEC(1)),
+        .list_ns = config->list_ns,
     };
     rng_init(&s->rng, seed);
     s->state = SAMPLER_IDLE;
@@ -438,12 +478,11 @@ static void let_go(struct sampler *s)
     s->fd = -1;
 }
 
-void sampler_move(struct sampler *s, const struct sampler_place *place, int64_t now_ns)
+void sampler_move(struct sampler *s, const struct sampler_place *place, int64_t at_ns)
 {
     let_go(s);
     s->place = *place;
-    s->deadline_ns = now_ns;
-    s->failures = 0;
+    s->deadline_ns = at_ns;
     s->lacks_control = false;
 }
 
@@ -453,6 +492,17 @@ bool sampler_take(struct sampler *s, struct sampler_report *report)
         return false;
     *report = s->report;
     s->has_report = false;
+    return true;
+}
+
+bool sampler_take_replicas(struct sampler *s, const char (**addresses)[SAMPLER_ADDRESS_SIZE],
+                           uint32_t *count)
+{
+    if (!s->has_replicas)
+        return false;
+    s->has_replicas = false;
+    *addresses = (const char(*)[SAMPLER_ADDRESS_SIZE])s->replicas;
+    *count = s->replica_count;
     return true;
 }
 

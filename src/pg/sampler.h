@@ -49,6 +49,7 @@ struct sampler_config {
     int64_t answer_ns_max;  /* 500 ms */
     int64_t retry_ns;       /* 50 ms */
     int64_t retry_ns_max;   /* 1 s */
+    int64_t list_ns;        /* a primary is asked who replicates from it so often; 0: never */
 };
 
 enum sampler_state {
@@ -58,7 +59,11 @@ enum sampler_state {
     SAMPLER_PREPARING,
     SAMPLER_WAITING,
     SAMPLER_ASKING,
+    SAMPLER_LISTING,
 };
+
+#define SAMPLER_REPLICAS_MAX 16
+#define SAMPLER_ADDRESS_SIZE 48
 
 /* Where the server is. The texts are the owner's, and live as long as the sampler uses them. */
 struct sampler_place {
@@ -95,20 +100,29 @@ struct sampler {
     uint64_t system_identifier, instance;
     uint64_t wal_segment_bytes, wal_block_bytes;
     uint32_t timeline_seen; /* the newest, of this instance as a replica */
+    int64_t list_at_ns;     /* when to ask for replicas next */
+    bool has_replicas;
+    uint32_t replica_count;
+    char replicas[SAMPLER_REPLICAS_MAX][SAMPLER_ADDRESS_SIZE];
 };
 
 /* Asks for the first time at `now_ns`. */
 void sampler_init(struct sampler *sampler, const struct sampler_config *config, uint64_t seed,
                   int64_t now_ns);
 
-/* Another place, or the same at another address: connects anew. */
-void sampler_move(struct sampler *sampler, const struct sampler_place *place, int64_t now_ns);
+/* Another place, or the same at another address: connects anew, not before `at_ns`. */
+void sampler_move(struct sampler *sampler, const struct sampler_place *place, int64_t at_ns);
 
 /* Does what is due. `ready` is what poll said of fd, 0 if nothing. */
 void sampler_turn(struct sampler *sampler, int64_t now_ns, short ready);
 
 /* The report of the last question, once. Take it after each turn. */
 bool sampler_take(struct sampler *sampler, struct sampler_report *report);
+
+/* The addresses of those who replicate from a primary, when they were asked for anew: the texts stay
+ * until the next turn. A user without pg_monitor sees none. */
+bool sampler_take_replicas(struct sampler *sampler, const char (**addresses)[SAMPLER_ADDRESS_SIZE],
+                           uint32_t *count);
 
 /* When to turn if the descriptor stays quiet. */
 int64_t sampler_deadline(const struct sampler *sampler);

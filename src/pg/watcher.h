@@ -52,6 +52,13 @@
 
 struct watcher;
 
+/* A piece of news, for callbacks, logs and dashboards. */
+struct watcher_news {
+    struct topology_action what;
+    char name[SNAPSHOT_NAME_BYTES]; /* of what.endpoint, "" if none is meant */
+    char text[WATCHER_TEXT_SIZE];   /* for a person */
+};
+
 /* A configured endpoint; what its name resolves to is the watcher's business. */
 struct watcher_endpoint {
     const char *host;     /* name, address, or "/" and the folder of a unix socket */
@@ -78,6 +85,12 @@ struct watcher_config {
     int64_t patroni_ns;      /* between two looks: 2 s */
     bool follow_replicas;    /* members from pg_stat_replication of the primary */
     struct log *log;         /* news as lines; NULL: none */
+
+    /* Called in the watcher's thread for each piece of news, with no lock held; NULL: nobody. It may
+     * call everything here but watcher_free(), and should return soon: nobody is asked meanwhile.
+     */
+    void (*on_news)(const struct watcher_news *news, void *arg);
+    void *on_news_arg;
 };
 
 /* Starts the thread. What the configuration points to is copied. */
@@ -142,12 +155,6 @@ void watcher_pin(struct watcher *watcher, enum degrade_level level, int64_t unti
 void watcher_unpin(struct watcher *watcher);
 
 /* ---- news ---- */
-
-struct watcher_news {
-    struct topology_action what;
-    char name[SNAPSHOT_NAME_BYTES]; /* of what.endpoint, "" if none is meant */
-    char text[WATCHER_TEXT_SIZE];   /* for a person */
-};
 
 /* The next piece of news after `*cursor` (0 at first). False if there is none. Who falls more than
  * WATCHER_NEWS behind misses the oldest; `*missed` counts them (may be NULL). */
