@@ -186,6 +186,12 @@ static enum prepared_do decide(struct client *client, const struct asked *asked,
 }
 
 /* Accounts for what the plan says, and sends what goes ahead. False: the connection is over. */
+/* A Parse as the client sent it: of the unnamed statement, or of one that nobody keeps. */
+static bool is_plain_parse(const struct replies_request *request)
+{
+    return request->type == 'P' && request->tag == 0 && request->whose != REPLIES_LOCAL;
+}
+
 static bool carry_out(struct server *server, const struct prepared_plan *plan)
 {
     struct worker *worker = server->part->worker;
@@ -193,6 +199,7 @@ static bool carry_out(struct server *server, const struct prepared_plan *plan)
         enum replies_sent sent = replies_send(&server->replies, plan->requests[i]);
         if (sent == REPLIES_REFUSED || sent == REPLIES_FULL)
             return false;
+        server->unnamed_owed += is_plain_parse(&plan->requests[i]) && sent == REPLIES_OWED;
     }
     return emit(server, buffer_view(&worker->ahead));
 }
@@ -401,6 +408,7 @@ static enum relay_step disown_unnamed(struct client *client, struct relay_run *r
     if (out == NULL || replies_send(&server->replies, request) != REPLIES_OWED ||
         build_close_statement(out, SV("")) != HF_OK)
         return RELAY_STOP;
+    server->unnamed_owed++;
     server->unnamed = client->unnamed;
     return relay_run_fit(run) && run->view.size >= size ? RELAY_PASS : RELAY_STOP;
 }
@@ -415,7 +423,9 @@ static void note_unnamed(struct client *client)
     client->server->unnamed = client->unnamed;
 }
 
-/* A message about the unnamed statement, or about a portal. */
+/* A message about the unnamed statement, or about a portal. A Parse that was sent and followed by a
+ * Sync may have been skipped for an error before it, and this message would not be: it would find
+ * what stood there before, perhaps another client's. So it waits until that is known. */
 static enum relay_step send_unnamed(struct client *client, struct relay_run *run,
                                     const struct frame_part *part, char target)
 {
@@ -427,6 +437,8 @@ static enum relay_step send_unnamed(struct client *client, struct relay_run *run
         enum relay_step step = disown_unnamed(client, run, part->bytes.size);
         if (step != RELAY_PASS)
             return step;
+    } else if (uses && server->is_synced_since) {
+        return wait_for_server(server, run);
     }
     return relay_send_plain(client, run, part, target);
 }
@@ -522,11 +534,27 @@ static bool failed(struct server *server, struct relay_run *run, const struct fr
     return out != NULL && build_error(out, BUILD_ERROR, &err) == HF_OK;
 }
 
+/* Is the unnamed statement what such a request changes? Named ones that nobody keeps count as well,
+ * which does no harm. */
+static bool changes_unnamed(enum replies_kind kind, enum replies_whose whose, uint32_t tag)
+{
+    return tag == 0 && (kind == REPLIES_PARSE || (kind == REPLIES_CLOSE && whose == REPLIES_OURS));
+}
+
+static void unnamed_settled(struct server *server, uint32_t count)
+{
+    server->unnamed_owed -= count < server->unnamed_owed ? count : server->unnamed_owed;
+    if (server->unnamed_owed == 0)
+        server->is_synced_since = false;
+}
+
 bool prepare_from_server(struct server *server, struct relay_run *run,
                          const struct frame_part *part, const struct replies_verdict *verdict)
 {
     struct proxy *proxy = proxy_of(server);
     struct sv command;
+    if (verdict->is_last && changes_unnamed(verdict->kind, verdict->whose, verdict->tag))
+        unnamed_settled(server, 1);
     if (server->prepared == NULL)
         return false;
     if (part->type == 'Z')
@@ -554,8 +582,11 @@ bool prepare_from_server(struct server *server, struct relay_run *run,
 void prepare_dropped(struct server *server, const struct replies_dropped *dropped)
 {
     struct proxy *proxy = proxy_of(server);
-    if (dropped->kind == REPLIES_PARSE || dropped->kind == REPLIES_CLOSE)
-        server->unnamed = UNNAMED_IN_DOUBT;
+    if (changes_unnamed(dropped->kind, dropped->whose, dropped->tag)) {
+        unnamed_settled(server, dropped->count);
+        if (server->unnamed_owed == 0) /* else a later one says whose it is */
+            server->unnamed = UNNAMED_IN_DOUBT;
+    }
     if (server->prepared == NULL || !prepared_is_change(dropped->tag))
         return;
     struct prepared prepared = meet(server, server->client);
@@ -593,6 +624,7 @@ bool prepare_answer(struct server *server)
 
 void prepare_synced(struct server *server)
 {
+    server->is_synced_since = server->unnamed_owed > 0;
     if (server->prepared != NULL)
         prepared_sync(server->prepared);
 }

@@ -101,6 +101,7 @@ enum relay_step relay_send_plain(struct client *client, struct relay_run *run,
     case REPLIES_OWED:
         if (part->type == 'S' || part->type == 'Q' || part->type == 'F')
             prepare_synced(server);
+        server->unnamed_owed += part->type == 'P';
         if (client->request_ns == 0)
             client_begin_request(client);
         return RELAY_PASS;
@@ -117,10 +118,13 @@ enum relay_step relay_send_plain(struct client *client, struct relay_run *run,
 
 /* Statement mode: a request waits until the one before it is answered, which may show that it has
  * begun a transaction block. So what follows in a pipeline, a COMMIT say, is not run after all. The
- * end of a copy, and the Sync without which a server does not tell of that end, are no requests. */
+ * end of a copy, and the Sync without which a server does not tell of that end, are no requests.
+ * In any mode what follows a DISCARD ALL waits, as the settings must be brought back first. */
 static bool waits_in_turn(const struct client *client, char type)
 {
-    return client->part->pool->mode == PROXY_POOL_STATEMENT && strchr("PBEDCQF", type) != NULL &&
+    bool one_by_one =
+        client->part->pool->mode == PROXY_POOL_STATEMENT || client->server->is_discarding;
+    return one_by_one && strchr("PBEDCQF", type) != NULL &&
            replies_rest(&client->server->replies) == REPLIES_BUSY;
 }
 
@@ -131,13 +135,29 @@ static bool goes_back_to_startup(const struct client *client, const struct frame
 {
     struct sv text;
     if (client->startup == 0 || client->part->pool->mode == PROXY_POOL_SESSION ||
-        !replies_is_clean(&client->server->replies) ||
         message_query(message_of(part), &text) != MESSAGE_OK)
         return false;
     text = sv_trim(text);
     if (sv_ends_with(text, SV(";")))
         text = sv_trim(sv_take(text, text.size - 1));
     return sv_eq_nocase(text, SV("DISCARD ALL")) || sv_eq_nocase(text, SV("RESET ALL"));
+}
+
+/* What goes back to startup waits until nothing else is owed, so that it is known which reports are
+ * its own. In a transaction block the server refuses it. */
+static enum relay_step send_query(struct client *client, struct relay_run *run,
+                                  const struct frame_part *part)
+{
+    struct server *server = client->server;
+    bool goes_back = goes_back_to_startup(client, part);
+    enum replies_rest rest = replies_rest(&server->replies);
+    if (goes_back && rest == REPLIES_OPEN)
+        return relay_send_flush(server, run);
+    if (goes_back && rest == REPLIES_BUSY)
+        return RELAY_STOP;
+    server->is_discarding = goes_back && replies_is_clean(&server->replies);
+    client->unnamed = 0;
+    return relay_send_plain(client, run, part, 0);
 }
 
 /* The first part of a message of a client that has a server connection. */
@@ -155,12 +175,12 @@ static enum relay_step from_client(struct client *client, struct relay_run *run,
         client->is_leaving = 1;
         if (replies_rest(&client->server->replies) == REPLIES_BUSY)
             return RELAY_STOP; /* what it asked before is answered, as PostgreSQL does */
+        if (client->server->replies.doubt > 0 && go_blind(client->server))
+            return RELAY_PASS; /* whether it is answered is not known: the server's end tells */
         client_close(client, "client said goodbye");
         return RELAY_OVER;
     case 'Q':
-        client->unnamed = 0;
-        client->server->is_discarding = goes_back_to_startup(client, part);
-        return relay_send_plain(client, run, part, 0);
+        return send_query(client, run, part);
     case 'P':
     case 'B':
     case 'C':

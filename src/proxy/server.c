@@ -296,7 +296,8 @@ void server_close(struct server *server, const struct hf_err *reason)
     bool was_login = server->login != NULL;
     bool is_over =
         !was_login && server->is_started && replies_rest(&server->replies) == REPLIES_OVER;
-    bool is_mute = (is_over && server->was_told) || server_is_speaking(server);
+    bool was_heard = (is_over || server->is_blind) && server->was_told;
+    bool is_mute = was_heard || server_is_speaking(server);
     if (was_login) {
         struct hf_err err = *reason;
         server_login_fail(server, &err);

@@ -85,25 +85,27 @@ struct server {
     uint32_t pid;
     uint16_t key_size;
     uint8_t state;
-    bool passes;          /* the message at hand goes to the client */
-    bool is_syncing;      /* ACTIVE: the settings of its client are on their way */
-    bool is_blind;        /* ACTIVE in session mode: messages pass without being accounted for */
-    bool is_discarding;   /* what it reports now is not its client's: see relay.c */
-    bool is_curing;       /* a pipeline will be sent again, and its first answer is swallowed */
-    bool is_answered;     /* a query of ours has been */
-    bool is_tainted;      /* not to be used again: lifetime over, RECONNECT, its host has changed */
-    bool in_budget;       /* counted by the budget of server connections */
-    bool asked_reset;     /* CLEANING: the reset has been sent */
-    bool is_failed;       /* an error came in answer to something of ours */
-    bool is_started;      /* its stream was: it ends with LOOP_GONE */
-    bool is_special;      /* started with what no other session has: for one client alone */
-    bool leaves_for_beg;  /* LEAVING: as the answer to a WORKER_BEG */
-    bool was_told;        /* the client got the server's last words */
-    bool has_cancelled;   /* CLEANING: its query was cancelled */
-    bool is_spanning;     /* statement mode: its client has begun a transaction block */
-    uint64_t unnamed;     /* the Parse (client->unnamed) of its unnamed statement; 0: it has none */
-    uint64_t opener;      /* sequence of the client that it was opened for; 0: for all */
-    struct pool_part *to; /* LEAVING: where to */
+    bool passes;         /* the message at hand goes to the client */
+    bool is_syncing;     /* ACTIVE: the settings of its client are on their way */
+    bool is_blind;       /* ACTIVE in session mode: messages pass without being accounted for */
+    bool is_discarding;  /* what it reports now is not its client's: see relay.c */
+    bool is_curing;      /* a pipeline will be sent again, and its first answer is swallowed */
+    bool is_answered;    /* a query of ours has been */
+    bool is_tainted;     /* not to be used again: lifetime over, RECONNECT, its host has changed */
+    bool in_budget;      /* counted by the budget of server connections */
+    bool asked_reset;    /* CLEANING: the reset has been sent */
+    bool is_failed;      /* an error came in answer to something of ours */
+    bool is_started;     /* its stream was: it ends with LOOP_GONE */
+    bool is_special;     /* started with what no other session has: for one client alone */
+    bool leaves_for_beg; /* LEAVING: as the answer to a WORKER_BEG */
+    bool was_told;       /* the client got the server's last words */
+    bool has_cancelled;  /* CLEANING: its query was cancelled */
+    bool is_spanning;    /* statement mode: its client has begun a transaction block */
+    uint64_t unnamed;    /* the Parse (client->unnamed) of its unnamed statement; 0: it has none */
+    uint32_t unnamed_owed;    /* sent and not answered: what changes the unnamed statement */
+    bool is_synced_since;     /* a Sync follows one of them */
+    uint64_t opener;          /* sequence of the client that it was opened for; 0: for all */
+    struct pool_part *to;     /* LEAVING: where to */
     struct hf_err last_error; /* that the server said in answer to us */
     int64_t connected_ns;
     int64_t wanted_ns;  /* ACTIVE: since when its client has waited for it; 0: it has not, or that

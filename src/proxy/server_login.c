@@ -115,8 +115,10 @@ static void fail_with(struct server *server, struct outcome outcome, const struc
     struct login_task *task = server->login;
     struct pool_part *part = server->part;
     char text[ADDRESS_TEXT_SIZE];
-    /* That a server has another role is found out again and again, and no news. */
-    enum log_level level = outcome.code == OUTCOME_WRONG_ROLE ? LOG_AT_DEBUG : LOG_AT_WARNING;
+    /* That a server has another role is found out again and again, and no news. Nor is that a
+     * proxy which shuts down wants no connection any more. */
+    bool is_news = outcome.code != OUTCOME_WRONG_ROLE && !worker_of(server)->is_draining;
+    enum log_level level = is_news ? LOG_AT_WARNING : LOG_AT_DEBUG;
     bool is_final = record(server, outcome) || err->rc == HF_RC_DENIED;
     log_emit(worker_of(server)->proxy->log, level, "could not connect to server",
              log_text("database", part->pool->name), log_text("role", task->user_name),

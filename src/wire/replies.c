@@ -629,8 +629,9 @@ enum hf_rc replies_error(const struct replies *replies, struct hf_err *err)
     case CLOSED:
         return err_set(err, HF_RC_PEER, "08006", "the server closed the connection");
     case AMBIGUOUS:
-        return err_set(err, HF_RC_PEER, "08P01",
-                       "requests behind a failed COPY cannot be told apart");
+        err_set(err, HF_RC_PEER, "08P01",
+                "terminating connection because protocol synchronization was lost");
+        return err_detail(err, "Requests behind a failed COPY cannot be told apart.");
     default:
         return err_set(err, HF_RC_PEER, "08P01", "unexpected server message %s in answer to %s",
                        row != NULL ? row->name : "of unknown type", names[replies->offended]);

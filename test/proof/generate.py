@@ -295,6 +295,14 @@ PHRASES = [
 DELIVERIES = {"steps": 5, "burst": 3, "all": 1, "cut": 2}  # see exchange.run()
 
 
+def goes_back(message):
+    """A setting returns to what the session began with, which in a pool is what the connection began
+    with: the values of the client's own StartupMessage are not known there. Only DISCARD ALL, which
+    never stands in a block, is seen to."""
+    text = message[1] if message[0] == "Q" else message[2] if message[0] == "P" else ""
+    return text.startswith("RESET ") or text.endswith("= DEFAULT")
+
+
 def generate(seed, mode, functions):
     """The sequence of a seed that is legal in a mode."""
     rng = random.Random(f"{mode} {seed}")
@@ -310,6 +318,8 @@ def generate(seed, mode, functions):
         parameters = rng.choice([{"application_name": "named"}, {"DateStyle": "SQL, DMY"},
                                  {"TimeZone": "Asia/Tokyo", "client_encoding": "LATIN1"},
                                  {"options": "-c IntervalStyle=iso_8601"}])
+    if mode != "session" and any(goes_back(message) for chunk in chunks for message in chunk):
+        parameters = {}
     delivery = rng.choices(list(DELIVERIES), DELIVERIES.values())[0]
     return {"mode": mode, "seed": seed, "delivery": delivery, "parameters": parameters,
             "chunks": chunks}
