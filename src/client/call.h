@@ -184,11 +184,12 @@ struct call {
     uint32_t endpoint;  /* of the attempt */
     struct call_wait wait;
     struct call_ending ended;
-    struct outcome_facts
-        facts; /* what an attempt that is cut off now leaves; the worst from `begin`
-                                 * on, the work may know better */
+    /* What an attempt that is cut off now leaves: the worst from `begin` on, the work may know
+     * better. */
+    struct outcome_facts facts;
     bool is_stopping;
     bool is_answered;
+    bool is_abandoned; /* the reaper has it: nothing of the caller's may be touched */
     enum guard_resolution resolution;
 
     /* The answer, from CALL_IS_DONE or CALL_IS_LEFT on. */
@@ -198,6 +199,7 @@ struct call {
 
     /* Who drives it. */
     struct loop *loop;     /* NULL: a blocking caller */
+    struct hf_call *owner; /* who hears of its steps in a struct hf_loop: client/async.h */
     int wake_fd;           /* the object's own eventfd, for a blocking driver */
     _Atomic int wake_at;   /* the eventfd that wakes its driver */
     _Atomic uint32_t news; /* enum call_news */

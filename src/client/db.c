@@ -12,6 +12,7 @@
 #include "base/rng.h"
 #include "client/alive.h"
 #include "client/loop.h"
+#include "client/tx_stack.h"
 #include "core/bulkhead_mt.h"
 #include "os/clock.h"
 #include "pg/watcher.h"
@@ -38,6 +39,7 @@ int db_enter(struct hf_db *db, struct hf_error *err)
                         "hf_close().");
         return HF_E_FORKED;
     }
+    tx_stack_sweep();
     db_stay(db);
     if (!db_is_closing(db))
         return HF_SUCCESS;
@@ -90,7 +92,9 @@ struct call *db_call_bare(struct hf_db *db)
     call->state = CALL_IS_GOING;
     call->phase = CALL_NO_ATTEMPT;
     call->is_answered = false;
+    call->is_abandoned = false;
     call->was_cancelled = false;
+    call->owner = NULL;
     call->user_cancel = NULL;
     call->error.message[0] = '\0';
     call->error.code = HF_SUCCESS;

@@ -70,6 +70,7 @@ struct hf_db {
     /* Deciding. */
     struct guard guard;                /* single statements, COPY, pipelines, loans */
     struct guard tx_guard;             /* transactions: the same but for its retries */
+    struct guard lease_guard;          /* connections on loan: the same without breakers */
     struct budget *budget, *tx_budget; /* NULL: retries are not budgeted */
     struct bulkhead *hold;
     struct degrade_config ladder;

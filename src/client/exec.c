@@ -39,6 +39,14 @@ static enum exec_step over(struct exec *exec, struct outcome outcome)
     return EXEC_DONE;
 }
 
+/* What stands before the statement is done, and the statement is not wanted any more. */
+static enum exec_step never_sent(struct exec *exec)
+{
+    over(exec, (struct outcome){.code = OUTCOME_CANCELLED});
+    exec->ended.facts = (struct outcome_facts){0};
+    return EXEC_DONE;
+}
+
 static enum exec_step lost(struct exec *exec)
 {
     exec->conn->is_broken = true;
@@ -204,6 +212,8 @@ static enum exec_step phase_ended(struct exec *exec)
         if (exec->phase == PHASE_PREPARE)
             statements_prepared(conn->statements, exec->slot);
         keep_last(exec, NULL);
+        if (exec->is_stopped)
+            return never_sent(exec);
         return begin_phase(exec, exec->phase == PHASE_DEALLOCATE ? PHASE_PREPARE : PHASE_STATEMENT);
     }
     struct outcome_facts facts = {0};

@@ -58,8 +58,10 @@ struct exec {
     struct call_ending ended; /* outcome and facts, from EXEC_DONE on */
     int phase;                /* of exec.c */
     uint32_t slot;            /* of the statement among the prepared */
-    bool is_sent;             /* the statement's text and parameters are not needed any more */
-    bool rows_shown;          /* EXEC_ROWS has been returned */
+    bool
+        is_stopped; /* set by its owner: nothing more is sent, whatever stands before the statement */
+    bool is_sent;   /* the statement's text and parameters are not needed any more */
+    bool rows_shown; /* EXEC_ROWS has been returned */
     char evicted[STATEMENTS_NAME_BYTES];
 };
 

@@ -12,6 +12,7 @@
 #include "client/cache.h"
 #include "client/reaper.h"
 #include "client/start.h"
+#include "client/tx_stack.h"
 #include "client/where.h"
 #include "core/budget_mt.h"
 #include "os/clock.h"
@@ -96,6 +97,7 @@ static enum hf_rc make_guards(struct hf_db *db, struct hf_err *err)
     db->guard.hold = db->hold;
     db->tx_guard.budget = db->tx_budget;
     db->tx_guard.hold = db->hold;
+    db->lease_guard = db->guard;
     return rc;
 }
 
@@ -134,6 +136,8 @@ static enum hf_rc make_endpoint(struct hf_db *db, uint32_t index, const char *na
     struct guard_endpoint use = {.breaker = endpoint->breaker, .bulkhead = endpoint->bulkhead};
     db->guard.endpoints[index] = use;
     db->tx_guard.endpoints[index] = use;
+    use.breaker = NULL;
+    db->lease_guard.endpoints[index] = use;
     return HF_OK;
 }
 
@@ -242,6 +246,7 @@ static void destroy(struct hf_db *db)
     }
     watcher_free(db->watcher);
     session_deinit(&db->session);
+    txs_deinit(&db->txs);
     pthread_cond_destroy(&db->quiet);
     pthread_mutex_destroy(&db->lock);
     free_memory(db);
@@ -264,6 +269,7 @@ static struct hf_db *new_root(const struct client_config *config)
     list_init(&db->free_calls);
     list_init(&db->calls);
     list_init(&db->watching);
+    txs_init(&db->txs);
     session_init(&db->session, db);
     return db;
 }
@@ -347,7 +353,9 @@ void hf_close(struct hf_db *db)
         forget(db);
         return;
     }
+    tx_stack_sweep();
     atomic_store(&db->is_closing, true);
+    txs_reap(db, clock_now(), true);
     pthread_mutex_lock(&db->lock);
     list_for_each(node, &db->calls)
         call_wake(container_of(node, struct call, all), CALL_NEWS_CLOSING);

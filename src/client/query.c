@@ -28,6 +28,7 @@ static void keep_result(struct query *query)
 static enum call_step turn(struct call *call)
 {
     struct query *query = query_of(call);
+    query->exec.is_stopped = call->is_stopping;
     for (;;) {
         switch (exec_turn(&query->exec, &call->wait)) {
         case EXEC_WAITS:
@@ -68,7 +69,7 @@ static void answered(struct call *call)
 {
     struct query *query = query_of(call);
     bool was_write = call->guard.request.route.intent == ROUTE_WRITE;
-    if (was_write && call->result != GUARD_REFUSED)
+    if (was_write && call->result != GUARD_REFUSED && !call->is_abandoned)
         session_wrote(query->session, clock_now());
 }
 
@@ -78,6 +79,8 @@ static void over(struct call *call)
     end_exec(query);
     PQclear(query->result);
     query->result = NULL;
+    mem_free(&call->db->mem, query->copy);
+    query->copy = NULL;
 }
 
 const struct call_ops query_ops = {
@@ -143,6 +146,14 @@ struct hf_rows *query_rows(struct call *call)
     if (call->state == CALL_IS_PARKED)
         return rows_stream(result, endpoint, call);
     return rows_take(result, endpoint);
+}
+
+struct hf_rows *query_chunk(struct call *call)
+{
+    struct query *query = query_of(call);
+    struct pg_result *result = query->result;
+    query->result = NULL;
+    return rows_take(result, call->db->endpoints[call->endpoint].name);
 }
 
 static int give_rows(struct call *call, struct hf_rows **rows, struct hf_error *err)

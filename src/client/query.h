@@ -17,7 +17,8 @@ struct query {
     struct exec_statement statement;
     struct hf_session *session; /* whose write it was */
     struct pg_result *result;   /* once served, or the chunk that is to be shown */
-    bool wants_rows;
+    void *
+        copy; /* of the text and the parameters, where the caller does not wait; freed at the end */
     bool has_exec; /* an attempt is under way */
     bool was_sent; /* the caller's text is not needed any more */
 };
@@ -36,6 +37,15 @@ static inline struct query *query_of(struct call *call)
 /* The rows of a call that was served, or parked with a chunk; NULL: no memory. They take the result;
  * a chunk's call goes on with the rows. */
 struct hf_rows *query_rows(struct call *call);
+
+/* A result is there to make rows of. */
+static inline bool query_has_rows(struct call *call)
+{
+    return query_of(call)->result != NULL;
+}
+
+/* The same for a chunk whose call goes on by itself, without the rows. */
+struct hf_rows *query_chunk(struct call *call);
 
 /* For rows.c: brings rows->stream's next chunk into `rows`; at the end rows->stream is NULL. */
 int query_next_chunk(struct hf_rows *rows, struct hf_error *err);

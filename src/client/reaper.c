@@ -57,7 +57,9 @@ static void adopt(struct reaper *reaper)
 
 void reaper_take(struct reaper *reaper, struct call *call)
 {
-    db_stay(reaper->db); /* until it is over */
+    db_stay(reaper->db);      /* until it is over */
+    call->user_cancel = NULL; /* the caller may free it now, and its session */
+    call->is_abandoned = true;
     pthread_mutex_lock(&reaper->lock);
     list_push_back(&reaper->incoming, &call->link);
     pthread_mutex_unlock(&reaper->lock);
@@ -84,6 +86,7 @@ static void sweep(struct reaper *reaper)
     const struct snapshot *view = &reaper->loop.view.snapshot;
     for (uint32_t i = 0; i < view->count; i++)
         pool_sweep(&db->endpoints[i].pool, view->endpoints[i].role_generation, now_ns);
+    txs_reap(db, now_ns, false);
 }
 
 static void *run(void *arg)
