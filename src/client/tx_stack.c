@@ -9,6 +9,7 @@ struct frame {
     const struct hf_db *db;
     struct hf_tx *tx;
     tx_stack_left *left;
+    uint32_t level;
     uintptr_t mark; /* an address within the frame of its tx_stack_call() */
 };
 
@@ -28,7 +29,7 @@ static pthread_key_t key; /* its only use is to be told when a thread ends */
 static void take_off(void)
 {
     const struct frame frame = stack.frames[--stack.depth];
-    frame.left(frame.tx);
+    frame.left(frame.tx, frame.level);
 }
 
 static void thread_ends(void *value)
@@ -74,8 +75,8 @@ static void leave_frame(const size_t *depth_before)
 
 /* Never inlined: the walk recognises its frames by the function. */
 __attribute__((noinline)) bool tx_stack_call(const struct hf_db *db, struct hf_tx *tx,
-                                             tx_stack_left *left, hf_tx_work *work, void *arg,
-                                             struct hf_error *err, int *result)
+                                             uint32_t level, tx_stack_left *left, hf_tx_work *work,
+                                             void *arg, struct hf_error *err, int *result)
 {
     if (stack.top == 0)
         prepare_thread();
@@ -83,7 +84,7 @@ __attribute__((noinline)) bool tx_stack_call(const struct hf_db *db, struct hf_t
         return false;
     const size_t depth __attribute__((cleanup(leave_frame))) = stack.depth;
     stack.frames[stack.depth++] =
-        (struct frame){db, tx, left, (uintptr_t)__builtin_frame_address(0)};
+        (struct frame){db, tx, left, level, (uintptr_t)__builtin_frame_address(0)};
     *result = work(tx, arg, err);
     stack.depth = depth; /* nothing is left behind */
     return true;

@@ -2,7 +2,7 @@
  * The works of transactions that this thread is in the middle of: what makes a nested hf_tx() a
  * savepoint, and what notices a work that was left by longjmp().
  *
- *     tx_stack_call(&stub, db, tx, work, arg, err)     calls the work
+ *     tx_stack_call(db, tx, level, left, work ...)     calls the work
  *       `-- meanwhile: tx_stack_find(db)               the innermost transaction of that db
  *
  * It knows nothing of transactions: they are pointers here.
@@ -41,12 +41,13 @@ enum tx_stack_place {
     TX_STACK_UNSURE,
 };
 
-/* Called when a work was left otherwise than by its return. It may not throw. */
-typedef void tx_stack_left(struct hf_tx *tx);
+/* Called when a work was left otherwise than by its return, with the level of savepoints that it
+ * began at. It may not throw. */
+typedef void tx_stack_left(struct hf_tx *tx, uint32_t level);
 
 /* Runs `work` and puts what it returned into `*result`. False: too deep, it was not called. */
-bool tx_stack_call(const struct hf_db *db, struct hf_tx *tx, tx_stack_left *left, hf_tx_work *work,
-                   void *arg, struct hf_error *err, int *result);
+bool tx_stack_call(const struct hf_db *db, struct hf_tx *tx, uint32_t level, tx_stack_left *left,
+                   hf_tx_work *work, void *arg, struct hf_error *err, int *result);
 
 /* Takes off what is gone. A few instructions while no work is under way. */
 enum tx_stack_place tx_stack_sweep(void);

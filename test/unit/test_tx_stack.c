@@ -22,8 +22,9 @@ static struct hf_tx *tx(size_t i)
 static struct hf_tx *lefts[8];
 static size_t left_count;
 
-static void left(struct hf_tx *which)
+static void left(struct hf_tx *which, uint32_t level)
 {
+    assert_int_equal(level, 3);
     lefts[left_count++] = which;
 }
 
@@ -56,7 +57,7 @@ static int work(struct hf_tx *which, void *arg, struct hf_error *err)
 static int run(struct step *step)
 {
     int result = -1;
-    assert_true(tx_stack_call(db(step->db), tx(step->tx), left, work, step, NULL, &result));
+    assert_true(tx_stack_call(db(step->db), tx(step->tx), 3, left, work, step, NULL, &result));
     return result;
 }
 
@@ -212,7 +213,7 @@ static int nest(struct step *step)
     int result;
     size_t depth = step->db;
     step->db = depth + 1;
-    if (!tx_stack_call(db(0), tx(0), left, work, step, NULL, &result))
+    if (!tx_stack_call(db(0), tx(0), 3, left, work, step, NULL, &result))
         step->answer = (int)depth;
     return 0;
 }
@@ -222,7 +223,7 @@ static void tx_stack__too_many_works_within_works_are_refused(void **state)
     (void)state;
     struct step step = {.act = nest, .db = 1};
     int result;
-    assert_true(tx_stack_call(db(0), tx(0), left, work, &step, NULL, &result));
+    assert_true(tx_stack_call(db(0), tx(0), 3, left, work, &step, NULL, &result));
     assert_int_equal(step.answer, TX_STACK_MAX);
 }
 
