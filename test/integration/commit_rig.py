@@ -45,13 +45,22 @@ def find_asker():
     root = Path(__file__).resolve().parents[2]
     given = os.environ.get("COMMIT_ASK")
     binary = os.environ.get("HOLDFAST")
-    candidates = [Path(given)] if given else [
-        *([Path(binary).parents[2] / "test/proof/commit_ask"] if binary else []),
-        root / "build/check/gcc/test/proof/commit_ask", root / "build/release/test/proof/commit_ask"]
+    builds = [root / "build/check/gcc", root / "build/release"]
+    if binary:
+        builds.insert(0, Path(binary).parents[2])
+    candidates = [Path(given)] if given else [at / "test/proof/commit_ask" for at in builds]
     for path in candidates:
         if path.is_file():
             return path
     raise FileNotFoundError(f"no commit_ask: build it, or set COMMIT_ASK ({candidates})")
+
+
+def is_alive(pid):
+    """Not a zombie either: whoever inherits the children may take its time."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes() != b""
+    except OSError:
+        return False
 
 
 class Server:
@@ -126,8 +135,7 @@ class Server:
             except ProcessLookupError:
                 pass
         self.process.wait(10)
-        wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), 10,
-                   "its children are gone")
+        wait_until(lambda: not any(map(is_alive, pids)), 10, "its children are gone")
 
     def stop(self, how=signal.SIGINT):
         if self.process is not None and self.process.poll() is None:
