@@ -21,9 +21,9 @@
  *
  * RULES FOR ALL OF IT
  *  1. Functions that can fail return 0 (HF_SUCCESS) or a code, and fill `err`, which may be NULL.
- *     A call that succeeds leaves it as it was, so what counts is what was returned. What they hand
- *     out through a pointer is NULL after a failure. Functions that free take NULL. Callbacks get an
- *     `err` that is never NULL.
+ *     A call that succeeds leaves it as it was: what counts is what was returned. What they hand
+ *     out through a pointer is NULL after a failure. Functions that free take NULL. Callbacks get
+ *     an `err` that is never NULL.
  *  2. A struct of options that is all zero means the defaults, and so does NULL. In its fields 0
  *     means "the default"; a negative number, where it makes sense, means "none" or "no limit".
  *     Times are in milliseconds. The table of all defaults is docs/reference/library.md.
@@ -44,8 +44,8 @@
  * Enumerations are passed as int or int32_t. From C++, write `struct hf_tx` and `struct hf_stats`:
  * functions have these names, too.
  */
-#ifndef HOLDFAST_H
-#define HOLDFAST_H
+#ifndef HF_HOLDFAST_H
+#define HF_HOLDFAST_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -606,8 +606,9 @@ HF_API int hf_turn(struct hf_loop *loop);
 HF_API size_t hf_loop_pending(const struct hf_loop *loop);
 
 /* Starts a statement; `call` (may be NULL) is valid until `done` returns. Statement, parameters and
- * options are copied; the session, cancel and decision that options name must live until then. With chunk_rows `done` is
- * called for each chunk with HF_SUCCESS and rows, and at the end without rows. */
+ * options are copied; the session, cancel and decision that options name must live until then. With
+ * chunk_rows `done` is called for each chunk with HF_SUCCESS and rows, and at the end without rows.
+ */
 HF_API int hf_loop_query(struct hf_loop *loop, const char *sql, const struct hf_params *params,
                          const struct hf_call_options *options, hf_done *done, void *arg,
                          struct hf_call **call, struct hf_error *err);
