@@ -200,6 +200,8 @@ static void answer(struct hf_call *call)
     struct hf_error err;
     struct hf_rows *rows = NULL;
     int code = call_answer(engine, &err);
+    if (code != HF_SUCCESS && query_has_fallback(engine, code))
+        code = HF_SUCCESS;
     if (call->decision != NULL)
         db_decision(engine, call->decision);
     if (code == HF_SUCCESS) {

@@ -6,6 +6,7 @@
 #include "base/bug.h"
 #include "base/rng.h"
 #include "client/db.h"
+#include "client/record.h"
 #include "client/statements.h"
 #include "core/outcome.h"
 #include "os/clock.h"
@@ -331,6 +332,7 @@ void attempt_report(struct call *call)
         .server_delay_ns = call->ended.server_delay_ns,
     };
     guard_feed(&call->guard, &event);
+    record_retry(call);
 }
 
 /* ---- the outcome of a COMMIT ---- */
@@ -359,4 +361,5 @@ void resolve_report(struct call *call)
         .resolution = call->resolution,
     };
     guard_feed(&call->guard, &event);
+    record_resolved(call, event.resolution);
 }

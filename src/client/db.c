@@ -11,11 +11,15 @@
 #include "base/ns.h"
 #include "base/rng.h"
 #include "client/alive.h"
+#include "client/exec.h"
+#include "client/intents.h"
 #include "client/loop.h"
+#include "client/record.h"
 #include "client/tx_stack.h"
 #include "core/bulkhead_mt.h"
 #include "os/clock.h"
 #include "pg/watcher.h"
+#include "sql/verdict.h"
 
 /* ---- in and out ---- */
 
@@ -94,6 +98,8 @@ struct call *db_call_bare(struct hf_db *db)
     call->is_answered = false;
     call->is_abandoned = false;
     call->was_cancelled = false;
+    call->was_recalled = false;
+    call->held_before = call->lane.stats.held;
     call->owner = NULL;
     call->user_cancel = NULL;
     call->error.message[0] = '\0';
@@ -167,12 +173,37 @@ void db_fence(struct hf_db *db)
 
 /* ---- requests ---- */
 
+static enum route_intent route_of(const struct hf_call_options *options, enum route_intent judged)
+{
+    if (options->intent == HF_READ)
+        return ROUTE_READ;
+    return options->intent == HF_WRITE ? ROUTE_WRITE : judged;
+}
+
+enum route_intent db_judge(struct hf_db *db, const struct hf_call_options *options,
+                           struct exec_statement *statement)
+{
+    statement->key = statement_key_of(db->secret, statement->sql, statement->params);
+    statement->has_key = true;
+    struct intent intent = intents_of(db->intents, statement->key, statement->sql);
+    enum route_intent route = route_of(options, intent.route);
+    statement->may_write = route == ROUTE_WRITE;
+    statement->commits_inside = (intent.traits & VERDICT_COMMITS_INSIDE) != 0;
+    statement->leaves_traces = intent_leaves_traces(&intent);
+    statement->is = intent.is;
+    return route;
+}
+
 enum route_intent db_intent(struct hf_db *db, const char *sql,
                             const struct hf_call_options *options)
 {
-    (void)db;
-    (void)sql;
-    return options->intent == HF_READ ? ROUTE_READ : ROUTE_WRITE;
+    struct exec_statement statement = {.sql = sql};
+    return db_judge(db, options, &statement);
+}
+
+void db_learn_write(struct hf_db *db, const struct exec_statement *statement)
+{
+    intents_learn(db->intents, statement->key, statement->sql);
 }
 
 static enum route_consistency consistency_of(const struct hf_db *db, int32_t asked)
@@ -236,12 +267,20 @@ void db_count(const struct call *call)
         atomic_fetch_add_explicit(&counts->unattempted, 1, memory_order_relaxed);
     if (call->was_cancelled)
         atomic_fetch_add_explicit(&counts->cancelled, 1, memory_order_relaxed);
+    record_call(call);
 }
 
 void db_decision(const struct call *call, struct hf_decision *decision)
 {
     const struct guard_reason *reason = &call->guard.reason;
     const struct snapshot *view = &call->view->snapshot;
+    if (call->was_recalled) {
+        *decision = (struct hf_decision){.level = view->level, .was_cached = true};
+        snprintf(decision->class_name, sizeof decision->class_name, "read");
+        snprintf(decision->reason, sizeof decision->reason,
+                 "a fresh result was in the cache, and no server was asked");
+        return;
+    }
     *decision = (struct hf_decision){
         .attempts = call->guard.attempts,
         .level = view->level,
@@ -252,6 +291,7 @@ void db_decision(const struct call *call, struct hf_decision *decision)
         .total_ns = call->guard.now_ns - call->started_ns,
         .was_cached = call->result == GUARD_SERVED_CACHED,
         .was_resolved = reason->why == GUARD_WHY_COMMIT_PROVED,
+        .was_held = call->lane.stats.held != call->held_before,
     };
     bool is_read = call->guard.request.route.intent == ROUTE_READ;
     snprintf(decision->class_name, sizeof decision->class_name, "%s", is_read ? "read" : "write");

@@ -27,6 +27,7 @@
 #include "client/call.h"
 #include "client/errors.h"
 #include "client/events.h"
+#include "client/fallback.h"
 #include "client/options.h"
 #include "client/pool.h"
 #include "client/session.h"
@@ -39,7 +40,10 @@
 #include "pg/conn.h"
 
 struct cache;
+struct exec_statement;
+struct intents;
 struct reaper;
+struct record;
 struct watcher;
 
 /* What there is of each server, by its index in the snapshot. */
@@ -66,6 +70,7 @@ struct hf_db {
     char conninfo[CLIENT_CONNINFO_SIZE]; /* without hosts; holds secrets */
     const _Atomic uint32_t *alive;       /* client/alive.h */
     uint64_t seed;                       /* of chance, from the system's */
+    uint64_t secret;                     /* of statements' keys: constant */
 
     /* Deciding. */
     struct guard guard;                /* single statements, COPY, pipelines, loans */
@@ -95,8 +100,11 @@ struct hf_db {
     struct txs txs;
     struct hf_session session; /* that of all calls which bring none */
     struct db_counts counts;
+    struct intents *intents;
     struct cache *cache; /* NULL: none */
-    struct events *events;
+    struct fallbacks fallbacks;
+    struct events *events; /* NULL: nobody listens */
+    struct record *record; /* client/record.h */
 };
 
 /* ---- around each public function ---- */
@@ -125,6 +133,14 @@ void db_call_free(struct call *call);
 /* What HF_AUTO is for this statement; other intents as they are. */
 enum route_intent db_intent(struct hf_db *db, const char *sql,
                             const struct hf_call_options *options);
+
+/* The same, and all that is to be known of the statement for running it: fills in what exec.h's
+ * struct has beyond the caller's own words. */
+enum route_intent db_judge(struct hf_db *db, const struct hf_call_options *options,
+                           struct exec_statement *statement);
+
+/* A replica refused as a write what was taken for a read. */
+void db_learn_write(struct hf_db *db, const struct exec_statement *statement);
 
 /* A request as the options of a call say it, the session's promise in it. */
 void db_request(struct hf_db *db, enum route_intent intent, const struct hf_call_options *options,

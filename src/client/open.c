@@ -10,7 +10,9 @@
 #include "base/ns.h"
 #include "client/alive.h"
 #include "client/cache.h"
+#include "client/intents.h"
 #include "client/reaper.h"
+#include "client/record.h"
 #include "client/start.h"
 #include "client/tx_stack.h"
 #include "client/where.h"
@@ -120,7 +122,7 @@ static enum hf_rc make_endpoint(struct hf_db *db, uint32_t index, const char *na
     struct bulkhead_config bulkhead;
     memcpy(endpoint->name, name, sizeof endpoint->name);
     pthread_mutex_init(&endpoint->queue_lock, NULL);
-    pool_init(&endpoint->pool, &db->config.pool, &db->mem, rng_hash(db->seed, index));
+    pool_init(&endpoint->pool, &db->config.pool, &db->mem, db->secret);
     options_breaker(&db->config, &breaker);
     options_bulkhead(&db->config, said != NULL ? said->concurrent_max : 0, &bulkhead);
     db->endpoint_count = index + 1;
@@ -129,6 +131,8 @@ static enum hf_rc make_endpoint(struct hf_db *db, uint32_t index, const char *na
         return err->rc;
     endpoint->breaker =
         breaker_init(memory, &breaker, rng_hash(db->seed, 100 + index), clock_now());
+    if (db->config.breaker.is_disabled)
+        breaker_force(endpoint->breaker, BREAKER_DISABLED, clock_now());
     memory = alloc_aligned(db, bulkhead_size(&bulkhead), err);
     if (memory == NULL)
         return err->rc;
@@ -200,6 +204,10 @@ static enum hf_rc make_watcher(struct hf_db *db, const struct where *where, stru
 static enum hf_rc make_rest(struct hf_db *db, const struct hf_hooks *hooks, struct hf_err *err)
 {
     enum hf_rc rc = events_new(&db->events, hooks, &db->mem, err);
+    if (rc == HF_OK)
+        rc = record_new(&db->record, db, err);
+    if (rc == HF_OK)
+        rc = intents_new(&db->intents, &db->mem, db->secret, err);
     if (rc == HF_OK && db->config.cache.bytes_max > 0) {
         struct cache_config config = {.bytes_max = (size_t)db->config.cache.bytes_max,
                                       .seed = rng_hash(db->seed, 1000)};
@@ -229,10 +237,13 @@ static void free_memory(struct hf_db *db)
         free_aligned(db, db->endpoints[i].breaker);
         free_aligned(db, db->endpoints[i].bulkhead);
     }
+    intents_free(db->intents, &db->mem);
     free_aligned(db, db->hold);
     free_aligned(db, db->budget);
     free_aligned(db, db->tx_budget);
     cache_free(db->cache);
+    fallbacks_deinit(&db->fallbacks);
+    record_free(db->record, db);
     events_free(db->events);
     alive_free(db->alive);
 }
@@ -264,12 +275,14 @@ static struct hf_db *new_root(const struct client_config *config)
     mem_init(&db->mem, config->memory_max > 0 ? (size_t)config->memory_max : 0);
     db->config = *config;
     db->seed = entropy_seed();
+    db->secret = entropy_seed();
     pthread_mutex_init(&db->lock, NULL);
     pthread_cond_init(&db->quiet, NULL);
     list_init(&db->free_calls);
     list_init(&db->calls);
     list_init(&db->watching);
     txs_init(&db->txs);
+    fallbacks_init(&db->fallbacks, &db->mem);
     session_init(&db->session, db);
     return db;
 }

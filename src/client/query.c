@@ -7,6 +7,8 @@
 #include "base/ns.h"
 #include "client/db.h"
 #include "client/drive.h"
+#include "client/fallback.h"
+#include "client/record.h"
 #include "os/clock.h"
 
 /* ---- the work ---- */
@@ -23,6 +25,22 @@ static void keep_result(struct query *query)
     PQclear(query->result);
     query->result = query->exec.result;
     query->exec.result = NULL;
+}
+
+/* A replica has refused it: it writes after all. The next attempt goes to the primary, and so does
+ * the statement from now on. */
+static void learn(struct call *call)
+{
+    struct query *query = query_of(call);
+    struct guard_request *request = &call->guard.request;
+    struct outcome outcome = call->ended.outcome;
+    if (!query->is_auto || request->route.intent != ROUTE_READ || call->is_answered ||
+        outcome.code != OUTCOME_SQLSTATE || outcome.sqlstate != sqlstate_pack("25006"))
+        return;
+    db_learn_write(call->db, &query->statement);
+    request->route.intent = ROUTE_WRITE;
+    request->operation = DEGRADE_WRITE;
+    query->statement.may_write = true;
 }
 
 static enum call_step turn(struct call *call)
@@ -44,6 +62,7 @@ static enum call_step turn(struct call *call)
             keep_result(query);
             call->ended = query->exec.ended;
             end_exec(query);
+            learn(call);
             return CALL_ENDED;
         }
     }
@@ -54,6 +73,9 @@ static enum call_step begin(struct call *call)
     struct query *query = query_of(call);
     PQclear(query->result); /* of the attempt before */
     query->result = NULL;
+    call->facts.may_write = query->statement.may_write;
+    call->facts.commit_sent = query->statement.may_write;
+    call->facts.commits_inside = query->statement.commits_inside;
     exec_begin(&query->exec, call->conn, &query->statement, &call->error);
     query->has_exec = true;
     call->wait.ready = 0;
@@ -81,6 +103,16 @@ static void over(struct call *call)
     query->result = NULL;
     mem_free(&call->db->mem, query->copy);
     query->copy = NULL;
+    recall_free(query->recall);
+    query->recall = NULL;
+}
+
+/* What the server itself has said of the statement is an answer, and no reason for an old one. */
+static bool find_cached(struct call *call, bool is_stale_ok)
+{
+    const enum outcome_kind kind = outcome_rule(call->guard.outcome)->kind;
+    return is_stale_ok && kind != OUTCOME_KIND_QUERY && kind != OUTCOME_KIND_CONTENTION &&
+           recall_fallback(query_of(call)->recall);
 }
 
 const struct call_ops query_ops = {
@@ -88,6 +120,7 @@ const struct call_ops query_ops = {
     .turn = turn,
     .cut = cut,
     .drains_when_parked = true,
+    .find_cached = find_cached,
     .answered = answered,
     .over = over,
 };
@@ -95,6 +128,28 @@ const struct call_ops query_ops = {
 /* ---- starting ---- */
 
 static const struct hf_call_options no_options;
+
+/* A fresh result is in the cache. A blocking caller waits for whoever asks the same already. */
+static bool is_recalled(const struct call *call, const struct query *query,
+                        const struct guard_request *request)
+{
+    const int64_t deadline_ns = request->deadline_ns != 0
+                                    ? request->deadline_ns
+                                    : ns_add(clock_now(), call->db->config.deadline_ns);
+    return recall_first(query->recall, call->loop == NULL, deadline_ns, call->user_cancel);
+}
+
+/* An answer without a call: it takes no permit and asks nobody. */
+static void serve_recalled(struct call *call, struct query *query)
+{
+    call->ops = &query_ops;
+    call->work = query;
+    call->was_recalled = true;
+    call->is_answered = true;
+    call->result = GUARD_SERVED_CACHED;
+    call->state = CALL_IS_DONE;
+    record_count(&call->db->record->from_cache);
+}
 
 int query_start(struct call *call, const char *sql, const struct hf_params *params,
                 const struct hf_call_options *options, struct hf_error *err)
@@ -114,9 +169,9 @@ int query_start(struct call *call, const char *sql, const struct hf_params *para
 
     _Static_assert(sizeof(struct query) <= CALL_ROOM, "the room of a call must hold a query");
     struct query *query = (void *)call->room;
-    enum route_intent intent = db_intent(db, sql, options);
     *query = (struct query){
         .session = options->session != NULL ? options->session : &db->session,
+        .is_auto = options->intent == HF_AUTO,
         .statement =
             {
                 .sql = sql,
@@ -124,14 +179,17 @@ int query_start(struct call *call, const char *sql, const struct hf_params *para
                 .format = options->format,
                 .chunk_rows = options->chunk_rows,
                 .no_prepare = options->no_prepare,
-                .may_write = intent == ROUTE_WRITE,
-                .commits_inside = intent == ROUTE_WRITE && params == NULL,
             },
     };
+    enum route_intent intent = db_judge(db, options, &query->statement);
     struct guard_request request;
     db_request(db, intent, options, &request);
     call->user_cancel = options->cancel;
-    call_start(call, &db->guard, &query_ops, query, &request);
+    query->recall = recall_new(db, sql, params, options, &request.route);
+    if (is_recalled(call, query, &request))
+        serve_recalled(call, query);
+    else
+        call_start(call, &db->guard, &query_ops, query, &request);
     return HF_SUCCESS;
 }
 
@@ -141,11 +199,24 @@ struct hf_rows *query_rows(struct call *call)
 {
     struct query *query = query_of(call);
     struct pg_result *result = query->result;
+    if (query->recall != NULL && query->recall->has_found)
+        return recall_rows(query->recall);
     const char *endpoint = call->db->endpoints[call->endpoint].name;
     query->result = NULL;
     if (call->state == CALL_IS_PARKED)
         return rows_stream(result, endpoint, call);
-    return rows_take(result, endpoint);
+    struct hf_rows *rows = rows_take(result, endpoint);
+    if (rows != NULL)
+        recall_keep(query->recall, rows->body, recall_as_of(&call->guard, &call->view->snapshot));
+    return rows;
+}
+
+bool query_has_fallback(struct call *call, int code)
+{
+    if (!fallbacks_may_answer(code) || !recall_fallback(query_of(call)->recall))
+        return false;
+    call->result = GUARD_SERVED_CACHED;
+    return true;
 }
 
 struct hf_rows *query_chunk(struct call *call)
@@ -182,15 +253,37 @@ static int run(struct hf_db *db, const char *sql, const struct hf_params *params
         return code;
     }
     call_drive(call);
-    if (options != NULL && options->decision != NULL)
-        db_decision(call, options->decision);
     if (call->state != CALL_IS_PARKED)
         code = call_answer(call, err);
+    if (code != HF_SUCCESS && query_has_fallback(call, code))
+        code = HF_SUCCESS;
+    if (options != NULL && options->decision != NULL)
+        db_decision(call, options->decision);
     if (code != HF_SUCCESS)
         drive_release(call);
     else
         *out = call;
     return code;
+}
+
+/* The program's own answer where no server has one. */
+static int fall_back(struct hf_db *db, const char *sql, const struct hf_call_options *options,
+                     const struct hf_error *why, struct hf_rows **rows, struct hf_error *err)
+{
+    struct fallback fallback;
+    struct hf_error said;
+    error_clear(&said);
+    if (fallbacks_may_answer(why->code) &&
+        fallbacks_find(&db->fallbacks, options != NULL ? options->operation : NULL, &fallback) &&
+        fallback.call(sql, why, fallback.arg, rows, &said) == 0 && *rows != NULL) {
+        record_count(&db->record->fallbacks);
+        return HF_SUCCESS;
+    }
+    hf_rows_free(*rows);
+    *rows = NULL;
+    if (err != NULL)
+        *err = *why;
+    return why->code;
 }
 
 int hf_query(struct hf_db *db, const char *sql, const struct hf_params *params,
@@ -203,21 +296,25 @@ int hf_query(struct hf_db *db, const char *sql, const struct hf_params *params,
     int code = db_enter(db, err);
     if (code != HF_SUCCESS)
         return code;
-    code = run(db, sql, params, options, &call, err);
+    struct hf_error why;
+    code = run(db, sql, params, options, &call, &why);
     if (code == HF_SUCCESS)
         code = give_rows(call, rows, err);
+    else
+        code = fall_back(db, sql, options, &why, rows, err);
     db_leave(db);
     return code;
 }
 
-/* No chunks where nobody looks at rows. */
+/* No chunks and no old results where nobody looks at rows. */
 static const struct hf_call_options *whole(const struct hf_call_options *options,
                                            struct hf_call_options *copy)
 {
-    if (options == NULL || options->chunk_rows == 0)
+    if (options == NULL || (options->chunk_rows == 0 && options->cache == HF_CACHE_OFF))
         return options;
     *copy = *options;
     copy->chunk_rows = 0;
+    copy->cache = HF_CACHE_OFF;
     return copy;
 }
 

@@ -10,6 +10,7 @@
 
 #include "client/call.h"
 #include "client/exec.h"
+#include "client/recall.h"
 #include "client/rows.h"
 
 struct query {
@@ -17,10 +18,10 @@ struct query {
     struct exec_statement statement;
     struct hf_session *session; /* whose write it was */
     struct pg_result *result;   /* once served, or the chunk that is to be shown */
-    void *
-        copy; /* of the text and the parameters, where the caller does not wait; freed at the end */
+    struct recall *recall;      /* its turn at the result cache; NULL: it has none */
+    void *copy;    /* text and parameters, where the caller does not wait; freed at the end */
+    bool is_auto;  /* nobody said that it is a read; a server may know better */
     bool has_exec; /* an attempt is under way */
-    bool was_sent; /* the caller's text is not needed any more */
 };
 
 extern const struct call_ops query_ops;
@@ -41,8 +42,13 @@ struct hf_rows *query_rows(struct call *call);
 /* A result is there to make rows of. */
 static inline bool query_has_rows(struct call *call)
 {
-    return query_of(call)->result != NULL;
+    const struct query *query = query_of(call);
+    return query->result != NULL || (query->recall != NULL && query->recall->has_found);
 }
+
+/* The answer is this code: true if there is an old result instead, of which query_rows() makes rows.
+ */
+bool query_has_fallback(struct call *call, int code);
 
 /* The same for a chunk whose call goes on by itself, without the rows. */
 struct hf_rows *query_chunk(struct call *call);

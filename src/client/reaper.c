@@ -10,6 +10,7 @@
 #include "base/container_of.h"
 #include "client/db.h"
 #include "client/loop.h"
+#include "client/record.h"
 #include "os/clock.h"
 #include "pg/watcher.h"
 
@@ -73,6 +74,7 @@ static void hear(struct loop *loop)
     struct reaper *reaper = loop->arg;
     watcher_listen(&reaper->ear);
     db_wake_watching(reaper->db);
+    record_news(reaper->db);
 }
 
 static void sweep(struct reaper *reaper)
@@ -87,6 +89,7 @@ static void sweep(struct reaper *reaper)
     for (uint32_t i = 0; i < view->count; i++)
         pool_sweep(&db->endpoints[i].pool, view->endpoints[i].role_generation, now_ns);
     txs_reap(db, now_ns, false);
+    record_news(db);
 }
 
 static void *run(void *arg)

@@ -4,7 +4,7 @@
  *     drive_release(call), answered but not over ----> its loop: cancel, drain or close, permits back
  *     every REAPER_SWEEP_NS --------------------------> pool_sweep() of each server, size_min kept
  *     the watcher's ear ------------------------------> calls that wait hear of the new snapshot
- *     the watcher's news, breakers' changes ----------> client/news.h
+ *     the watcher's news, breakers' changes ----------> record_news()
  *
  * It is a loop (client/loop.h) with a thread around it, all signals blocked.
  */
