@@ -73,12 +73,15 @@ struct hf_db {
     uint64_t secret;                     /* of statements' keys: constant */
 
     /* Deciding. */
-    struct guard guard;                /* single statements, COPY, pipelines, loans */
+    struct guard guard;                /* single statements, COPY, pipelines */
+    struct guard cached_guard;         /* the same for those that take an old result */
     struct guard tx_guard;             /* transactions: the same but for its retries */
     struct guard lease_guard;          /* connections on loan: the same without breakers */
     struct budget *budget, *tx_budget; /* NULL: retries are not budgeted */
     struct bulkhead *hold;
-    struct degrade_config ladder;
+    struct degrade_config ladder; /* for calls that take an old result: refused at once else */
+    struct degrade_config
+        patient; /* for all others: where the level may rise by itself, they wait */
     struct route_policy policy;
     uint8_t zone; /* the caller's own */
 

@@ -138,8 +138,9 @@ static int first_phase(struct exec *exec)
     if (conn->statements == NULL)
         return PHASE_STATEMENT;
     enum statements_verdict verdict;
-    struct statement_key key =
-        statement_key_of(conn->pool->seed, statement->sql, statement->params);
+    struct statement_key key = statement->key;
+    if (!statement->has_key)
+        key = statement_key_of(conn->pool->seed, statement->sql, statement->params);
     uint32_t slot = statements_use(conn->statements, key, &verdict, exec->evicted);
     if (verdict == STATEMENTS_PLAIN)
         return PHASE_STATEMENT;
@@ -153,6 +154,8 @@ void exec_begin(struct exec *exec, struct pconn *conn, const struct exec_stateme
                 struct hf_error *error)
 {
     *exec = (struct exec){.conn = conn, .statement = *statement, .error = error};
+    if (statement->leaves_traces)
+        conn->is_dirty = true;
     begin_phase(exec, first_phase(exec));
 }
 

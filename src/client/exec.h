@@ -39,8 +39,14 @@ struct exec_statement {
     int32_t format;                 /* of the results: enum hf_format */
     uint32_t chunk_rows;            /* 0: all at once */
     bool no_prepare;
-    bool may_write; /* what is known of it, for the facts */
+
+    /* Made by db_judge(). */
+    struct statement_key key; /* of text and types */
+    bool has_key;             /* else it is made of them */
+    bool may_write;
     bool commits_inside;
+    bool leaves_traces; /* in the session: nobody else gets the connection uncleaned */
+    uint8_t is;         /* enum verdict_class */
 };
 
 enum exec_step {

@@ -83,12 +83,14 @@ static enum hf_rc make_guards(struct hf_db *db, struct hf_err *err)
     enum hf_rc rc = HF_OK;
     struct guard_config config;
     db->ladder = degrade_config_default();
+    db->patient = db->ladder;
+    db->patient.fallback[DEGRADE_CACHED_ONLY][DEGRADE_READ] = DEGRADE_FALLBACK_WAIT;
     options_policy(&db->config, &db->policy);
     options_guard(&db->config, &db->config.retry, &config);
-    config.ladder = &db->ladder;
+    config.ladder = &db->patient;
     guard_init(&db->guard, &config);
     options_guard(&db->config, &db->config.tx_retry, &config);
-    config.ladder = &db->ladder;
+    config.ladder = &db->patient;
     guard_init(&db->tx_guard, &config);
     db->budget = make_budget(db, &db->config.retry, &rc, err);
     if (rc == HF_OK)
@@ -100,6 +102,8 @@ static enum hf_rc make_guards(struct hf_db *db, struct hf_err *err)
     db->tx_guard.budget = db->tx_budget;
     db->tx_guard.hold = db->hold;
     db->lease_guard = db->guard;
+    db->cached_guard = db->guard;
+    db->cached_guard.config.ladder = &db->ladder;
     return rc;
 }
 
@@ -139,6 +143,7 @@ static enum hf_rc make_endpoint(struct hf_db *db, uint32_t index, const char *na
     endpoint->bulkhead = bulkhead_init(memory, &bulkhead, clock_now());
     struct guard_endpoint use = {.breaker = endpoint->breaker, .bulkhead = endpoint->bulkhead};
     db->guard.endpoints[index] = use;
+    db->cached_guard.endpoints[index] = use;
     db->tx_guard.endpoints[index] = use;
     use.breaker = NULL;
     db->lease_guard.endpoints[index] = use;

@@ -100,7 +100,7 @@ static int64_t lifetime_of_next(struct pool *pool)
     if (lifetime_ns == HF_NEVER)
         return HF_NEVER;
     struct rng rng;
-    rng_init(&rng, ++pool->seed);
+    rng_init(&rng, rng_hash(pool->seed ^ (uintptr_t)pool, ++pool->draws));
     return lifetime_ns - rng_range_ns(&rng, 0, lifetime_ns / JITTER_PART);
 }
 

@@ -69,9 +69,11 @@ struct pool {
     struct client_pool_config config;
     struct pool_stats stats;
     struct mem *mem; /* borrowed */
-    uint64_t seed;   /* of the lifetimes' jitter */
+    uint64_t seed;   /* the database's secret: of statements' keys */
+    uint64_t draws;  /* of the lifetimes' jitter */
 };
 
+/* `seed` is the same for all pools of a database: a statement has one key for all of them. */
 void pool_init(struct pool *pool, const struct client_pool_config *config, struct mem *mem,
                uint64_t seed);
 

@@ -189,7 +189,8 @@ int query_start(struct call *call, const char *sql, const struct hf_params *para
     if (is_recalled(call, query, &request))
         serve_recalled(call, query);
     else
-        call_start(call, &db->guard, &query_ops, query, &request);
+        call_start(call, request.cache_ok ? &db->cached_guard : &db->guard, &query_ops, query,
+                   &request);
     return HF_SUCCESS;
 }
 
