@@ -27,7 +27,7 @@ enum way {
 /* What a read must see. */
 enum promise {
     PROMISE_OWN,     /* what this seat has written */
-    PROMISE_SHARED,  /* what any seat of this store has written */
+    PROMISE_SHARED,  /* what the writer's seat had written when it shared that last */
     PROMISE_PRIMARY, /* what the primary has */
     PROMISE_BOUNDED, /* what is older than STALENESS_MS */
     PROMISE_ANY,     /* nothing in particular */
@@ -57,6 +57,8 @@ void seat_free(struct seat *seat);
 
 enum answer seat_write(struct seat *seat, enum way way, int writer, int64_t number, int deadline_ms,
                        struct told *told);
+/* Lets other seats see what this one, the writer's, has written; false: it cannot just now. */
+bool seat_share(struct seat *seat, int writer);
 /* `found` is whether the row is there; it counts only if the answer is DONE. */
 enum answer seat_read(struct seat *seat, enum promise promise, int writer, int64_t number,
                       int deadline_ms, bool *found, struct told *told);

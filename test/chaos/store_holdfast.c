@@ -2,8 +2,8 @@
  * The store over libholdfast: nothing but calls of its public header. Where libpq needs a loop, a
  * second connection and a list of SQLSTATEs, here each call says what it is owed.
  *
- * Seats of even writers have a session each, and after each write leave its token where readers
- * find it, as processes hand it to one another. Those of odd ones share that of the hf_db.
+ * Seats of even writers have a session each, and now and then leave its token where readers find it,
+ * as processes hand it to one another. Those of odd ones share that of the hf_db.
  */
 #include "store.h"
 
@@ -85,35 +85,44 @@ void seat_free(struct seat *seat)
     free(seat);
 }
 
+static _Noreturn void give_up(const char *what, const struct hf_error *err)
+{
+    fprintf(stderr, "worker: %s: %s\n", what, err->message);
+    abort();
+}
+
 static struct hf_session *session_of(const struct seat *seat, int writer)
 {
     return writer % 2 == 0 ? seat->session : NULL;
 }
 
-static void leave_token(struct seat *seat, int writer)
+/* Taking a token waits until the primary has told a position, and fails where there is none. */
+bool seat_share(struct seat *seat, int writer)
 {
     char token[HF_TOKEN_BYTES];
 
     if (session_of(seat, writer) == NULL)
-        return;
+        return true; /* all calls without a session share one */
     if (hf_session_token(seat->session, token, NULL) != HF_SUCCESS)
-        abort();
+        return false;
     pthread_mutex_lock(&seat->store->lock);
     memcpy(seat->store->tokens[writer], token, sizeof(token));
     pthread_mutex_unlock(&seat->store->lock);
+    return true;
 }
 
 static void adopt_token(struct seat *seat, int writer)
 {
     char token[HF_TOKEN_BYTES];
+    struct hf_error err;
 
     if (session_of(seat, writer) == NULL)
         return;
     pthread_mutex_lock(&seat->store->lock);
     memcpy(token, seat->store->tokens[writer], sizeof(token));
     pthread_mutex_unlock(&seat->store->lock);
-    if (hf_session_adopt(seat->session, token, NULL) != HF_SUCCESS)
-        abort();
+    if (hf_session_adopt(seat->session, token, &err) != HF_SUCCESS)
+        give_up("hf_session_adopt", &err);
 }
 
 static int insert_both(struct hf_tx *tx, void *arg, struct hf_error *err)
@@ -145,10 +154,7 @@ enum answer seat_write(struct seat *seat, enum way way, int writer, int64_t numb
                          HF_WITH(.deadline_ms = deadline_ms, .session = session_of(seat, writer)),
                          NULL, &err);
     }
-    if (failed)
-        return answer_of(&err, told);
-    leave_token(seat, writer);
-    return ANSWER_DONE;
+    return failed ? answer_of(&err, told) : ANSWER_DONE;
 }
 
 enum answer seat_read(struct seat *seat, enum promise promise, int writer, int64_t number,

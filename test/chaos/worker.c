@@ -34,6 +34,7 @@ enum {
     MARKS = 32,          /* a reader's memory of what was acknowledged when */
     MARK_NS = 200000000, /* how often it makes one */
     NS_PER_MS = 1000000,
+    SHARE_EVERY = 16, /* writes */
 };
 
 static const char *const answer_names[] = {"done", "not_done", "unknown"};
@@ -47,6 +48,7 @@ struct job {
     int writers;
     atomic_bool is_over;
     _Atomic int64_t acknowledged[THREADS_MAX]; /* each writer's newest number */
+    _Atomic int64_t shared[THREADS_MAX];       /* the newest that it has shared */
 };
 
 struct thread {
@@ -142,6 +144,8 @@ static void *write_rows(void *arg)
         note(job, &call);
         if (call.answer == ANSWER_DONE) {
             atomic_store(&job->acknowledged[thread->number], number);
+            if (number % SHARE_EVERY == 0 && seat_share(seat, thread->number))
+                atomic_store(&job->shared[thread->number], number);
             read_once(thread, seat, PROMISE_OWN, thread->number, number);
         }
         usleep(PAUSE_US);
@@ -163,6 +167,15 @@ static int64_t old_enough(const struct mark *marks)
     return found;
 }
 
+/* The row that a reader looks for next; 0: none yet. */
+static int64_t pick(struct job *job, enum promise promise, int writer, const struct mark *marks)
+{
+    if (promise == PROMISE_BOUNDED)
+        return old_enough(marks);
+    return atomic_load(promise == PROMISE_SHARED ? &job->shared[writer]
+                                                 : &job->acknowledged[writer]);
+}
+
 static void *read_rows(void *arg)
 {
     struct thread *thread = arg;
@@ -174,12 +187,12 @@ static void *read_rows(void *arg)
 
     for (unsigned turn = 0, mark = 0; !atomic_load(&job->is_over); turn++) {
         enum promise promise = PROMISE_SHARED + turn % 4;
-        int64_t newest = atomic_load(&job->acknowledged[writer]);
-        int64_t number = promise == PROMISE_BOUNDED ? old_enough(marks) : newest;
+        int64_t number = pick(job, promise, writer, marks);
 
         if (now_ns() - marked_ns > MARK_NS) {
             marked_ns = now_ns();
-            marks[mark++ % MARKS] = (struct mark){marked_ns, newest};
+            marks[mark++ % MARKS] =
+                (struct mark){marked_ns, atomic_load(&job->acknowledged[writer])};
         }
         if (number > 0)
             read_once(thread, seat, promise, writer, number);
