@@ -553,7 +553,8 @@ HF_API void hf_pipeline_free(struct hf_pipeline *pipeline);
  * other's. */
 HF_API int hf_session_new(struct hf_db *db, struct hf_session **session, struct hf_error *err);
 HF_API void hf_session_free(struct hf_session *session);
-/* What it must see, as a short text that another process may go on with. */
+/* What it must see, as a short text that another process may go on with. After a write it waits
+ * until the primary has told its position: for an interval, and 2 s at most (HF_E_NOBODY). */
 HF_API int hf_session_token(struct hf_session *session, char token[HF_TOKEN_BYTES],
                             struct hf_error *err);
 /* From now on it also sees what that session had written. */
