@@ -81,7 +81,7 @@ static void fill_endpoint(struct topology *t, uint32_t at, struct snapshot *out)
     shown->weight = e->member.weight;
     shown->role_generation = e->role_generation;
     shown->returned_at_ns = e->returned_at_ns;
-    if (!e->has_answer || e->is_foreign)
+    if (e->role == ENDPOINT_UNKNOWN)
         return;
     const bool is_replica = e->role == ENDPOINT_REPLICA;
     shown->timeline = e->answer.timeline;

@@ -42,7 +42,7 @@ static void settle_identity(struct topology *t)
     if (t->is_identity_settled)
         return;
     t->system_identifier = most_common_identifier(t);
-    t->is_identity_settled = t->is_open && t->system_identifier != 0;
+    t->is_identity_settled = t->system_identifier != 0;
 }
 
 static bool is_foreign(const struct topology *t, const struct topology_endpoint *e)
@@ -242,6 +242,9 @@ void topology_judge_roles(struct topology *t)
 {
     struct standing standings[SNAPSHOT_ENDPOINTS_MAX] = {{.role = ENDPOINT_UNKNOWN}};
     uint64_t rivals_generation = 0;
+    /* Before all were asked a stranger could be taken for one of us, or for all of us. */
+    if (!t->is_open)
+        return;
     settle_identity(t);
     find_standings(t, standings);
     const uint32_t primary = choose_primary(t, standings);
