@@ -142,7 +142,15 @@ static int conclude(struct hf_tx *tx, enum tx_todo todo, struct hf_error *err)
 {
     if (tx->call->state == CALL_IS_PARKED && tx->attempt == tx->logic_attempt)
         tx_do(tx, todo, NULL);
-    return tx->call->state == CALL_IS_PARKED ? HF_SUCCESS : call_answer(tx->call, err);
+    if (tx->call->state == CALL_IS_PARKED)
+        return HF_SUCCESS;
+    int code = call_answer(tx->call, err);
+    if (code == HF_SUCCESS || !tx->has_failure || tx->failure_error.code != HF_E_USAGE)
+        return code;
+    /* The caller's own mistake is told as that, not by the SQLSTATE that the guard was given. */
+    if (err != NULL)
+        *err = tx->failure_error;
+    return HF_E_USAGE;
 }
 
 int hf_tx_commit(struct hf_tx *tx, struct hf_error *err)

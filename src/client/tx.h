@@ -86,6 +86,7 @@ enum tx_stage {
     TX_STAGE_SCRIPT,
     TX_STAGE_EXEC,
     TX_STAGE_TASK,
+    TX_STAGE_CANCELLING, /* the statement has ended, the request to cancel it is still out */
 };
 
 enum tx_task_step {
@@ -147,6 +148,7 @@ struct hf_tx {
     enum tx_stage stage;
     struct exec_statement statement;
     int64_t step_deadline_ns;
+    bool is_overdue;          /* it has passed, and the statement was cancelled */
     struct pg_result *result; /* of the statement: the taker's */
     struct tx_task *task;
     struct exec exec;
@@ -163,6 +165,7 @@ extern const struct call_ops tx_ops;
 /* What the call knows of its transaction; in its own room, since it may outlive that. */
 struct tx_seat {
     struct hf_tx *tx;        /* NULL: its owner has been told, and may free it */
+    bool owns_tx;            /* its owner has done with it, the call has not yet */
     struct guard *own_guard; /* with a retry policy of its own; NULL: the db's */
 };
 

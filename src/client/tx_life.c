@@ -1,6 +1,7 @@
 /*
  * How a transaction begins and ends, and who may touch it meanwhile.
  */
+#include <libpq-fe.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -96,10 +97,15 @@ void txs_reap(struct hf_db *db, int64_t now_ns, bool all)
 
 /* ---- beginning ---- */
 
+#define CALL_MS_MAX (INT64_C(1000) * 86400 * 365) /* a year: what is longer is a mistake */
+
 static int check_options(const struct hf_tx_options *options, struct hf_error *err)
 {
     if (options->isolation < HF_ISOLATION_DEFAULT || options->isolation > HF_SERIALIZABLE)
         return error_set(err, HF_E_USAGE, "there is no isolation level %d", options->isolation);
+    if (options->deadline_ms < 0 || options->deadline_ms > CALL_MS_MAX)
+        return error_set(err, HF_E_USAGE, "a deadline of %lld ms is none",
+                         (long long)options->deadline_ms);
     if (options->is_deferrable &&
         (options->isolation != HF_SERIALIZABLE || !options->is_read_only)) {
         error_set(err, HF_E_USAGE, "only a serializable, read-only transaction is deferrable");
@@ -127,11 +133,24 @@ static void make_request(struct hf_db *db, const struct hf_tx_options *options, 
     request->can_replay = !is_by_hand;
 }
 
-/* A policy of its own costs a copy of the guard, which is but a list of what it borrows. */
-static int make_guard(struct hf_tx *tx, const struct hf_retry_options *retry, struct hf_error *err)
+static void override(struct client_retry_config *policy, const struct hf_retry_options *asked)
+{
+    if (asked->attempts_max > 0)
+        policy->attempts_max = (uint32_t)asked->attempts_max;
+    if (asked->initial_ms > 0)
+        policy->initial_ns = HF_MS(asked->initial_ms);
+    if (asked->cap_ms > 0)
+        policy->cap_ns = HF_MS(asked->cap_ms);
+}
+
+/* A policy of its own costs a copy of the guard, which is but a list of what it borrows. A deadline
+ * that goes beyond the limit of an attempt was meant: then there is no such limit. */
+static int make_guard(struct hf_tx *tx, const struct hf_tx_options *options, struct hf_error *err)
 {
     struct tx_seat *seat = tx->call->work;
-    if (retry->attempts_max == 0 && retry->initial_ms == 0 && retry->cap_ms == 0 &&
+    const struct hf_retry_options *retry = &options->retry;
+    bool is_long = HF_MS(options->deadline_ms) > tx->db->tx_guard.config.attempt_ns_max;
+    if (!is_long && retry->attempts_max == 0 && retry->initial_ms == 0 && retry->cap_ms == 0 &&
         retry->budget_percent == 0)
         return HF_SUCCESS;
     struct guard *guard = mem_alloc(&tx->db->mem, sizeof *guard);
@@ -139,17 +158,15 @@ static int make_guard(struct hf_tx *tx, const struct hf_retry_options *retry, st
         return error_set(err, HF_E_MEMORY, "out of memory for a transaction");
     seat->own_guard = guard;
     *guard = tx->db->tx_guard;
-    struct retry_config *policy = &guard->config.retry;
-    if (retry->attempts_max > 0)
-        policy->attempts_max = (uint32_t)retry->attempts_max;
-    if (retry->initial_ms > 0)
-        policy->initial_ns = HF_MS(retry->initial_ms);
-    if (retry->cap_ms > 0)
-        policy->cap_ns = HF_MS(retry->cap_ms);
+    if (is_long)
+        guard->config.attempt_ns_max = HF_NEVER;
     if (retry->budget_percent < 0)
         guard->budget = NULL;
+    struct client_retry_config policy = tx->db->config.tx_retry;
+    override(&policy, retry);
+    options_retry(&policy, &guard->config.retry);
     struct hf_err why;
-    if (retry_config_check(policy, &why) != HF_OK)
+    if (retry_config_check(&guard->config.retry, &why) != HF_OK)
         return error_from_err(err, HF_E_USAGE, &why);
     return HF_SUCCESS;
 }
@@ -187,9 +204,9 @@ int tx_new(struct hf_db *db, const struct hf_tx_options *options, bool is_by_han
     atomic_init(&tx->owner, TX_INSIDE);
     make_request(db, options, is_by_hand, &tx->request);
     tx->deadline_ns = tx->request.deadline_ns;
-    code = make_guard(tx, &options->retry, err);
+    code = make_guard(tx, options, err);
     if (code != HF_SUCCESS) {
-        free(tx);
+        seat->owns_tx = true; /* it goes with the call */
         return code;
     }
     db_stay(db);
@@ -233,6 +250,7 @@ int tx_open(struct hf_db *db, const struct hf_tx_options *options, bool is_by_ha
 
 void tx_free(struct hf_tx *tx)
 {
+    PQclear(tx->result);
     free(tx);
 }
 
@@ -243,10 +261,12 @@ void tx_close(struct hf_tx *tx)
     delist(tx);
     if (call->state == CALL_IS_PARKED || call->state == CALL_IS_GOING)
         call_stop(call);
+    /* What is still out after the answer works on with it. */
     struct tx_seat *seat = call->work;
-    seat->tx = NULL;
+    seat->owns_tx = true;
+    PQclear(tx->result);
+    tx->result = NULL;
     drive_release(call);
-    free(tx);
     db_leave(db);
 }
 

@@ -198,16 +198,35 @@ static bool is_hopeless(struct hf_tx *tx)
     return has_successor || (tx->call->facts.commit_sent && is_down);
 }
 
+static void say_late(struct hf_tx *tx)
+{
+    error_set(&tx->error, HF_E_DEADLINE, "the statement's deadline has passed");
+}
+
 /* The step will get no answer: the connection is given up. */
 static void give_up(struct hf_tx *tx, bool is_late)
 {
     tx->call->conn->is_broken = true;
     if (is_late)
-        error_set(&tx->error, HF_E_DEADLINE, "the statement's deadline has passed");
+        say_late(tx);
     else
         error_set(&tx->error, HF_E_LOST, "the server is down, or not the primary any more");
     tx_fail(tx, (struct outcome){.code = is_late ? OUTCOME_TIMEOUT : OUTCOME_CONN_LOST}, NULL);
     tx->place = TX_DEAD;
+}
+
+/* The statement's own deadline: it is cancelled, and the transaction lives, as after any error. The
+ * engine carries the request beside the connection. False: that cannot be. */
+static bool begin_cancel(struct hf_tx *tx)
+{
+    struct call *call = tx->call;
+    if (tx->is_overdue || call->is_cancelling ||
+        cancel_start(&call->cancel, &call->conn->conn.key) == CANCEL_FAILED)
+        return false;
+    call->is_cancelling = true;
+    tx->is_overdue = true;
+    tx->step_deadline_ns = ns_add(clock_now(), CALL_STOP_NS_MAX);
+    return true;
 }
 
 static enum call_step wait_on(struct hf_tx *tx)
@@ -312,11 +331,37 @@ static enum call_step end_attempt(struct hf_tx *tx)
     return CALL_ENDED;
 }
 
-/* The step is over, the owner goes on; unless the whole is being stopped. */
+/* The step is over, the owner goes on; unless the whole is being stopped. A cancel request that is
+ * still out must not meet the next statement. */
 static enum call_step end_step(struct hf_tx *tx)
 {
+    struct call *call = tx->call;
+    if (tx->is_overdue && call->is_cancelling && !call->is_stopping && tx->place != TX_DEAD) {
+        tx->stage = TX_STAGE_CANCELLING;
+        call->wait = (struct call_wait){.fd = -1, .deadline_ns = tx->step_deadline_ns};
+        return CALL_WAITS;
+    }
+    if (tx->is_overdue && call->is_cancelling && !call->is_stopping) {
+        cancel_close(&call->cancel);
+        call->is_cancelling = false;
+    }
+    tx->is_overdue = false;
+    tx->stage = TX_STAGE_NEW;
     tx->todo = TX_NOTHING;
     return tx->call->is_stopping ? end_attempt(tx) : CALL_PARKED;
+}
+
+/* A statement has failed; that we cancelled it ourselves is told as what it was. */
+static void fail_step(struct hf_tx *tx, struct outcome outcome, const struct outcome_facts *facts)
+{
+    bool was_cancelled = tx->is_overdue && outcome.code == OUTCOME_SQLSTATE &&
+                         outcome.sqlstate == sqlstate_pack("57014");
+    bool is_first = !tx->has_failure;
+    if (was_cancelled)
+        say_late(tx);
+    tx_fail(tx, outcome, facts);
+    if (was_cancelled && is_first)
+        tx->failure.facts.is_timeout = true;
 }
 
 static void take_answers(struct hf_tx *tx)
@@ -355,7 +400,7 @@ static enum call_step turn_exec(struct hf_tx *tx)
     if (step == EXEC_DONE) {
         const struct call_ending *ended = &tx->exec.ended;
         if (ended->outcome.code != OUTCOME_SUCCESS)
-            tx_fail(tx, ended->outcome, &ended->facts);
+            fail_step(tx, ended->outcome, &ended->facts);
         exec_end(&tx->exec);
         tx->stage = TX_STAGE_NEW;
         tx_look(tx);
@@ -421,7 +466,7 @@ static enum call_step script_ended(struct hf_tx *tx)
     struct script *script = &tx->script;
     take_answers(tx);
     if (script->failed != SCRIPT_NONE)
-        tx_fail(tx, script->outcome, &script->facts);
+        fail_step(tx, script->outcome, &script->facts);
     script_end(script);
     tx->stage = TX_STAGE_NEW;
     if (tx->todo == TX_COMMIT)
@@ -490,12 +535,30 @@ static void drop_step(struct hf_tx *tx)
     tx->stage = TX_STAGE_NEW;
 }
 
+/* Nothing of the caller's is needed any more. */
+static bool is_all_sent(const struct hf_tx *tx)
+{
+    if (tx->stage == TX_STAGE_SCRIPT)
+        return tx->script.is_closed;
+    return tx->stage != TX_STAGE_EXEC || tx->exec.is_sent;
+}
+
 static enum call_step turn(struct call *call)
 {
     struct hf_tx *tx = tx_of(call);
+    if (call->is_answered && !is_all_sent(tx)) {
+        /* The rest of it is not there any more. */
+        call->conn->is_broken = true;
+        drop_step(tx);
+        return end_attempt(tx);
+    }
     if (tx->stage == TX_STAGE_NEW)
-        return begin_step(tx);
+        return call->is_answered ? end_attempt(tx) : begin_step(tx);
     bool is_late = clock_now() >= tx->step_deadline_ns;
+    if (tx->stage == TX_STAGE_CANCELLING && !call->is_cancelling)
+        return end_step(tx);
+    if (call->wait.ready == 0 && is_late && begin_cancel(tx))
+        return wait_on(tx);
     if (call->wait.ready == 0 && (is_late || is_hopeless(tx))) {
         give_up(tx, is_late);
         drop_step(tx);
@@ -504,6 +567,8 @@ static enum call_step turn(struct call *call)
     }
     if (tx->stage == TX_STAGE_SCRIPT)
         return turn_script(tx);
+    if (tx->stage == TX_STAGE_CANCELLING)
+        return CALL_WAITS;
     return tx->stage == TX_STAGE_EXEC ? turn_exec(tx) : turn_task(tx);
 }
 
@@ -524,6 +589,7 @@ static enum call_step begin(struct call *call)
     tx->may_write = tx->has_failure = tx->has_probe = false;
     tx->todo = TX_NOTHING;
     tx->stage = TX_STAGE_NEW;
+    tx->is_overdue = false;
     tx->step_deadline_ns = HF_NEVER;
     call->facts = (struct outcome_facts){0};
     tell(tx);
@@ -541,9 +607,14 @@ static void cut(struct call *call)
 
 static void answered(struct call *call)
 {
-    const struct hf_tx *tx = tx_of(call);
+    struct hf_tx *tx = tx_of(call);
     if (tx == NULL)
         return;
+    if (tx->stage == TX_STAGE_TASK) { /* the task is its owner's */
+        if (call->conn != NULL)
+            call->conn->is_broken = true;
+        drop_step(tx);
+    }
     if (tx->may_write && call->facts.commit_sent && call->result != GUARD_REFUSED)
         session_wrote(tx->session, clock_now());
 }
@@ -588,6 +659,8 @@ static void over(struct call *call)
     struct tx_seat *seat = call->work;
     mem_free(&call->db->mem, seat->own_guard);
     seat->own_guard = NULL;
+    if (seat->owns_tx)
+        tx_free(seat->tx);
 }
 
 const struct call_ops tx_ops = {
