@@ -189,9 +189,9 @@ struct call {
     struct outcome_facts facts;
     bool is_stopping;
     bool is_answered;
-    bool was_recalled;    /* answered by the result cache without being started */
-    uint64_t held_before; /* lane.stats.held when it began */
-    bool is_abandoned;    /* the reaper has it: nothing of the caller's may be touched */
+    bool was_recalled;                   /* answered by the result cache without being started */
+    uint64_t held_before, queued_before; /* of lane.stats when it began */
+    bool is_abandoned; /* the reaper has it: nothing of the caller's may be touched */
     enum guard_resolution resolution;
 
     /* The answer, from CALL_IS_DONE or CALL_IS_LEFT on. */

@@ -100,6 +100,7 @@ struct call *db_call_bare(struct hf_db *db)
     call->was_cancelled = false;
     call->was_recalled = false;
     call->held_before = call->lane.stats.held;
+    call->queued_before = call->lane.stats.queued;
     call->owner = NULL;
     call->user_cancel = NULL;
     call->error.message[0] = '\0';
@@ -267,6 +268,10 @@ void db_count(const struct call *call)
         atomic_fetch_add_explicit(&counts->unattempted, 1, memory_order_relaxed);
     if (call->was_cancelled)
         atomic_fetch_add_explicit(&counts->cancelled, 1, memory_order_relaxed);
+    if (call->lane.stats.held != call->held_before)
+        atomic_fetch_add_explicit(&counts->held, 1, memory_order_relaxed);
+    if (call->lane.stats.queued != call->queued_before)
+        atomic_fetch_add_explicit(&counts->queued, 1, memory_order_relaxed);
     record_call(call);
 }
 

@@ -573,6 +573,11 @@ void guard_run_executions(struct hf_guard *guard, struct hist *out)
     pthread_mutex_unlock(&guard->queue_lock);
 }
 
+bool guard_run_is_here(const struct hf_guard *guard)
+{
+    return alive_here(guard->alive);
+}
+
 struct mem *guard_run_mem(struct hf_guard *guard)
 {
     return &guard->mem;

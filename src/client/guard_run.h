@@ -19,6 +19,7 @@
 #ifndef HF_CLIENT_GUARD_RUN_H
 #define HF_CLIENT_GUARD_RUN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/breaker_mt.h"
@@ -38,6 +39,9 @@ void guard_run_view(struct hf_guard *guard, struct guard_run_view *view);
 
 /* How long the function took, of all its runs. 19 kB: not for the stack. */
 void guard_run_executions(struct hf_guard *guard, struct hist *out);
+
+/* False in a child after fork(). */
+bool guard_run_is_here(const struct hf_guard *guard);
 
 struct mem *guard_run_mem(struct hf_guard *guard);
 
