@@ -148,6 +148,20 @@ void record_retry(const struct call *call)
     events_deliver(db->events);
 }
 
+void record_transaction(const struct call *call, bool was_commit)
+{
+    struct record *record = call->db->record;
+    const uint32_t attempts = call->guard.attempts;
+    if (attempts == 0)
+        return; /* it was never begun */
+    record_count(&record->transactions);
+    atomic_fetch_add_explicit(&record->tx_retries, attempts - 1, memory_order_relaxed);
+    if (call->result == GUARD_SERVED && was_commit)
+        record_count(&record->committed);
+    else if (call->result != GUARD_UNKNOWN)
+        record_count(&record->rolled_back);
+}
+
 void record_resolved(const struct call *call, enum guard_resolution resolution)
 {
     static const char *const words[] = {"committed", "aborted", "unknown"};

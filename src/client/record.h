@@ -57,6 +57,8 @@ static inline void record_count(_Atomic uint64_t *counter)
 void record_call(const struct call *call);
 /* After the guard heard of an attempt's end: nothing, unless it wants another one. */
 void record_retry(const struct call *call);
+/* A transaction was answered; `was_commit`: COMMIT was what ended it. */
+void record_transaction(const struct call *call, bool was_commit);
 void record_resolved(const struct call *call, enum guard_resolution resolution);
 void record_news(struct hf_db *db);
 
