@@ -9,6 +9,7 @@
 #include "client/attempt.h"
 #include "client/db.h"
 #include "client/errors.h"
+#include "client/record.h"
 #include "client/tx.h"
 #include "os/clock.h"
 
