@@ -69,10 +69,10 @@ struct client {
     int64_t since_ns;   /* in this state */
     int64_t request_ns; /* when its request came; 0: it has none under way */
     int64_t transaction_ns;
-    int64_t rested_ns; /* when its last request was answered */
-    uint64_t sequence; /* tells it from who has its memory later; 0: nobody has */
-    uint64_t
-        unnamed; /* its last Parse of the unnamed statement; 0: none, or a Query has ended it */
+    int64_t rested_ns;     /* when its last request was answered */
+    uint64_t sequence;     /* tells it from who has its memory later; 0: nobody has */
+    uint64_t unnamed;      /* its last Parse of the unnamed statement, or Query, which ends it */
+    uint64_t unnamed_kept; /* the same, as far as it is answered */
     struct frame frame;
     uint32_t pid;      /* of its BackendKeyData */
     uint32_t settings; /* settings_set that it wants */

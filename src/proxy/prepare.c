@@ -15,9 +15,6 @@
 #define NAMES_MAX    10000 /* of one client */
 #define REQUESTS_MAX 4     /* that one message may become */
 
-/* What should have replaced the unnamed statement was skipped: whose it is now is not known. */
-#define UNNAMED_IN_DOUBT UINT64_MAX
-
 #define ANSWER_SIZE 8 /* room for a ParseComplete or a CloseComplete */
 
 /* A Parse that is longer than a view, put together: its text has to be known as a whole. */
@@ -186,12 +183,6 @@ static enum prepared_do decide(struct client *client, const struct asked *asked,
 }
 
 /* Accounts for what the plan says, and sends what goes ahead. False: the connection is over. */
-/* A Parse as the client sent it: of the unnamed statement, or of one that nobody keeps. */
-static bool is_plain_parse(const struct replies_request *request)
-{
-    return request->type == 'P' && request->tag == 0 && request->whose != REPLIES_LOCAL;
-}
-
 static bool carry_out(struct server *server, const struct prepared_plan *plan)
 {
     struct worker *worker = server->part->worker;
@@ -199,7 +190,7 @@ static bool carry_out(struct server *server, const struct prepared_plan *plan)
         enum replies_sent sent = replies_send(&server->replies, plan->requests[i]);
         if (sent == REPLIES_REFUSED || sent == REPLIES_FULL)
             return false;
-        server->unnamed_owed += is_plain_parse(&plan->requests[i]) && sent == REPLIES_OWED;
+        server->unnamed_owed += plan->requests[i].tag == PREPARED_TAG_UNNAMED;
     }
     return emit(server, buffer_view(&worker->ahead));
 }
@@ -400,7 +391,8 @@ static enum relay_step send_planned(struct client *client, struct relay_run *run
 static enum relay_step disown_unnamed(struct client *client, struct relay_run *run, size_t size)
 {
     struct server *server = client->server;
-    struct replies_request request = {.type = 'C', .whose = REPLIES_OURS};
+    struct replies_request request = {
+        .type = 'C', .whose = REPLIES_OURS, .tag = PREPARED_TAG_UNNAMED};
     if (!takes_requests(server))
         return wait_for_server(server, run);
     relay_run_put(run);
@@ -413,9 +405,7 @@ static enum relay_step disown_unnamed(struct client *client, struct relay_run *r
     return relay_run_fit(run) && run->view.size >= size ? RELAY_PASS : RELAY_STOP;
 }
 
-/* A Parse of the unnamed statement goes to the server. Each has a number of its own: the client may
- * have left older ones on other connections. */
-static void note_unnamed(struct client *client)
+void prepare_note_unnamed(struct client *client)
 {
     if (client->server->replies.is_skipping)
         return;
@@ -432,7 +422,7 @@ static enum relay_step send_unnamed(struct client *client, struct relay_run *run
     struct server *server = client->server;
     bool uses = part->type == 'B' || (part->type == 'D' && target == 'S');
     if (part->type == 'P') {
-        note_unnamed(client);
+        prepare_note_unnamed(client);
     } else if (uses && server->unnamed != client->unnamed && !server->replies.is_skipping) {
         enum relay_step step = disown_unnamed(client, run, part->bytes.size);
         if (step != RELAY_PASS)
@@ -440,7 +430,8 @@ static enum relay_step send_unnamed(struct client *client, struct relay_run *run
     } else if (uses && server->is_synced_since) {
         return wait_for_server(server, run);
     }
-    return relay_send_plain(client, run, part, target);
+    return relay_send_plain(client, run, part, target,
+                            part->type == 'P' ? PREPARED_TAG_UNNAMED : 0);
 }
 
 enum relay_step prepare_from_client(struct client *client, struct relay_run *run,
@@ -456,15 +447,15 @@ enum relay_step prepare_from_client(struct client *client, struct relay_run *run
             return begin_assembly(client, run, part);
         if (part->type != 'P' || !is_unnamed_parse(message))
             return RELAY_STOP;
-        rc = MESSAGE_BAD; /* not to be looked into */
-        note_unnamed(client);
+        prepare_note_unnamed(client);
+        return relay_send_plain(client, run, part, 0, PREPARED_TAG_UNNAMED);
     }
     bool is_whole_needed = part->type == 'P' || part->type == 'C';
     char target = asked.target.kind != 0 ? asked.target.kind : 'S';
     if (rc == MESSAGE_OK && asked.name.size == 0 && part->type != 'C')
         return send_unnamed(client, run, part, target);
     if (rc != MESSAGE_OK || server->prepared == NULL || server->replies.is_skipping)
-        return relay_send_plain(client, run, part, target);
+        return relay_send_plain(client, run, part, target, 0);
     if (is_whole_needed && !part->is_last)
         return RELAY_STOP;
     if (!takes_requests(server))
@@ -487,6 +478,8 @@ bool prepare_again(struct client *client, const struct frame_part *part)
             plan.requests[0].target = asked.target.kind;
         if (asked.name.size > 0)
             todo = decide(client, &asked, &plan);
+        else if (part->type == 'P')
+            plan.requests[0].tag = PREPARED_TAG_UNNAMED;
     }
     if (todo == PREPARED_WAIT || todo == PREPARED_GROW_NAMES || !carry_out(server, &plan))
         return false;
@@ -534,18 +527,24 @@ static bool failed(struct server *server, struct relay_run *run, const struct fr
     return out != NULL && build_error(out, BUILD_ERROR, &err) == HF_OK;
 }
 
-/* Is the unnamed statement what such a request changes? Named ones that nobody keeps count as well,
- * which does no harm. */
-static bool changes_unnamed(enum replies_kind kind, enum replies_whose whose, uint32_t tag)
+/* So many requests that change the unnamed statement have been answered, also by an error, which
+ * leaves none; or were skipped, which leaves what was there. When nothing is owed any more, what
+ * was answered last is what there is. */
+static void unnamed_settled(struct server *server, uint32_t count, bool is_answered)
 {
-    return tag == 0 && (kind == REPLIES_PARSE || (kind == REPLIES_CLOSE && whose == REPLIES_OURS));
-}
-
-static void unnamed_settled(struct server *server, uint32_t count)
-{
-    server->unnamed_owed -= count < server->unnamed_owed ? count : server->unnamed_owed;
-    if (server->unnamed_owed == 0)
-        server->is_synced_since = false;
+    struct client *client = server->client;
+    hf_assert(count <= server->unnamed_owed);
+    server->unnamed_owed -= count;
+    if (is_answered)
+        server->unnamed_kept = ++server->part->worker->client_sequence;
+    if (is_answered && client != NULL)
+        client->unnamed_kept = server->unnamed_kept;
+    if (server->unnamed_owed > 0)
+        return;
+    server->is_synced_since = false;
+    server->unnamed = server->unnamed_kept;
+    if (client != NULL)
+        client->unnamed = client->unnamed_kept;
 }
 
 bool prepare_from_server(struct server *server, struct relay_run *run,
@@ -553,8 +552,8 @@ bool prepare_from_server(struct server *server, struct relay_run *run,
 {
     struct proxy *proxy = proxy_of(server);
     struct sv command;
-    if (verdict->is_last && changes_unnamed(verdict->kind, verdict->whose, verdict->tag))
-        unnamed_settled(server, 1);
+    if (verdict->is_last && verdict->tag == PREPARED_TAG_UNNAMED)
+        unnamed_settled(server, 1, true);
     if (server->prepared == NULL)
         return false;
     if (part->type == 'Z')
@@ -582,11 +581,8 @@ bool prepare_from_server(struct server *server, struct relay_run *run,
 void prepare_dropped(struct server *server, const struct replies_dropped *dropped)
 {
     struct proxy *proxy = proxy_of(server);
-    if (changes_unnamed(dropped->kind, dropped->whose, dropped->tag)) {
-        unnamed_settled(server, dropped->count);
-        if (server->unnamed_owed == 0) /* else a later one says whose it is */
-            server->unnamed = UNNAMED_IN_DOUBT;
-    }
+    if (dropped->tag == PREPARED_TAG_UNNAMED)
+        unnamed_settled(server, dropped->count, false);
     if (server->prepared == NULL || !prepared_is_change(dropped->tag))
         return;
     struct prepared prepared = meet(server, server->client);

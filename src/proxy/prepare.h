@@ -29,6 +29,10 @@ bool prepare_answer(struct server *server);
 /* A message of the client that was kept is sent once more. False: no memory. */
 bool prepare_again(struct client *client, const struct frame_part *part);
 
+/* A Parse of the unnamed statement, or a Query, goes to the server (PREPARED_TAG_UNNAMED). Each has
+ * a number of its own: a client may have left older statements on other connections. */
+void prepare_note_unnamed(struct client *client);
+
 /* A Sync, Query or FunctionCall was sent. */
 void prepare_synced(struct server *server);
 

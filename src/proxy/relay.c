@@ -11,6 +11,7 @@
 #include "proxy/worker.h"
 #include "wire/build.h"
 #include "wire/message.h"
+#include "wire/prepared.h"
 
 bool relay_run_fit(struct relay_run *run)
 {
@@ -93,15 +94,15 @@ enum relay_step relay_send_flush(struct server *server, struct relay_run *run)
 }
 
 enum relay_step relay_send_plain(struct client *client, struct relay_run *run,
-                                 const struct frame_part *part, char target)
+                                 const struct frame_part *part, char target, uint32_t tag)
 {
     struct server *server = client->server;
-    struct replies_request request = {.type = part->type, .target = target};
+    struct replies_request request = {.type = part->type, .target = target, .tag = tag};
     switch (replies_send(&server->replies, request)) {
     case REPLIES_OWED:
         if (part->type == 'S' || part->type == 'Q' || part->type == 'F')
             prepare_synced(server);
-        server->unnamed_owed += part->type == 'P';
+        server->unnamed_owed += tag == PREPARED_TAG_UNNAMED;
         if (client->request_ns == 0)
             client_begin_request(client);
         return RELAY_PASS;
@@ -156,8 +157,8 @@ static enum relay_step send_query(struct client *client, struct relay_run *run,
     if (goes_back && rest == REPLIES_BUSY)
         return RELAY_STOP;
     server->is_discarding = goes_back && replies_is_clean(&server->replies);
-    client->unnamed = 0;
-    return relay_send_plain(client, run, part, 0);
+    prepare_note_unnamed(client); /* which it ends */
+    return relay_send_plain(client, run, part, 0, PREPARED_TAG_UNNAMED);
 }
 
 /* The first part of a message of a client that has a server connection. */
@@ -188,19 +189,19 @@ static enum relay_step from_client(struct client *client, struct relay_run *run,
         if (client->part->pool->mode != PROXY_POOL_SESSION)
             return prepare_from_client(client, run, part);
         if (part->type != 'D')
-            return relay_send_plain(client, run, part, 0);
+            return relay_send_plain(client, run, part, 0, 0);
         switch (message_target(message_of(part), &target)) {
         case MESSAGE_OK:
-            return relay_send_plain(client, run, part, target.kind);
+            return relay_send_plain(client, run, part, target.kind, 0);
         case MESSAGE_MORE:
             return RELAY_STOP;
         case MESSAGE_LONG:
         case MESSAGE_BAD:
         default:
-            return relay_send_plain(client, run, part, 'S'); /* the server says what is wrong */
+            return relay_send_plain(client, run, part, 'S', 0); /* the server says what is wrong */
         }
     default:
-        return relay_send_plain(client, run, part, 0);
+        return relay_send_plain(client, run, part, 0, 0);
     }
 }
 

@@ -47,7 +47,7 @@ bool relay_run_fit(struct relay_run *run);
 
 /* A message that goes to the server as it is: accounted for. `target` of a Describe: S or P. */
 enum relay_step relay_send_plain(struct client *client, struct relay_run *run,
-                                 const struct frame_part *part, char target);
+                                 const struct frame_part *part, char target, uint32_t tag);
 
 /* The server is asked for what it owes, since otherwise it may sit on it. RELAY_STOP. */
 enum relay_step relay_send_flush(struct server *server, struct relay_run *run);

@@ -101,7 +101,8 @@ struct server {
     bool was_told;       /* the client got the server's last words */
     bool has_cancelled;  /* CLEANING: its query was cancelled */
     bool is_spanning;    /* statement mode: its client has begun a transaction block */
-    uint64_t unnamed;    /* the Parse (client->unnamed) of its unnamed statement; 0: it has none */
+    uint64_t unnamed;    /* what was done last to its unnamed statement: client->unnamed */
+    uint64_t unnamed_kept;    /* the same, as far as it is answered */
     uint32_t unnamed_owed;    /* sent and not answered: what changes the unnamed statement */
     bool is_synced_since;     /* a Sync follows one of them */
     uint64_t opener;          /* sequence of the client that it was opened for; 0: for all */

@@ -31,7 +31,8 @@
  *
  * Tags. prepared_is_change(tag): something hangs on its outcome, and the calls above are due, with
  * the mutex held. prepared_is_use(tag): a Bind or Describe of a statement that was there; nothing
- * is due. All other requests of the relay have tag 0.
+ * is due. A Parse of the unnamed statement, a Query, which ends that, and our own Close of it have
+ * PREPARED_TAG_UNNAMED, and are the relay's own business. All its other requests have tag 0.
  *
  * What is sent ahead is a Close of ours for a statement that must go, then a Parse of ours for one
  * that the server lacks. Both are REPLIES_STANDIN: the client sees nothing of them but an error, as
@@ -184,7 +185,8 @@ static inline void prepared_ready(struct prepared_server *server, const struct r
 
 /* ---- What became of them ---- */
 
-#define PREPARED_TAG_USE (UINT32_C(1) << 31)
+#define PREPARED_TAG_USE     (UINT32_C(1) << 31)
+#define PREPARED_TAG_UNNAMED UINT32_MAX
 
 static inline bool prepared_is_change(uint32_t tag)
 {
@@ -193,7 +195,7 @@ static inline bool prepared_is_change(uint32_t tag)
 
 static inline bool prepared_is_use(uint32_t tag)
 {
-    return tag >= PREPARED_TAG_USE;
+    return tag >= PREPARED_TAG_USE && tag != PREPARED_TAG_UNNAMED;
 }
 
 /* The request with this tag, a change, has ended well. With the store. */

@@ -31,6 +31,9 @@ ALLOWED = [
     Allowance(("statement", "transaction"), "E", ("26000", "42P05"), PLACE_FIELDS,
               "names of prepared statements are the proxy's own affair in these modes, so it says "
               "itself that there is none, or already one; it is not a line of PostgreSQL"),
+    Allowance(("statement", "transaction"), "E", ("25P02",), PLACE_FIELDS,
+              "in a failed transaction a Bind may find its statement to be prepared again first, "
+              "which is refused for the same reason on another line"),
     Allowance(("statement", "transaction"), "E", ("08P01", "26000"), "name",
               "a Bind with too many values is refused by the server, and so is one that was sent "
               "before the answer to DEALLOCATE ALL was there; it knows the statement by the name "
