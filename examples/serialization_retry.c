@@ -31,7 +31,8 @@ static int add_one(struct hf_tx *tx, void *arg, struct hf_error *err)
     int64_t sum;
 
     worker->attempts++;
-    if (hf_tx_query(tx, "SELECT sum(value)::bigint FROM counter", NULL, NULL, &rows, err))
+    if (hf_tx_query(tx, "SELECT sum(value)::bigint, pg_sleep(0.002) FROM counter", NULL, NULL,
+                    &rows, err))
         return -1;
     hf_rows_next(rows, NULL);
     sum = hf_rows_int(rows, 0);

@@ -1,0 +1,92 @@
+"""The library as it is installed: its symbols, its header in C and C++, pkg-config."""
+
+import subprocess
+import sys
+
+import pytest
+from library_rig import ROOT, build_folder, conninfo, run
+
+sys.path.insert(0, str(ROOT / "tools"))
+
+import library_symbols  # noqa: E402
+
+HEADER = ROOT / "include/holdfast.h"
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """A prefix with nothing in it but what is installed."""
+    folder = tmp_path_factory.mktemp("prefix")
+    subprocess.run(["meson", "install", "-C", build_folder(), "--no-rebuild", "--quiet",
+                    "--destdir", folder], check=True, capture_output=True)
+    return folder
+
+
+def pkg_config(prefix, *options):
+    """As on a machine whose root this prefix is."""
+    found = next(prefix.rglob("holdfast.pc"))
+    done = subprocess.run(["pkgconf", *options, "holdfast"], check=True, text=True,
+                          capture_output=True,
+                          env={"PKG_CONFIG_PATH": f"{found.parent}:/usr/lib/x86_64-linux-gnu/"
+                               "pkgconfig", "PATH": "/usr/bin:/bin",
+                               "PKG_CONFIG_SYSROOT_DIR": str(prefix)})
+    return done.stdout.split()
+
+
+def test_the_library_exports_what_the_header_declares_and_nothing_else():
+    wrong = subprocess.run([sys.executable, ROOT / "tools/library_symbols.py", "--library",
+                            build_folder() / "include/libholdfast.so.1"],
+                           capture_output=True, text=True)
+    assert wrong.returncode == 0, wrong.stdout
+
+
+def test_the_record_notices_what_is_missing_and_what_is_new():
+    text = "HF_API int hf_one(void);\nHF_API const char *hf_two(int a,\n    int b);\n/* hf_no( */\n"
+    assert library_symbols.declared(text) == ["hf_one", "hf_two"]
+    record = library_symbols.map_of(["hf_one", "hf_old"])
+    assert library_symbols.recorded(record) == ["hf_old", "hf_one"]
+    assert len(list(library_symbols.differences(["hf_one", "hf_two"], ["hf_old", "hf_one"], "header",
+                                                "record"))) == 2
+
+
+def test_the_static_library_has_no_other_names_either(installed):
+    archive = next(installed.rglob("libholdfast.a"))
+    done = subprocess.run(["nm", "-g", "--defined-only", archive], capture_output=True, text=True,
+                          check=True)
+    names = sorted(line.split()[-1] for line in done.stdout.splitlines() if " " in line)
+    assert names == library_symbols.declared(HEADER.read_text())
+
+
+@pytest.mark.parametrize("compiler, standard, language", [
+    ("gcc", "c11", "c"), ("gcc", "c17", "c"), ("clang", "c11", "c"), ("clang", "c2x", "c"),
+    ("g++", "c++11", "c++"), ("g++", "c++20", "c++"), ("clang++", "c++11", "c++"),
+    ("clang++", "c++20", "c++")])
+def test_the_header_stands_alone(compiler, standard, language):
+    subprocess.run([compiler, f"-std={standard}", "-Wall", "-Wextra", "-Wpedantic", "-Werror",
+                    "-Wno-pragma-once-outside-header", "-fsyntax-only", "-x", language, HEADER],
+                   check=True)
+
+
+@pytest.mark.parametrize("kind", ["shared", "static"])
+def test_a_program_is_built_by_pkg_config_alone(installed, kind, tmp_path, postgres):
+    flags = pkg_config(installed, "--cflags", "--libs", *(["--static"] if kind == "static" else []))
+    if kind == "static":
+        flags = ["-l:libholdfast.a" if flag == "-lholdfast" else flag for flag in flags]
+    subprocess.run(["gcc", "-std=c11", ROOT / "examples/quickstart.c", *flags, "-o",
+                    tmp_path / "quickstart"], check=True)
+    found = next(installed.rglob("libholdfast.so.1")).parent
+    out = run(tmp_path / "quickstart", conninfo(postgres), env={"LD_LIBRARY_PATH": str(found)}
+              if kind == "shared" else {})
+    assert out.endswith("3 squared is 9\n")
+    needed = subprocess.run(["ldd", tmp_path / "quickstart"], capture_output=True, text=True)
+    assert ("libholdfast" in needed.stdout) == (kind == "shared")
+
+
+def test_man_pages_are_installed(installed):
+    assert {path.name.removesuffix(".gz") for path in installed.rglob("hf_*.3*")} == \
+        {path.name for path in (ROOT / "docs/man").glob("hf_*.3")}
+
+
+def test_only_what_belongs_there_is_installed(installed):
+    headers = [path.name for path in installed.rglob("*.h")]
+    assert headers == ["holdfast.h"]
