@@ -31,7 +31,8 @@ static bool is_hopeless(struct hf_db *db, uint32_t count, uint32_t *which)
         struct topology_endpoint endpoint;
         if (!watcher_describe(db->watcher, i, &endpoint))
             continue;
-        if (endpoint.silences == 0 ||
+        /* A server that refuses us is no silence: it answers, if only to that. */
+        if (!endpoint.was_asked || endpoint.has_answer ||
             outcome_rule(endpoint.outcome)->kind != OUTCOME_KIND_PERSISTENT)
             return false;
         *which = i;
@@ -72,7 +73,7 @@ static int tell(struct hf_db *db, int64_t waited_ns, const struct hf_hooks *hook
     char why[160] = "the servers have not answered yet";
     if (hooks == NULL || hooks->on_start == NULL)
         return HF_SUCCESS;
-    if (watcher_describe(db->watcher, 0, &endpoint) && endpoint.silences > 0)
+    if (watcher_describe(db->watcher, 0, &endpoint) && endpoint.was_asked && !endpoint.has_answer)
         snprintf(why, sizeof why, "%s: %s", db->endpoints[0].name,
                  outcome_rule(endpoint.outcome)->sentence);
     if (hooks->on_start(why, waited_ns / HF_MS(1), hooks->arg) == 0)
