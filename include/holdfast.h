@@ -428,8 +428,8 @@ HF_API const char *hf_rows_name(const struct hf_rows *rows, int column);
 HF_API uint32_t hf_rows_type(const struct hf_rows *rows, int column);
 HF_API uint64_t hf_rows_affected(const struct hf_rows *rows);
 HF_API const char *hf_rows_endpoint(const struct hf_rows *rows);
-/* How old it is: 0 from a server, else milliseconds since a server gave it. `is_stale` (may be
- * NULL) is set where it is past its time to live and no server could be asked. */
+/* How old it is: 0 from a server, else milliseconds since a server was asked for it. `is_stale`
+ * (may be NULL) is set where it is shown only because no server could be asked. */
 HF_API int64_t hf_rows_age_ms(const struct hf_rows *rows, bool *is_stale);
 
 /* ------------------------------------------------------------------------------------------------

@@ -157,6 +157,8 @@ bool recall_fallback(struct recall *recall)
         return recall != NULL;
     recall->has_found =
         cache_fallback(recall->db->cache, &recall->ask, clock_now(), &recall->found);
+    /* Whatever its age: a server would have been asked, had there been one. */
+    recall->found.is_stale = true;
     return recall->has_found;
 }
 
