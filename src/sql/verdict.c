@@ -67,7 +67,7 @@ const char *verdict_reason_name(enum verdict_reason reason)
         [VERDICT_BY_UNKNOWN] = "it calls a function that is not known",
         [VERDICT_BY_OPERATOR] = "it uses an operator that is volatile or not known",
         [VERDICT_BY_VIEW] = "a view or row policy in it calls a volatile function",
-        [VERDICT_BY_RELATION] = "it uses a relation that is not known",
+        [VERDICT_BY_RELATION] = "it uses a temporary relation",
         [VERDICT_BY_TYPE] = "it casts to a type that calls a volatile function",
         [VERDICT_BY_FUNCTION] = "it calls a function that is known for this",
         [VERDICT_BY_DENY] = "a function in it is on the deny list",

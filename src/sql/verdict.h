@@ -68,7 +68,7 @@ enum verdict_reason {
     VERDICT_BY_UNKNOWN,   /* a function nobody knows; subject: its name */
     VERDICT_BY_OPERATOR,  /* an operator that is volatile or unknown; subject: it */
     VERDICT_BY_VIEW,      /* a relation whose view or policy calls such; subject: the relation */
-    VERDICT_BY_RELATION,  /* a relation that the catalogue does not know; subject: its name */
+    VERDICT_BY_RELATION,  /* a temporary relation, which only the session has; subject: its name */
     VERDICT_BY_TYPE,      /* a cast to a type whose input may do anything; subject: the type */
     VERDICT_BY_FUNCTION,  /* a function known by name: set_config(), advisory locks ... */
     VERDICT_BY_DENY,      /* on the deny list; subject: the name */
