@@ -56,7 +56,7 @@
 #include "client/pool.h"
 #include "core/guard.h"
 #include "holdfast.h"
-#include "pg/cancel.h"
+#include "pg/cancel_request.h"
 
 struct call;
 struct hf_db;

@@ -53,7 +53,7 @@
 
 #include "base/err.h"
 #include "core/outcome.h"
-#include "pg/cancel.h"
+#include "pg/cancel_request.h"
 
 /* libpq's PGconn and PGresult, by the names that need no header of libpq. */
 struct pg_conn;

@@ -14,8 +14,8 @@ enum hf_rc conn_fail_text(struct hf_err *err, enum hf_rc rc, const char *text);
  * closes it. */
 void conn_fail_connecting(struct conn *conn, struct hf_err *err);
 
-/* Of the results of one statement the one that counts: the last, but what the server said goes before
- * what libpq adds when the connection then breaks. Frees the other. */
+/* Of the results of one statement the one that counts: the last, but what the server said goes
+ * before what libpq adds when the connection then breaks. Frees the other. */
 struct pg_result *conn_keep_result(struct pg_result *kept, struct pg_result *next);
 
 /* libpq is made to tell its messages, one a line; to be begun before the first step. */

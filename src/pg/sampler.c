@@ -16,8 +16,8 @@
 
 /* ---- what is asked ---- */
 
-/* Once for each connection: who it is, what this user may see; and the session's own settings, those
- * that only newer servers know by way of the catalogue. */
+/* Once for each connection: who it is, what this user may see; and the session's own settings,
+ * those that only newer servers know by way of the catalogue. */
 static const char hello_sql[] =
     "SELECT pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE'),"
     " (extract(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint,"

@@ -119,8 +119,8 @@ void sampler_turn(struct sampler *sampler, int64_t now_ns, short ready);
 /* The report of the last question, once. Take it after each turn. */
 bool sampler_take(struct sampler *sampler, struct sampler_report *report);
 
-/* The addresses of those who replicate from a primary, when they were asked for anew: the texts stay
- * until the next turn. A user without pg_monitor sees none. */
+/* The addresses of those who replicate from a primary, when they were asked for anew: the texts
+ * stay until the next turn. A user without pg_monitor sees none. */
 bool sampler_take_replicas(struct sampler *sampler, const char (**addresses)[SAMPLER_ADDRESS_SIZE],
                            uint32_t *count);
 

@@ -18,11 +18,12 @@
  * *ear*: a descriptor that becomes readable once something was published after watcher_listen().
  *
  * Where the endpoints come from. The hosts of the connection string are asked for by name again
- * every `resolve_ns`, by a thread of its own, as a lookup may block. A name stands for one endpoint,
- * whose address may change, unless `expand_names` is set: then each address is an endpoint, added
- * and removed as the name service says. With `patroni_url` the members of GET /cluster are added and
- * removed; with `follow_replicas` those that the primary names in pg_stat_replication, as far as
- * their addresses lead somewhere. Endpoints of the connection string always stay.
+ * every `resolve_ns`, by a thread of its own, as a lookup may block. A name stands for one
+ * endpoint, whose address may change, unless `expand_names` is set: then each address is an
+ * endpoint, added and removed as the name service says. With `patroni_url` the members of GET
+ * /cluster are added and removed; with `follow_replicas` those that the primary names in
+ * pg_stat_replication, as far as their addresses lead somewhere. Endpoints of the connection string
+ * always stay.
  *
  * Connections. watcher_target() says how to reach an endpoint: host, address, port. A caller adds
  * user, password and whatever else from its own parameters, and so never waits for a name.
@@ -86,8 +87,9 @@ struct watcher_config {
     bool follow_replicas;    /* members from pg_stat_replication of the primary */
     struct log *log;         /* news as lines; NULL: none */
 
-    /* Called in the watcher's thread for each piece of news, with no lock held; NULL: nobody. It may
-     * call everything here but watcher_free(), and should return soon: nobody is asked meanwhile.
+    /* Called in the watcher's thread for each piece of news, with no lock held; NULL: nobody. It
+     * may call everything here but watcher_free(), and should return soon: nobody is asked
+     * meanwhile.
      */
     void (*on_news)(const struct watcher_news *news, void *arg);
     void *on_news_arg;
@@ -110,7 +112,7 @@ bool watcher_is_alive(const struct watcher *watcher);
  * is not touched. No lock, any thread. */
 bool watcher_refresh(const struct watcher *watcher, uint64_t *seen, struct snapshot *view);
 
-/* Waits until there is something newer than `seen`, at most until the deadline. True if there is. */
+/* Waits until there is something newer than `seen`, at most until the deadline. True if so. */
 bool watcher_wait(struct watcher *watcher, uint64_t seen, int64_t deadline_ns);
 
 /* How to reach an endpoint. */

@@ -1,4 +1,4 @@
-#include "pg/cancel.h"
+#include "pg/cancel_request.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -25,8 +25,8 @@
  * One cancel belongs to one thread at a time; a key is plain data. close() may be called at any
  * time: the request is then given up.
  */
-#ifndef HF_PG_CANCEL_H
-#define HF_PG_CANCEL_H
+#ifndef HF_PG_CANCEL_REQUEST_H
+#define HF_PG_CANCEL_REQUEST_H
 
 #include <stdbool.h>
 #include <stdint.h>
