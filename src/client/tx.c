@@ -114,7 +114,7 @@ int hf_tx_exec(struct hf_tx *tx, const char *sql, const struct hf_params *params
 
 uint32_t hf_tx_attempt(const struct hf_tx *tx)
 {
-    return tx != NULL ? tx->logic_attempt : 0;
+    return tx != NULL ? tx->runs : 0;
 }
 
 /* ---- by hand ---- */
@@ -131,6 +131,7 @@ int hf_tx_begin(struct hf_db *db, const struct hf_tx_options *options, struct hf
     code = tx_open(db, options, true, tx, err);
     if (code == HF_SUCCESS) {
         (*tx)->logic_attempt = (*tx)->attempt;
+        (*tx)->runs = 1;
         tx_leave(*tx);
     }
     db_leave(db);
@@ -292,6 +293,7 @@ static bool run_work(struct hf_tx *tx, hf_tx_work *work, void *arg, struct hf_er
     struct hf_error said;
     error_clear(&said);
     tx->logic_attempt = tx->attempt;
+    ++tx->runs;
     tx_leave(tx);
     bool was_called = tx_stack_call(tx->db, tx, 0, left, work, arg, &said, &result);
     *code = tx_enter(tx, err);

@@ -131,6 +131,7 @@ struct hf_tx {
     /* The attempt. */
     uint32_t attempt;       /* of the call */
     uint32_t logic_attempt; /* that the owner's logic belongs to */
+    uint32_t runs;          /* of that logic */
     enum tx_place place;
     uint32_t level; /* savepoints, sent or pending */
     uint32_t pending_count;

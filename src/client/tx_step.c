@@ -211,7 +211,8 @@ static void give_up(struct hf_tx *tx, bool is_late)
     if (is_late)
         say_late(tx);
     else
-        error_set(&tx->error, HF_E_LOST, "the server is down, or not the primary any more");
+        error_set(&tx->error, HF_E_LOST,
+                  "the server does not answer, or is not the primary any more");
     tx_fail(tx, (struct outcome){.code = is_late ? OUTCOME_TIMEOUT : OUTCOME_CONN_LOST}, NULL);
     tx->place = TX_DEAD;
 }
@@ -299,9 +300,18 @@ static void begin_rollback_to(struct hf_tx *tx)
     begin_script(tx);
 }
 
+/* COMMIT is waited for as long as leaves time to find out what became of it. */
+static int64_t commit_deadline_ns(const struct hf_tx *tx)
+{
+    int64_t now_ns = clock_now();
+    int64_t left_ns = ns_max(tx->deadline_ns - now_ns, 0);
+    return tx->deadline_ns - ns_min(tx->db->config.resolve_ns, left_ns / 2);
+}
+
 static void begin_commit(struct hf_tx *tx)
 {
     size_t probe;
+    tx->step_deadline_ns = commit_deadline_ns(tx);
     tx->own_item = tx->probe_item = tx->check_item = SCRIPT_NONE;
     tx->pending_count = 0; /* releases: COMMIT does as much */
     tx->item_count = tx_take_commit(tx, tx->items, &probe);
@@ -558,12 +568,12 @@ static enum call_step turn(struct call *call)
     bool is_late = clock_now() >= tx->step_deadline_ns;
     if (tx->stage == TX_STAGE_CANCELLING && !call->is_cancelling)
         return end_step(tx);
-    if (call->wait.ready == 0 && is_late && begin_cancel(tx))
+    bool is_end = tx->todo == TX_COMMIT || tx->todo == TX_ROLLBACK;
+    if (call->wait.ready == 0 && is_late && !is_end && begin_cancel(tx))
         return wait_on(tx);
     if (call->wait.ready == 0 && (is_late || is_hopeless(tx))) {
-        give_up(tx, is_late);
+        give_up(tx, is_late && !is_end);
         drop_step(tx);
-        bool is_end = tx->todo == TX_COMMIT || tx->todo == TX_ROLLBACK;
         return is_end ? end_attempt(tx) : end_step(tx);
     }
     if (tx->stage == TX_STAGE_SCRIPT)

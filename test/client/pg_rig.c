@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -55,8 +54,56 @@ static void pause_ms(long ms)
     nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
 }
 
-/* PostgreSQL refuses to run as root. After the change of user the wish to die with the parent is
- * forgotten by the kernel, so it is said last. */
+/* ---- the keeper: a process that outlives the test if that crashes, and ends what it left ---- */
+
+#define KEPT_MAX 64
+
+/* Ends the servers with their backends, newest first, and removes the folder. */
+static void __attribute__((noreturn)) clean_up(const char *folder, const pid_t *pids, size_t count)
+{
+    while (count-- > 0) {
+        /* A number that was given to somebody else meanwhile is not in that folder. */
+        char path[64], where[256];
+        snprintf(path, sizeof path, "/proc/%d/cwd", (int)pids[count]);
+        ssize_t size = readlink(path, where, sizeof where - 1);
+        if (size > 0 && strncmp(where, folder, strlen(folder)) == 0)
+            kill(pids[count], SIGQUIT);
+    }
+    nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
+    execl("/bin/rm", "rm", "-rf", folder, (char *)NULL);
+    _exit(1);
+}
+
+static int start_keeper(const char *folder)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        fail("pipe: %s", strerror(errno));
+    pid_t pid = fork();
+    if (pid < 0)
+        fail("fork: %s", strerror(errno));
+    if (pid > 0) {
+        close(ends[0]);
+        return ends[1];
+    }
+    close(ends[1]);
+    setsid();
+    pid_t pids[KEPT_MAX], next;
+    size_t count = 0;
+    while (read(ends[0], &next, sizeof next) == (ssize_t)sizeof next)
+        pids[count++ % KEPT_MAX] = next;
+    clean_up(folder, pids, count < KEPT_MAX ? count : KEPT_MAX);
+}
+
+static void keep(const struct rig_server *server)
+{
+    if (write(server->keeper, &server->pid, sizeof server->pid) != (ssize_t)sizeof server->pid)
+        fail("the keeper does not listen");
+}
+
+/* ---- processes ---- */
+
+/* PostgreSQL refuses to run as root. */
 static void become_postgres(void)
 {
     if (geteuid() == 0) {
@@ -65,7 +112,7 @@ static void become_postgres(void)
             setgid(user->pw_gid) != 0 || setuid(user->pw_uid) != 0)
             _exit(120);
     }
-    if (prctl(PR_SET_PDEATHSIG, SIGQUIT) != 0 || chdir("/") != 0)
+    if (chdir("/") != 0)
         _exit(121);
 }
 
@@ -142,6 +189,7 @@ static void make_folder(struct rig *rig, struct rig_server *server)
     snprintf(server->folder, sizeof server->folder, "%s/s%zu", rig->folder,
              (size_t)(server - rig->servers));
     server->port = rig_free_port();
+    server->keeper = rig->keeper;
     if (mkdir(server->folder, 0755) != 0)
         fail("%s: %s", server->folder, strerror(errno));
     give_to_postgres(server->folder);
@@ -197,6 +245,7 @@ void rig_begin(struct rig *rig, size_t standbys)
         chmod(rig->folder, 0755) != 0)
         fail("%s: %s", rig->folder, strerror(errno));
     give_to_postgres(rig->folder);
+    rig->keeper = start_keeper(rig->folder);
     make_primary(rig);
     for (size_t i = 1; i < rig->count; i++)
         make_standby(rig, &rig->servers[i]);
@@ -207,7 +256,7 @@ void rig_end(struct rig *rig)
     for (size_t i = rig->count; i-- > 0;)
         if (rig->servers[i].pid != 0)
             rig_kill(&rig->servers[i]);
-    run("/dev/null", (const char *const[]){"/bin/rm", "-rf", rig->folder, NULL});
+    close(rig->keeper); /* it removes the folder */
 }
 
 static PGconn *connect_admin(const struct rig_server *server)
@@ -224,6 +273,7 @@ void rig_start(struct rig_server *server)
     log_path(server, log, sizeof log);
     snprintf(data, sizeof data, "%s/data", server->folder);
     server->pid = spawn(log, (const char *const[]){BIN "postgres", "-D", data, NULL});
+    keep(server);
     for (int i = 0; i < TRIES_MAX; i++) {
         PGconn *pg = connect_admin(server);
         bool is_up = PQstatus(pg) == CONNECTION_OK;

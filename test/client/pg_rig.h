@@ -27,10 +27,12 @@ struct rig_server {
     char folder[64]; /* of the socket, the log and, as "data", the cluster */
     int port;
     pid_t pid; /* 0: not running */
+    int keeper;
 };
 
 struct rig {
     char folder[48];
+    int keeper; /* of the process that cleans up, also after a crash */
     size_t count;
     struct rig_server servers[RIG_SERVERS_MAX];
 };

@@ -40,7 +40,7 @@ struct cutter {
     int server_port, port, listener, wake;
     pthread_t thread;
     pthread_mutex_t lock;
-    bool is_ending, is_refusing;
+    bool is_ending;
     enum cut armed;
     char text[TEXT_MAX];
     uint32_t cuts;
@@ -54,21 +54,17 @@ static void die(const char *what)
     abort();
 }
 
-static int listen_on(int *port)
+static int listen_on(int port)
 {
-    for (int i = 0; i < 100; i++) {
-        *port = rig_free_port();
-        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        struct sockaddr_in address = {.sin_family = AF_INET,
-                                      .sin_port = htons((uint16_t)*port),
-                                      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-        int on = 1;
-        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-        if (bind(fd, (const struct sockaddr *)&address, sizeof address) == 0 && listen(fd, 64) == 0)
-            return fd;
-        close(fd);
-    }
-    die("listen");
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)port),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int on = 1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (bind(fd, (const struct sockaddr *)&address, sizeof address) == 0 && listen(fd, 64) == 0)
+        return fd;
+    close(fd);
     return -1;
 }
 
@@ -199,7 +195,7 @@ static void accept_one(struct cutter *cutter)
     int client = accept4(cutter->listener, NULL, NULL, SOCK_CLOEXEC);
     if (client < 0)
         return;
-    int server = cutter->is_refusing ? -1 : connect_to(cutter->server_port);
+    int server = connect_to(cutter->server_port);
     size_t i = 0;
     while (i < LINES_MAX && (cutter->lines[i].client >= 0 || cutter->lines[i].server >= 0))
         ++i;
@@ -242,7 +238,7 @@ static void turn(struct cutter *cutter, const struct pollfd *polls)
         if (polls[3 + 2 * i].revents != 0 && polls[3 + 2 * i].fd == line->server)
             from_server(line);
     }
-    if (polls[1].revents != 0)
+    if (polls[1].revents != 0 && polls[1].fd == cutter->listener)
         accept_one(cutter);
 }
 
@@ -276,7 +272,13 @@ struct cutter *cutter_new(int server_port)
     if (cutter == NULL)
         die("calloc");
     cutter->server_port = server_port;
-    cutter->listener = listen_on(&cutter->port);
+    cutter->listener = -1;
+    for (int i = 0; i < 100 && cutter->listener < 0; i++) {
+        cutter->port = rig_free_port();
+        cutter->listener = listen_on(cutter->port);
+    }
+    if (cutter->listener < 0)
+        die("listen");
     cutter->wake = eventfd(0, EFD_CLOEXEC);
     for (size_t i = 0; i < LINES_MAX; i++)
         cutter->lines[i] = (struct line){.client = -1, .server = -1};
@@ -295,7 +297,7 @@ void cutter_free(struct cutter *cutter)
     pthread_join(cutter->thread, NULL);
     for (size_t i = 0; i < LINES_MAX; i++)
         end_line(&cutter->lines[i]);
-    close(cutter->listener);
+    cut_off(&cutter->listener);
     close(cutter->wake);
     pthread_mutex_destroy(&cutter->lock);
     free(cutter);
@@ -356,9 +358,15 @@ void cutter_resume(struct cutter *cutter)
 void cutter_refuse(struct cutter *cutter, bool is_refusing)
 {
     pthread_mutex_lock(&cutter->lock);
-    cutter->is_refusing = is_refusing;
-    for (size_t i = 0; is_refusing && i < LINES_MAX; i++)
-        end_line(&cutter->lines[i]);
+    if (is_refusing) {
+        cut_off(&cutter->listener);
+        for (size_t i = 0; i < LINES_MAX; i++)
+            end_line(&cutter->lines[i]);
+    } else if (cutter->listener < 0) {
+        cutter->listener = listen_on(cutter->port);
+        if (cutter->listener < 0)
+            die("listen");
+    }
     pthread_mutex_unlock(&cutter->lock);
     wake(cutter);
 }
