@@ -164,6 +164,7 @@ enum hf_rc loop_new(struct loop **out, const struct loop_config *config, struct 
         return mem_refused(mem, sizeof *loop, err);
     loop->mem = mem;
     loop->now_ns = clock_now();
+    loop->timer_ns = HF_NEVER;
     enum hf_rc rc = HF_OK;
     loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (loop->wake_fd < 0)
@@ -261,17 +262,31 @@ static void accept_again(struct loop *loop)
     }
 }
 
+/* The kernel's timer is set to an earlier time only; one that fires too early costs a turn. A wait
+ * with a limit of its own would set and cancel one for each turn. */
+static void wake_at(struct loop *loop, int64_t until_ns)
+{
+    if (until_ns >= loop->timer_ns)
+        return;
+    loop->backend->set_timer(loop, until_ns);
+    loop->timer_ns = until_ns;
+}
+
+void loop_on_timer(struct loop *loop)
+{
+    loop->timer_ns = HF_NEVER;
+}
+
 enum hf_rc loop_wait(struct loop *loop, int64_t until_ns, struct hf_err *err)
 {
     feed_starved(loop);
     flush_dirty(loop);
-    int64_t wait_ns = 0;
-    if (!is_waiting_needless(loop)) {
-        if (loop->held_off > 0)
-            until_ns = ns_min(until_ns, loop->accept_again_ns);
-        wait_ns = until_ns == HF_NEVER ? HF_NEVER : ns_max(0, until_ns - clock_now());
-    }
-    enum hf_rc rc = loop->backend->wait(loop, wait_ns, err);
+    if (loop->held_off > 0)
+        until_ns = ns_min(until_ns, loop->accept_again_ns);
+    bool may_wait = until_ns > loop->now_ns && !is_waiting_needless(loop);
+    if (may_wait)
+        wake_at(loop, until_ns);
+    enum hf_rc rc = loop->backend->wait(loop, may_wait, err);
     loop->now_ns = clock_now();
     if (loop->held_off > 0 && loop->now_ns >= loop->accept_again_ns)
         accept_again(loop);

@@ -145,7 +145,8 @@ void loop_free(struct loop *loop);
 enum loop_io loop_io(const struct loop *loop);
 const char *loop_io_reason(const struct loop *loop);
 
-/* Sends what was put, and waits until something happens or `until_ns` (os/clock.h) has come. */
+/* Sends what was put, and waits until something happens or `until_ns` (os/clock.h) has come. It may
+ * end for nothing where an earlier wait had an earlier limit: once for each such limit. */
 enum hf_rc loop_wait(struct loop *loop, int64_t until_ns, struct hf_err *err) HF_MUST_USE;
 /* The next thing that happened, in the order in which it did; false: nothing more, wait. */
 bool loop_next(struct loop *loop, struct loop_event *event);

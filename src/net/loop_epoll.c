@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "base/bug.h"
@@ -31,6 +32,7 @@ enum mark {
     MARK_STREAM = 0,
     MARK_LISTENER = 1, /* the slot in the bits above */
     MARK_WAKE = 2,
+    MARK_TIMER = 3,
 };
 
 #define MARK_BITS 3
@@ -38,6 +40,7 @@ enum mark {
 
 struct epoll {
     int fd;
+    int timer_fd;
     uint32_t next; /* the event to look at next */
     uint32_t count;
     uint32_t accepts; /* on the listener of the event to look at next */
@@ -66,6 +69,8 @@ static void epoll_deinit(struct loop *loop)
     struct epoll *epoll = epoll_of(loop);
     if (epoll->fd >= 0)
         close(epoll->fd);
+    if (epoll->timer_fd >= 0)
+        close(epoll->timer_fd);
     mem_free(loop->mem, epoll);
 }
 
@@ -76,8 +81,13 @@ static enum hf_rc epoll_init(struct loop *loop, struct hf_err *err)
         return mem_refused(loop->mem, sizeof *epoll, err);
     loop->backend_state = epoll;
     epoll->fd = epoll_create1(EPOLL_CLOEXEC);
+    epoll->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     struct epoll_event wake = {.events = EPOLLIN, .data.u64 = MARK_WAKE};
-    if (epoll->fd < 0 || epoll_ctl(epoll->fd, EPOLL_CTL_ADD, loop->wake_fd, &wake) != 0) {
+    /* By its edge, so that nobody has to read from it. */
+    struct epoll_event timer = {.events = EPOLLIN | EPOLLET, .data.u64 = MARK_TIMER};
+    if (epoll->fd < 0 || epoll->timer_fd < 0 ||
+        epoll_ctl(epoll->fd, EPOLL_CTL_ADD, loop->wake_fd, &wake) != 0 ||
+        epoll_ctl(epoll->fd, EPOLL_CTL_ADD, epoll->timer_fd, &timer) != 0) {
         enum hf_rc rc = sys_fail(err, errno, "could not make an epoll set");
         epoll_deinit(loop);
         return rc;
@@ -233,22 +243,22 @@ static enum loop_step step_accept(struct loop *loop, uint32_t slot, struct loop_
 
 /* ---- the turn ---- */
 
-static int milliseconds(int64_t wait_ns)
+static void epoll_set_timer(struct loop *loop, int64_t at_ns)
 {
-    if (wait_ns == HF_NEVER)
-        return -1;
-    int64_t ms = wait_ns / HF_MS(1) + (wait_ns % HF_MS(1) != 0);
-    return ms > INT32_MAX ? INT32_MAX : (int)ms;
+    struct itimerspec when = {
+        .it_value = {.tv_sec = (time_t)(at_ns / HF_SEC(1)), .tv_nsec = (long)(at_ns % HF_SEC(1))}};
+    int rc = timerfd_settime(epoll_of(loop)->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
+    hf_assert(rc == 0);
 }
 
-static enum hf_rc epoll_await(struct loop *loop, int64_t wait_ns, struct hf_err *err)
+static enum hf_rc epoll_await(struct loop *loop, bool may_wait, struct hf_err *err)
 {
     struct epoll *epoll = epoll_of(loop);
     if (epoll->next < epoll->count) /* an edge comes once: none may be lost */
         return HF_OK;
     epoll->next = 0;
     epoll->count = 0;
-    int count = epoll_wait(epoll->fd, epoll->events, BATCH, milliseconds(wait_ns));
+    int count = epoll_wait(epoll->fd, epoll->events, BATCH, may_wait ? -1 : 0);
     if (count < 0 && errno != EINTR)
         return sys_fail(err, errno, "could not wait for sockets");
     epoll->count = count < 0 ? 0 : (uint32_t)count;
@@ -294,6 +304,8 @@ static enum loop_step epoll_step(struct loop *loop, struct loop_event *event)
     epoll->next++;
     if (data == MARK_WAKE)
         loop_on_wake(loop);
+    else if (data == MARK_TIMER)
+        loop_on_timer(loop);
     else if (next->events != 0)
         step_stream(loop, (struct stream *)(uintptr_t)data, next->events);
     return LOOP_STEP_DONE;
@@ -313,6 +325,7 @@ const struct loop_backend *loop_epoll(void)
         .init = epoll_init,
         .deinit = epoll_deinit,
         .wait = epoll_await,
+        .set_timer = epoll_set_timer,
         .step = epoll_step,
         .listen = epoll_listen,
         .unlisten = epoll_unlisten,

@@ -109,8 +109,10 @@ struct loop_backend {
     /* Makes loop->backend_state, or says why it cannot. */
     enum hf_rc (*init)(struct loop *loop, struct hf_err *err);
     void (*deinit)(struct loop *loop);
-    /* Hands over what was prepared; waits for `wait_ns` (0: not at all, HF_NEVER) at most. */
-    enum hf_rc (*wait)(struct loop *loop, int64_t wait_ns, struct hf_err *err);
+    /* Hands over what was prepared; if it may wait, until something happens, be it the timer. */
+    enum hf_rc (*wait)(struct loop *loop, bool may_wait, struct hf_err *err);
+    /* Sets the one timer, earlier than it was set; when it fires, loop_on_timer(). */
+    void (*set_timer)(struct loop *loop, int64_t at_ns);
     enum loop_step (*step)(struct loop *loop, struct loop_event *event);
     enum hf_rc (*listen)(struct loop *loop, uint32_t slot, struct hf_err *err);
     void (*unlisten)(struct loop *loop, uint32_t slot);
@@ -134,6 +136,7 @@ struct loop {
     struct bufpool pool;
     void *pool_memory;
     int64_t now_ns;
+    int64_t timer_ns; /* when the backend's timer fires; HF_NEVER: it is not set */
     struct stream_list dirty;
     struct stream_list news;
     struct stream_list starved;
@@ -178,6 +181,8 @@ void loop_return(struct loop *loop, struct loop_block *block);
 
 /* The wake descriptor is readable: what was posted will be told. */
 void loop_on_wake(struct loop *loop);
+/* The timer has fired: it is not set any more. */
+void loop_on_timer(struct loop *loop);
 /* A connection was accepted. True: `event` is filled; false: the listener was removed meanwhile,
  * and the connection is closed. */
 bool loop_on_accepted(struct loop *loop, uint32_t slot, int fd, struct loop_event *event);

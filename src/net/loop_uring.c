@@ -4,7 +4,9 @@
  * Receiving, as a rule, is one multishot receive for the whole life of a stream: the kernel picks a
  * small buffer from a ring of provided ones when bytes come, so an idle stream has none, and
  * nothing is ever armed again. What the kernel filled is the owner's view itself; when it was
- * consumed, it goes back into the ring, which costs no system call either.
+ * consumed, it goes back into the ring, which costs no system call either. The ring holds only
+ * about as many buffers as a turn takes, of those that were used last: a ring of all of them would
+ * come back to each of them only after it has left every cache.
  *
  * A multishot receive cannot be told to stop at once: what a fast peer sends until then comes, a
  * few tens of buffers, and is kept behind the view. An owner that falls so far behind is received
@@ -54,6 +56,8 @@
 #define PROVIDED_SIZE   4096
 #define PROVIDED_STRIDE (PROVIDED_SIZE + 192)
 #define PROVIDED_GROUP  0
+#define PROVIDED_MIN    16   /* in the ring, however little comes */
+#define CALM_TURNS      1024 /* that took far less than the ring holds, before it holds less */
 #define PAGE            4096
 
 /* What an operation was, in the low bits of its user data; streams are aligned. */
@@ -65,6 +69,7 @@ enum op {
     OP_WAKE,
     OP_CANCEL,
     OP_WRITABLE,
+    OP_TIMER,
 };
 
 #define OP_BITS 3
@@ -75,8 +80,14 @@ struct uring {
     struct io_uring_buf_ring *provided;
     void *provided_memory; /* of the ring and of the buffers */
     char *provided_bytes;
-    uint32_t recycled; /* put into the ring, and not yet shown to the kernel */
-    uint32_t batch;    /* completions to look at in this turn */
+    uint32_t want;                  /* buffers that are to be in the ring when a turn begins */
+    uint32_t shown;                 /* that are there */
+    uint32_t taken;                 /* that came out of it in this turn */
+    uint32_t calm;                  /* turns in a row that took far less than is wanted */
+    uint32_t spare_count;           /* that are neither there nor in use */
+    uint16_t spare[PROVIDED_COUNT]; /* the last one was used last */
+    uint32_t batch;                 /* completions to look at in this turn */
+    struct __kernel_timespec timer; /* the kernel reads it when the request is handed over */
     uint32_t quick_count;
     struct stream *quick[QUICK_MAX]; /* with a send that reports only failure */
     bool is_set_up;
@@ -174,17 +185,35 @@ static int set_up_ring(struct io_uring *ring)
 
 static void provide(struct uring *uring, uint32_t id)
 {
-    io_uring_buf_ring_add(uring->provided, uring->provided_bytes + (size_t)id * PROVIDED_STRIDE,
-                          PROVIDED_SIZE, (unsigned short)id, io_uring_buf_ring_mask(PROVIDED_COUNT),
-                          (int)uring->recycled);
-    uring->recycled++;
+    uring->spare[uring->spare_count++] = (uint16_t)id;
+}
+
+/* As many as a turn takes, and as many again. */
+static void adapt_want(struct uring *uring)
+{
+    if (uring->taken * 2 > uring->want && uring->want < PROVIDED_COUNT)
+        uring->want *= 2;
+    uring->calm = uring->taken * 8 < uring->want ? uring->calm + 1 : 0;
+    if (uring->calm >= CALM_TURNS && uring->want > PROVIDED_MIN) {
+        uring->want /= 2;
+        uring->calm = 0;
+    }
+    uring->taken = 0;
 }
 
 static void show_provided(struct uring *uring)
 {
-    if (uring->recycled > 0)
-        io_uring_buf_ring_advance(uring->provided, (int)uring->recycled);
-    uring->recycled = 0;
+    int mask = io_uring_buf_ring_mask(PROVIDED_COUNT);
+    int added = 0;
+    adapt_want(uring);
+    while (uring->shown < uring->want && uring->spare_count > 0) {
+        unsigned short id = uring->spare[--uring->spare_count];
+        io_uring_buf_ring_add(uring->provided, uring->provided_bytes + (size_t)id * PROVIDED_STRIDE,
+                              PROVIDED_SIZE, id, mask, added++);
+        uring->shown++;
+    }
+    if (added > 0)
+        io_uring_buf_ring_advance(uring->provided, added);
 }
 
 static enum hf_rc make_provided(struct loop *loop, struct hf_err *err)
@@ -207,6 +236,7 @@ static enum hf_rc make_provided(struct loop *loop, struct hf_err *err)
     if (rc < 0)
         return sys_fail(err, -rc, "could not register buffers with io_uring");
     io_uring_buf_ring_init(uring->provided);
+    uring->want = PROVIDED_MIN;
     for (uint32_t id = 0; id < PROVIDED_COUNT; id++) {
         uring->blocks[id].id = (uint16_t)id;
         uring->blocks[id].is_provided = true;
@@ -538,21 +568,23 @@ static bool is_send_awaited(const struct uring *uring)
     return false;
 }
 
-static int submit_and_wait(struct uring *uring, int64_t wait_ns)
+static void uring_set_timer(struct loop *loop, int64_t at_ns)
 {
-    if (wait_ns == 0)
-        return io_uring_submit_and_get_events(&uring->ring);
-    if (wait_ns == HF_NEVER)
-        return io_uring_submit_and_wait(&uring->ring, 1);
-    struct io_uring_cqe *cqe;
-    struct __kernel_timespec timeout = {
-        .tv_sec = wait_ns / HF_SEC(1),
-        .tv_nsec = wait_ns % HF_SEC(1),
-    };
-    return io_uring_submit_and_wait_timeout(&uring->ring, &cqe, 1, &timeout, NULL);
+    struct uring *uring = uring_of(loop);
+    uring->timer.tv_sec = at_ns / HF_SEC(1);
+    uring->timer.tv_nsec = at_ns % HF_SEC(1);
+    if (loop->timer_ns == HF_NEVER) {
+        struct io_uring_sqe *sqe = ask(uring, 0, OP_TIMER);
+        io_uring_prep_timeout(sqe, &uring->timer, 0, IORING_TIMEOUT_ABS);
+        return;
+    }
+    /* If it has fired just now, this fails, and it is set anew when that is seen. */
+    struct io_uring_sqe *sqe = ask(uring, 0, OP_CANCEL);
+    io_uring_prep_timeout_update(sqe, &uring->timer, OP_TIMER, IORING_TIMEOUT_ABS);
+    sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
 }
 
-static enum hf_rc uring_wait(struct loop *loop, int64_t wait_ns, struct hf_err *err)
+static enum hf_rc uring_wait(struct loop *loop, bool may_wait, struct hf_err *err)
 {
     struct uring *uring = uring_of(loop);
     int rc = uring->is_enabled ? 0 : enable(uring);
@@ -561,10 +593,13 @@ static enum hf_rc uring_wait(struct loop *loop, int64_t wait_ns, struct hf_err *
     if (!uring->is_wake_armed)
         arm_wake(loop);
     show_provided(uring);
-    rc = submit_and_wait(uring, uring->batch > 0 || is_send_awaited(uring) ? 0 : wait_ns);
+    if (may_wait && uring->batch == 0 && !is_send_awaited(uring))
+        rc = io_uring_submit_and_wait(&uring->ring, 1);
+    else
+        rc = io_uring_submit_and_get_events(&uring->ring);
     uring->batch = io_uring_cq_ready(&uring->ring);
     end_quick(loop);
-    bool is_usual = rc >= 0 || rc == -ETIME || rc == -EINTR || is_passing(rc);
+    bool is_usual = rc >= 0 || rc == -EINTR || is_passing(rc);
     return is_usual ? HF_OK : sys_fail(err, -rc, "could not wait for sockets");
 }
 
@@ -574,6 +609,10 @@ static void on_multishot(struct loop *loop, struct stream *stream, int result, u
     struct loop_block *block = NULL;
     if (flags & IORING_CQE_F_BUFFER)
         block = &uring->blocks[flags >> IORING_CQE_BUFFER_SHIFT];
+    if (block != NULL) {
+        uring->shown--;
+        uring->taken++;
+    }
     if (block != NULL && result > 0) {
         buffer_init(&block->buffer, uring->provided_bytes + (size_t)block->id * PROVIDED_STRIDE,
                     PROVIDED_SIZE);
@@ -722,6 +761,9 @@ static enum loop_step uring_step(struct loop *loop, struct loop_event *event)
     case OP_WRITABLE:
         on_writable(loop, stream, result, flags);
         break;
+    case OP_TIMER:
+        loop_on_timer(loop);
+        break;
     case OP_CANCEL:
         break;
     }
@@ -735,6 +777,7 @@ const struct loop_backend *loop_uring(void)
         .init = uring_init,
         .deinit = uring_deinit,
         .wait = uring_wait,
+        .set_timer = uring_set_timer,
         .step = uring_step,
         .listen = uring_listen,
         .unlisten = uring_unlisten,

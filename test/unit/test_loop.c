@@ -315,6 +315,32 @@ static void loop__posts_of_many_threads_arrive_each_once_and_in_order(void **sta
     rig_close(&rig);
 }
 
+/* The kernel's timer stays set from wait to wait. */
+static void loop__a_limit_counts_whatever_limits_waits_before_had(void **state)
+{
+    static const int64_t first_ns[] = {HF_SEC(20), HF_MS(8), HF_MS(1)};
+    struct rig rig;
+    struct hf_err err;
+    struct loop_event event;
+    rig_open(&rig, rig_io(state), 64);
+    for (size_t i = 0; i < sizeof first_ns / sizeof *first_ns; i++) {
+        struct loop_message message = {0};
+        loop_post(rig.loop, &message);
+        int64_t now_ns = clock_now();
+        assert_int_equal(loop_wait(rig.loop, now_ns + first_ns[i], &err), HF_OK);
+        assert_true(loop_next(rig.loop, &event));
+        int waits = 0;
+        while (clock_now() < now_ns + HF_MS(4)) {
+            waits++;
+            assert_int_equal(loop_wait(rig.loop, now_ns + HF_MS(4), &err), HF_OK);
+            assert_false(loop_next(rig.loop, &event));
+        }
+        assert_true(clock_now() < now_ns + HF_SEC(5));
+        assert_in_range(waits, 0, 3);
+    }
+    rig_close(&rig);
+}
+
 /* ---- accepting and closing ---- */
 
 static int open_files(void)
@@ -628,6 +654,7 @@ static const struct CMUnitTest tests[] = {
     BOTH(loop__want_of_descriptors_passes_without_spinning),
     BOTH(loop__no_connection_comes_after_unlisten),
     BOTH(loop__a_wait_ends_in_time),
+    BOTH(loop__a_limit_counts_whatever_limits_waits_before_had),
     BOTH(loop__each_allocation_may_fail),
     cmocka_unit_test(loop__without_io_uring_it_says_why_and_takes_epoll),
 };
