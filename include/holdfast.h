@@ -163,7 +163,7 @@ struct hf_pool_options {
     int32_t idle_max;           /* kept while nobody needs them: 5 */
     int64_t lifetime_ms;        /* 5 minutes, jittered by a tenth */
     int64_t idle_ms;            /* 10 minutes */
-    int64_t check_after_ms;     /* idle longer than this, it is looked at before use: 1 s */
+    int64_t check_after_ms;     /* idle longer than this, it is looked at before use: 10 ms */
     int64_t connect_timeout_ms; /* of one attempt: 5 s */
     uint64_t reserved[4];
 };

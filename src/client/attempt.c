@@ -87,6 +87,8 @@ static void say_unsent(struct call *call)
 static void begin_statement(struct call *call, enum call_phase phase, const char *sql)
 {
     call->phase = phase;
+    if (!call->was_unsent)
+        say_unsent(call);
     if (PQsendQuery(call->conn->conn.pg, sql) == 0) {
         error_set(&call->error, HF_E_LOST, "%s", PQerrorMessage(call->conn->conn.pg));
         end_before_work(call, (struct outcome){.code = OUTCOME_SEND_FAILED});
@@ -106,6 +108,7 @@ static void prove_role(struct call *call, enum conn_role role)
         end_before_work(call, (struct outcome){.code = OUTCOME_WRONG_ROLE});
         return;
     }
+    call->conn->is_proved = true;
     work_begin(call);
 }
 
@@ -166,6 +169,8 @@ void attempt_begin(struct call *call)
     call->conn = pool_take(pool, role_generation, call->guard.now_ns);
     if (call->conn == NULL)
         connect_begin(call, pool, role_generation);
+    else if (!call->conn->is_proved)
+        connected(call);
     else if (call->conn->is_dirty)
         begin_statement(call, CALL_CLEANING, "DISCARD ALL");
     else

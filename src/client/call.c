@@ -327,6 +327,11 @@ int call_answer(const struct call *call, struct hf_error *err)
 {
     if (call->result == GUARD_SERVED || call->result == GUARD_SERVED_CACHED)
         return HF_SUCCESS;
+    if (call->result == GUARD_FAILED && call->error.code == HF_E_USAGE) {
+        if (err != NULL)
+            *err = call->error; /* the caller's own mistake, seen when it was tried */
+        return HF_E_USAGE;
+    }
     int code = error_from_guard(err, call->result, &call->guard.reason, &call->view->snapshot,
                                 &call->error);
     if (call->guard.reason.why == GUARD_WHY_CANCELLED && db_is_closing(call->db))

@@ -165,8 +165,8 @@ void call_view_init(struct call_view *view);
 
 /* One registration with an epoll; used by client/loop.c only. */
 struct call_watch {
-    struct call *call;
-    int fd; /* -1: none */
+    struct call *call; /* NULL: of a struct loop_extra */
+    int fd;            /* -1: none */
     short events;
 };
 

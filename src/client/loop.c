@@ -26,7 +26,7 @@ static bool watch_own(struct loop *loop, int fd, void *which)
 
 enum hf_rc loop_init(struct loop *loop, struct hf_db *db, struct hf_err *err)
 {
-    *loop = (struct loop){.db = db, .extra_fd = -1};
+    *loop = (struct loop){.db = db};
     list_init(&loop->calls);
     timerq_init(&loop->timers);
     call_view_init(&loop->view);
@@ -56,13 +56,6 @@ void loop_deinit(struct loop *loop)
     loop_forget(loop);
 }
 
-void loop_watch_extra(struct loop *loop, int fd, void (*extra)(struct loop *loop))
-{
-    loop->extra_fd = fd;
-    loop->extra = extra;
-    watch_own(loop, fd, &loop->extra_fd);
-}
-
 /* ---- what a call waits for, as the kernel is told ---- */
 
 static void unwatch(struct loop *loop, struct call_watch *watch, bool is_copy)
@@ -89,6 +82,19 @@ static void watch(struct loop *loop, struct call *call, struct call_watch *watch
     watch->fd = fd;
     watch->events = events;
     epoll_ctl(loop->epoll_fd, how, fd, &event);
+}
+
+void loop_watch(struct loop *loop, struct loop_extra *extra, int fd, short events)
+{
+    loop_unwatch(loop, extra);
+    watch(loop, NULL, &extra->watch, fd, events);
+}
+
+void loop_unwatch(struct loop *loop, struct loop_extra *extra)
+{
+    if (extra->watch.events != 0)
+        unwatch(loop, &extra->watch, false);
+    extra->watch.events = 0;
 }
 
 /* The caller's hf_cancel may be that of many calls, and an epoll takes a file once under each
@@ -202,14 +208,17 @@ static void turn_event(struct loop *loop, const struct epoll_event *event)
         turn_woken(loop);
         return;
     }
-    if (event->data.ptr == &loop->extra_fd) {
-        loop->extra(loop);
-        return;
-    }
     /* Of a call that has ended since the kernel said so? Its object is still there, perhaps for
      * another call: to turn that one once too often is harmless. */
     struct call_watch *watch = event->data.ptr;
-    if (watch->fd < 0 || watch->call->loop != loop)
+    if (watch->fd < 0)
+        return;
+    if (watch->call == NULL) {
+        struct loop_extra *extra = container_of(watch, struct loop_extra, watch);
+        extra->ready(loop, extra);
+        return;
+    }
+    if (watch->call->loop != loop)
         return;
     bool is_first = watch == &watch->call->watches[0];
     turn_call(loop, watch->call, is_first ? poll_events(event->events) : 0);

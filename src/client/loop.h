@@ -26,6 +26,13 @@
 #include "client/call.h"
 
 struct hf_db;
+struct loop;
+
+/* Something else that the loop's owner waits for. Zeroed, then loop_watch(). */
+struct loop_extra {
+    struct call_watch watch; /* the loop's */
+    void (*ready)(struct loop *loop, struct loop_extra *extra);
+};
 
 struct loop {
     struct hf_db *db;
@@ -36,8 +43,6 @@ struct loop {
     struct call_view view;
     void (*turned)(struct loop *loop, struct call *call);
     void *arg;
-    int extra_fd;                     /* of the owner's; -1: none */
-    void (*extra)(struct loop *loop); /* it can be read */
 };
 
 enum hf_rc HF_MUST_USE loop_init(struct loop *loop, struct hf_db *db, struct hf_err *err);
@@ -46,8 +51,10 @@ void loop_deinit(struct loop *loop);
 /* In a child after fork(): closes the descriptors. */
 void loop_forget(struct loop *loop);
 
-/* Watches one more descriptor for reading. */
-void loop_watch_extra(struct loop *loop, int fd, void (*extra)(struct loop *loop));
+/* Watches one more descriptor, or the same for other events; each time anew, since its number may
+ * mean another file than before. */
+void loop_watch(struct loop *loop, struct loop_extra *extra, int fd, short events);
+void loop_unwatch(struct loop *loop, struct loop_extra *extra);
 
 /* A call fresh from db_call_bare(), before call_start(): so that it is woken here. */
 void loop_own(struct loop *loop, struct call *call);

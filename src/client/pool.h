@@ -51,6 +51,7 @@ struct pconn {
     uint64_t role_generation;      /* snapshot_endpoint.role_generation when it was made */
     int64_t used_ns;               /* when it came back last */
     int64_t expires_ns;
+    bool is_proved; /* it has shown the role that is expected of it */
     bool is_dirty;  /* session state was changed: DISCARD ALL before anybody else has it */
     bool is_broken; /* not to be used again */
 };

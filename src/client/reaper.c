@@ -1,5 +1,6 @@
 #include "client/reaper.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -11,6 +12,7 @@
 #include "client/db.h"
 #include "client/loop.h"
 #include "client/record.h"
+#include "client/warm.h"
 #include "os/clock.h"
 #include "pg/watcher.h"
 
@@ -18,6 +20,8 @@ struct reaper {
     struct hf_db *db;
     struct loop loop;
     struct watcher_ear ear;
+    struct loop_extra hearing;
+    struct warm warm[SNAPSHOT_ENDPOINTS_MAX];
     pthread_t thread;
     _Atomic bool is_stopping;
     pthread_mutex_t lock; /* over incoming */
@@ -69,12 +73,24 @@ void reaper_take(struct reaper *reaper, struct call *call)
 
 /* ---- what comes round ---- */
 
-static void hear(struct loop *loop)
+static void hear(struct loop *loop, struct loop_extra *unused)
 {
+    (void)unused;
     struct reaper *reaper = loop->arg;
     watcher_listen(&reaper->ear);
     db_wake_watching(reaper->db);
     record_news(reaper->db);
+}
+
+/* What is there too long goes, and what is to be there at least is made, if the server is up. */
+static void keep_pool(struct reaper *reaper, uint32_t index, int64_t now_ns)
+{
+    const struct snapshot_endpoint *endpoint = &reaper->loop.view.snapshot.endpoints[index];
+    struct pool *pool = &reaper->db->endpoints[index].pool;
+    uint32_t wanted = pool_sweep(pool, endpoint->role_generation, now_ns);
+    bool is_up = endpoint->health == ENDPOINT_UP && endpoint->role != ENDPOINT_UNKNOWN;
+    warm_keep(&reaper->warm[index], &reaper->loop, index, is_up ? wanted : 0,
+              endpoint->role_generation);
 }
 
 static void sweep(struct reaper *reaper)
@@ -86,8 +102,8 @@ static void sweep(struct reaper *reaper)
     reaper->sweep_at_ns = now_ns + REAPER_SWEEP_NS;
     watcher_refresh(db->watcher, &reaper->loop.view.seen, &reaper->loop.view.snapshot);
     const struct snapshot *view = &reaper->loop.view.snapshot;
-    for (uint32_t i = 0; i < view->count; i++)
-        pool_sweep(&db->endpoints[i].pool, view->endpoints[i].role_generation, now_ns);
+    for (uint32_t i = 0; i < view->count && i < db->endpoint_count; i++)
+        keep_pool(reaper, i, now_ns);
     txs_reap(db, now_ns, false);
     record_news(db);
 }
@@ -134,7 +150,8 @@ enum hf_rc reaper_new(struct reaper **out, struct hf_db *db, struct hf_err *err)
     rc = watcher_ear_open(db->watcher, &reaper->ear, err);
     if (rc != HF_OK)
         goto no_ear;
-    loop_watch_extra(&reaper->loop, reaper->ear.fd, hear);
+    reaper->hearing.ready = hear;
+    loop_watch(&reaper->loop, &reaper->hearing, reaper->ear.fd, POLLIN);
     watcher_listen(&reaper->ear);
     *out = reaper;
     rc = start_thread(reaper, err);
@@ -158,6 +175,9 @@ void reaper_free(struct reaper *reaper)
     atomic_store(&reaper->is_stopping, true);
     eventfd_write(reaper->loop.wake_fd, 1);
     pthread_join(reaper->thread, NULL);
+    for (uint32_t i = 0; i < db->endpoint_count; i++)
+        warm_end(&reaper->warm[i], &reaper->loop);
+    loop_unwatch(&reaper->loop, &reaper->hearing);
     watcher_ear_close(db->watcher, &reaper->ear);
     loop_deinit(&reaper->loop);
     pthread_mutex_destroy(&reaper->lock);
