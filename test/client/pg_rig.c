@@ -267,21 +267,34 @@ static PGconn *connect_admin(const struct rig_server *server)
     return PQconnectdb(text);
 }
 
-void rig_start(struct rig_server *server)
+/* False: it has ended. */
+static bool wait_up(struct rig_server *server)
 {
-    char log[96], data[96];
-    log_path(server, log, sizeof log);
-    snprintf(data, sizeof data, "%s/data", server->folder);
-    server->pid = spawn(log, (const char *const[]){BIN "postgres", "-D", data, NULL});
-    keep(server);
     for (int i = 0; i < TRIES_MAX; i++) {
         PGconn *pg = connect_admin(server);
         bool is_up = PQstatus(pg) == CONNECTION_OK;
         PQfinish(pg);
         if (is_up)
-            return;
+            return true;
         if (waitpid(server->pid, NULL, WNOHANG) == server->pid)
-            fail("the server has ended, see %s", log);
+            return false;
+        pause_ms(20);
+    }
+    return false;
+}
+
+/* After kill -9 the kernel may need a moment to let go of the memory that the backends shared, and
+ * until then a new server refuses to start. */
+void rig_start(struct rig_server *server)
+{
+    char log[96], data[96];
+    log_path(server, log, sizeof log);
+    snprintf(data, sizeof data, "%s/data", server->folder);
+    for (int i = 0; i < 50; i++) {
+        server->pid = spawn(log, (const char *const[]){BIN "postgres", "-D", data, NULL});
+        keep(server);
+        if (wait_up(server))
+            return;
         pause_ms(50);
     }
     fail("the server does not come up, see %s", log);
