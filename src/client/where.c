@@ -2,7 +2,6 @@
 
 #include <libpq-fe.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/sv.h"
@@ -106,7 +105,12 @@ static enum hf_rc take_host(struct where *where, struct sv name, struct sv addre
                        sizeof host->host - 1);
     snprintf(host->host, sizeof host->host, "%.*s", (int)name.size, name.data);
     snprintf(host->hostaddr, sizeof host->hostaddr, "%.*s", (int)address.size, address.data);
-    host->port = port.size > 0 ? (uint16_t)strtoul(port.data, NULL, 10) : 5432;
+    int64_t number = 5432;
+    /* One that is no number is often a password behind a forgotten '@'. */
+    if (port.size > 0 && sv_to_int(port, 1, UINT16_MAX, &number) != SV_NUMBER_OK)
+        return err_set(err, HF_RC_INVALID, "F0000",
+                       "cannot read the connection string: a port is no number from 1 to 65535");
+    host->port = (uint16_t)number;
     name_host(host);
     for (size_t i = 0; i < where->count; i++) {
         if (strcmp(where->hosts[i].name, host->name) == 0)
@@ -133,11 +137,19 @@ static enum hf_rc take_hosts(struct where *where, const PGconn *pg, const PQconn
     return HF_OK;
 }
 
+/* libpq quotes the string, or parts of it, where it cannot read it, and any part of it may be a
+ * password put into the wrong place: what stands between the first and the last quote is left out.
+ */
 static enum hf_rc refuse(struct hf_err *err, const char *text)
 {
-    size_t size = strcspn(text, "\n");
-    err_set(err, HF_RC_INVALID, "F0000", "cannot read the connection string: %.*s", (int)size,
-            text);
+    const char *first = strchr(text, '"');
+    const char *last = strrchr(text, '"');
+    if (first == NULL || first == last)
+        err_set(err, HF_RC_INVALID, "F0000", "cannot read the connection string: %.*s",
+                (int)strcspn(text, "\n\""), text);
+    else
+        err_set(err, HF_RC_INVALID, "F0000", "cannot read the connection string: %.*s\"...\"%.*s",
+                (int)(first - text), text, (int)strcspn(last + 1, "\n"), last + 1);
     return err_hint(err, "It is what libpq takes: \"postgresql://user@host1,host2/database\" or "
                          "\"host=host1,host2 dbname=database\".");
 }
