@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from watch_rig import Cluster, Template, Watching, endpoint
+from watch_rig import Cluster, Patroni, Template, Watching, endpoint
 
 MS = 1_000_000
 
@@ -21,8 +21,8 @@ def _template(new_place):
 def _make(place, template):
     clusters = []
 
-    def make(replicas):
-        clusters.append(Cluster(place.new_folder(), template, replicas))
+    def make(replicas, **options):
+        clusters.append(Cluster(place.new_folder(), template, replicas, **options))
         return clusters[-1]
 
     yield make
@@ -248,6 +248,43 @@ def test_a_child_lets_the_watcher_go_and_the_parent_notices_nothing(make):
         time.sleep(0.5)
         assert cluster.primary.sql(sessions) == before and len(before) == 1
         assert is_whole(cluster)(watching.view())
+
+
+def test_the_members_that_patroni_names_come_and_go(make):
+    cluster = make(1)
+    with Patroni(cluster.servers) as patroni:
+        with Watching(cluster.dsn(servers=[cluster.primary]), "--patroni", patroni.url) as watching:
+            _, seen = watching.await_view(is_whole(cluster))
+            # What the connection string names stays, whatever Patroni says.
+            patroni.servers = [cluster.replicas[0]]
+            time.sleep(2.5)
+            assert is_whole(cluster)(watching.view())
+            patroni.servers = [cluster.primary]
+            _, seen = watching.await_news(f"{cluster.replicas[0].name} is no member any more", seen)
+            patroni.servers = cluster.servers
+            watching.await_view(is_whole(cluster), seen)
+        # It is gone: who was known stays known.
+        patroni.server.shutdown()
+
+
+def test_the_replicas_that_the_primary_names_are_found(make):
+    # The kernel connects from 127.0.0.1 to any address of the machine, so that is where the primary
+    # sees its replica.
+    cluster = make(0, host="127.0.0.2")
+    replica = cluster.add(cluster.primary, port=cluster.primary.port).start()
+    with Watching(cluster.dsn(servers=[cluster.primary]), "--follow") as watching:
+        watching.await_news(f"{replica.name} is a member now")
+        watching.await_view(is_whole(cluster))
+
+
+def test_each_address_of_a_name_can_be_an_endpoint(make):
+    cluster = make(0)
+    dsn = cluster.dsn().replace("host=127.0.0.1", "host=localhost")
+    with Watching(dsn) as watching:
+        view, _ = watching.await_view(lambda v: v["writer"] != "")
+        assert view["writer"] == f"localhost:{cluster.primary.port}"
+    with Watching(dsn, "--expand") as watching:
+        watching.await_view(lambda v: v["writer"] == cluster.primary.name)
 
 
 def test_stopping_is_prompt_also_where_nobody_answers():

@@ -9,6 +9,7 @@ A server is a copy of the template's folder, so all servers of a template are of
 making one takes no base backup. All of them end with the test.
 """
 
+import http.server
 import json
 import os
 import shutil
@@ -26,7 +27,6 @@ START_SECONDS = 20
 VIEW_SECONDS = 15
 
 SETTINGS = """
-listen_addresses = '127.0.0.1'
 shared_buffers = 16MB
 fsync = off
 full_page_writes = off
@@ -53,34 +53,36 @@ class Template:
         with open(self.data / "postgresql.conf", "a", encoding="ascii") as file:
             file.write(SETTINGS)
         (self.data / "pg_hba.conf").write_text(
-            "local all all trust\nhost all all 127.0.0.1/32 trust\n"
-            "host replication all 127.0.0.1/32 trust\n")
+            "local all all trust\nhost all all 127.0.0.0/8 trust\n"
+            "host replication all 127.0.0.0/8 trust\n")
 
 
 class Server:
     """One server; `upstream` makes it a replica."""
 
-    def __init__(self, folder, template, port, upstream=None):
+    def __init__(self, folder, template, port, upstream=None, host="127.0.0.1"):
         self.folder = Path(folder)
         self.port = port
+        self.host = host
         self.process = None
         self.folder.mkdir(parents=True)
         subprocess.run(["cp", "-a", template.data, self.folder / "data"], check=True)
         if os.geteuid() == 0:
             shutil.chown(self.folder, "postgres", "postgres")
         with open(self.folder / "data/postgresql.conf", "a", encoding="ascii") as file:
-            file.write(f"port = {port}\nunix_socket_directories = '{self.folder}'\n")
+            file.write(f"port = {port}\nunix_socket_directories = '{self.folder}'\n"
+                       f"listen_addresses = '{host}'\n")
         if upstream is not None:
             self.follow(upstream)
 
     @property
     def name(self):
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     def follow(self, upstream):
         """From its next start on."""
         with open(self.folder / "data/postgresql.conf", "a", encoding="ascii") as file:
-            file.write(f"primary_conninfo = 'host=127.0.0.1 port={upstream.port} user=postgres "
+            file.write(f"primary_conninfo = 'host={upstream.host} port={upstream.port} user=postgres "
                        f"application_name=r{self.port}'\nrecovery_target_timeline = 'latest'\n")
         (self.folder / "data/standby.signal").touch()
 
@@ -140,11 +142,11 @@ class Server:
 
 
 class Cluster:
-    def __init__(self, folder, template, replicas=0):
+    def __init__(self, folder, template, replicas=0, host="127.0.0.1"):
         self.folder = Path(folder)
         self.template = template
         self.servers = []
-        self.primary = self.add()
+        self.primary = self.add(host=host)
         self.primary.start()
         self.primary.sql("CREATE ROLE watch LOGIN IN ROLE pg_monitor", "CREATE ROLE plain LOGIN")
         for _ in range(replicas):
@@ -154,15 +156,15 @@ class Cluster:
     def replicas(self):
         return self.servers[1:]
 
-    def add(self, upstream=None, template=None):
+    def add(self, upstream=None, template=None, host="127.0.0.1", port=None):
         server = Server(self.folder / f"s{len(self.servers)}", template or self.template,
-                        free_port(), upstream)
+                        port or free_port(), upstream, host)
         self.servers.append(server)
         return server
 
     def dsn(self, user="watch", servers=None):
         servers = servers or self.servers
-        return (f"host={','.join('127.0.0.1' for _ in servers)} "
+        return (f"host={','.join(s.host for s in servers)} "
                 f"port={','.join(str(s.port) for s in servers)} user={user} dbname=postgres "
                 "sslmode=disable")
 
@@ -238,6 +240,37 @@ class Watching:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
+
+
+class Patroni:
+    """What Patroni's REST endpoint says of a cluster, to whoever asks."""
+
+    def __init__(self, servers):
+        self.servers = list(servers)
+        rest = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):  # pylint: disable=invalid-name
+                members = [{"name": f"m{n}", "role": "replica", "state": "running",
+                            "host": s.host, "port": s.port, "tags": {"x": [1]}}
+                           for n, s in enumerate(rest.servers)]
+                self.send_response(200 if self.path == "/cluster" else 404)
+                self.end_headers()
+                self.wfile.write(json.dumps({"members": members, "scope": "t"}).encode())
+
+            def log_message(self, *_):  # pylint: disable=arguments-differ
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
 
 
 def endpoint(view, server):
