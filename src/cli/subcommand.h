@@ -46,6 +46,7 @@ enum hf_rc subcommand_unknown(struct sv name, struct hf_err *err);
 /* The rows. */
 const struct subcommand *cmd_config(void);
 const struct subcommand *cmd_demo(void);
+const struct subcommand *cmd_explain(void);
 const struct subcommand *cmd_help(void);
 const struct subcommand *cmd_proxy(void);
 

@@ -5,6 +5,7 @@
 static const struct subcommand *(*const rows[])(void) = {
     cmd_config,
     cmd_demo,
+    cmd_explain,
     cmd_help,
     cmd_proxy,
 };
