@@ -6,6 +6,7 @@
 #include "base/bug.h"
 #include "base/rng.h"
 #include "client/db.h"
+#include "client/loop.h"
 #include "client/record.h"
 #include "client/statements.h"
 #include "core/outcome.h"
@@ -23,6 +24,7 @@ static void drop_connection(struct call *call)
 {
     if (call->conn == NULL)
         return;
+    loop_let_go(call, 0);
     pool_drop(call->conn->pool, call->conn);
     call->conn = NULL;
 }
@@ -232,6 +234,7 @@ void attempt_turn(struct call *call, short ready)
     switch (call->phase) {
     case CALL_CONNECTING: {
         struct hf_err err;
+        loop_let_go(call, 0); /* libpq may close it and open another one */
         turn_connecting(call, conn_connect(&call->conn->conn, clock_now(), &err), &err);
         return;
     }
@@ -253,12 +256,18 @@ void attempt_turn(struct call *call, short ready)
 
 /* ---- stopping ---- */
 
+static void end_cancel(struct call *call)
+{
+    loop_let_go(call, 1);
+    cancel_close(&call->cancel);
+    call->is_cancelling = false;
+}
+
 void attempt_cut(struct call *call)
 {
     if (call->phase == CALL_NO_ATTEMPT || call->phase == CALL_RESOLVING)
         return;
-    cancel_close(&call->cancel);
-    call->is_cancelling = false;
+    end_cancel(call);
     if (call->has_ended) {
         /* Only the cancel request was still out, and where it hits is not known. */
         drop_connection(call);
@@ -299,10 +308,9 @@ void attempt_stop(struct call *call)
 
 void attempt_turn_cancel(struct call *call)
 {
-    if (cancel_turn(&call->cancel) != CANCEL_WAITS) {
-        cancel_close(&call->cancel);
-        call->is_cancelling = false;
-    }
+    loop_let_go(call, 1); /* it closes its descriptor by itself */
+    if (cancel_turn(&call->cancel) != CANCEL_WAITS)
+        end_cancel(call);
 }
 
 /* ---- reports ---- */
@@ -322,6 +330,7 @@ void attempt_report(struct call *call)
     call->is_stopping = false;
     call->phase = CALL_NO_ATTEMPT;
     if (conn != NULL) {
+        loop_let_go(call, 0);
         if (is_clean(conn))
             pool_give(conn->pool, conn, now_ns);
         else

@@ -153,8 +153,9 @@ static bool hears_of_views(const struct call *call)
 static void watch(struct call *call, bool wants)
 {
     struct hf_db *db = call->db;
-    if (list_is_linked(&call->watching) == wants)
+    if (call->is_watching == wants)
         return;
+    call->is_watching = wants;
     pthread_mutex_lock(&db->lock);
     if (wants)
         list_push_back(&db->watching, &call->watching);

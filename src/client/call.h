@@ -212,6 +212,7 @@ struct call {
     struct timer timer;
     struct list_node link;     /* in its loop, or among the free */
     struct list_node watching; /* in db->watching: wants to hear of new snapshots */
+    bool is_watching;          /* it is in there: its driver's own note, read without the lock */
     struct list_node all;      /* in db->calls */
 
     /* The engine's. */

@@ -148,7 +148,7 @@ void db_call_free(struct call *call)
     call->work = NULL;
     call->loop = NULL;
     call->state = CALL_IS_FREE;
-    hf_assert(call->conn == NULL && !list_is_linked(&call->watching));
+    hf_assert(call->conn == NULL && !call->is_watching);
     pthread_mutex_lock(&db->lock);
     list_push_front(&db->free_calls, &call->link);
     pthread_mutex_unlock(&db->lock);

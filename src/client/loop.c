@@ -62,7 +62,7 @@ static void unwatch(struct loop *loop, struct call_watch *watch, bool is_copy)
 {
     if (watch->fd < 0)
         return;
-    /* It may be closed already, and then the kernel has forgotten it by itself. */
+    /* libpq may have closed it by itself; then the kernel has forgotten it. */
     epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL);
     if (is_copy)
         close(watch->fd);
@@ -128,6 +128,12 @@ static void update(struct loop *loop, struct call *call)
         timerq_add(&loop->timers, &call->timer, wants.deadline_ns);
     else if (call->timer.at_ns != wants.deadline_ns)
         timerq_move(&loop->timers, &call->timer, wants.deadline_ns);
+}
+
+void loop_let_go(struct call *call, int which)
+{
+    if (call->loop != NULL)
+        unwatch(call->loop, &call->watches[which], false);
 }
 
 /* ---- calls ---- */

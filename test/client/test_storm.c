@@ -156,7 +156,8 @@ static void storm__ends_with_every_acknowledged_number_there_once(void **state)
     snprintf(text, sizeof text, "host=127.0.0.1 port=%d user=postgres dbname=postgres",
              rig.servers[0].port);
     struct hf_options options = {.conninfo = text, .pool = {.size_max = 4}};
-    assert_int_equal(hf_open_with(&db, &options, &err), HF_SUCCESS);
+    if (hf_open_with(&db, &options, &err) != HF_SUCCESS)
+        fail_msg("%s (%s)", err.message, err.detail);
     assert_int_equal(hf_exec(db, "CREATE TABLE numbers (n int)", NULL, NULL, NULL, &err),
                      HF_SUCCESS);
     for (uintptr_t i = 0; i < THREADS + LOOPS; i++)
