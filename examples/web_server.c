@@ -116,7 +116,7 @@ static int listen_at(const char *port)
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
     if (bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0 || listen(fd, 128) != 0) {
         perror("listen");
-        exit(1);
+        return -1;
     }
     return fd;
 }
@@ -129,6 +129,8 @@ int main(int argc, char **argv)
     struct hf_error err;
     int caught;
 
+    if (server.listener < 0)
+        return 1;
     /* Before any thread starts, so that the signal reaches sigwait() below and nobody else. */
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);

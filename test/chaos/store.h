@@ -37,6 +37,11 @@ enum {
     STALENESS_MS = 2000,
 };
 
+struct row {
+    int writer;
+    int64_t number;
+};
+
 /* How a call ended, for the log. `words` is one line. */
 struct told {
     char code[24];
@@ -55,12 +60,12 @@ void store_close(struct store *store);
 struct seat *seat_new(struct store *store);
 void seat_free(struct seat *seat);
 
-enum answer seat_write(struct seat *seat, enum way way, int writer, int64_t number, int deadline_ms,
+enum answer seat_write(struct seat *seat, enum way way, struct row row, int deadline_ms,
                        struct told *told);
 /* Lets other seats see what this one, the writer's, has written; false: it cannot just now. */
 bool seat_share(struct seat *seat, int writer);
 /* `found` is whether the row is there; it counts only if the answer is DONE. */
-enum answer seat_read(struct seat *seat, enum promise promise, int writer, int64_t number,
-                      int deadline_ms, bool *found, struct told *told);
+enum answer seat_read(struct seat *seat, enum promise promise, struct row row, int deadline_ms,
+                      bool *found, struct told *told);
 
 #endif

@@ -28,11 +28,6 @@ struct seat {
     struct hf_session *session;
 };
 
-struct row {
-    int writer;
-    int64_t number;
-};
-
 static void tell(struct told *told, const struct hf_error *err)
 {
     snprintf(told->code, sizeof(told->code), "%s", hf_code_name(err->code));
@@ -136,29 +131,29 @@ static int insert_both(struct hf_tx *tx, void *arg, struct hf_error *err)
     return hf_tx_exec(tx, "INSERT INTO chaos_twin VALUES ($1, $2)", params, NULL, NULL, err);
 }
 
-enum answer seat_write(struct seat *seat, enum way way, int writer, int64_t number, int deadline_ms,
+enum answer seat_write(struct seat *seat, enum way way, struct row row, int deadline_ms,
                        struct told *told)
 {
-    struct row row = {writer, number};
     struct hf_error err;
     int failed;
 
     if (way == WAY_TRANSACTION) {
         struct hf_tx_options options = {.deadline_ms = deadline_ms,
-                                        .session = session_of(seat, writer)};
+                                        .session = session_of(seat, row.writer)};
 
         failed = hf_tx(seat->store->db, &options, insert_both, &row, &err);
     } else {
-        failed = hf_exec(seat->store->db, "INSERT INTO chaos_row VALUES ($1, $2)",
-                         HF_PARAMS(hf_int(writer), hf_int(number)),
-                         HF_WITH(.deadline_ms = deadline_ms, .session = session_of(seat, writer)),
-                         NULL, &err);
+        failed =
+            hf_exec(seat->store->db, "INSERT INTO chaos_row VALUES ($1, $2)",
+                    HF_PARAMS(hf_int(row.writer), hf_int(row.number)),
+                    HF_WITH(.deadline_ms = deadline_ms, .session = session_of(seat, row.writer)),
+                    NULL, &err);
     }
     return failed ? answer_of(&err, told) : ANSWER_DONE;
 }
 
-enum answer seat_read(struct seat *seat, enum promise promise, int writer, int64_t number,
-                      int deadline_ms, bool *found, struct told *told)
+enum answer seat_read(struct seat *seat, enum promise promise, struct row row, int deadline_ms,
+                      bool *found, struct told *told)
 {
     static const int consistencies[] = {
         [PROMISE_OWN] = HF_SESSION,     [PROMISE_SHARED] = HF_SESSION,
@@ -170,16 +165,17 @@ enum answer seat_read(struct seat *seat, enum promise promise, int writer, int64
         .consistency = consistencies[promise],
         .staleness_ms = STALENESS_MS,
         .deadline_ms = deadline_ms,
-        .session = session_of(seat, writer),
+        .session = session_of(seat, row.writer),
         .decision = &decision,
     };
     struct hf_rows *rows;
     struct hf_error err;
 
     if (promise == PROMISE_SHARED)
-        adopt_token(seat, writer);
+        adopt_token(seat, row.writer);
     if (hf_query(seat->store->db, "SELECT 1 FROM chaos_row WHERE writer = $1 AND number = $2",
-                 HF_PARAMS(hf_int(writer), hf_int(number)), &options, &rows, &err) != HF_SUCCESS)
+                 HF_PARAMS(hf_int(row.writer), hf_int(row.number)), &options, &rows,
+                 &err) != HF_SUCCESS)
         return answer_of(&err, told);
     *found = hf_rows_next(rows, NULL) == 1;
     hf_rows_free(rows);

@@ -150,7 +150,7 @@ static enum ending write_once(PGconn *conn, enum way way, const char *const *val
     return ending;
 }
 
-enum answer seat_write(struct seat *seat, enum way way, int writer, int64_t number, int deadline_ms,
+enum answer seat_write(struct seat *seat, enum way way, struct row row, int deadline_ms,
                        struct told *told)
 {
     int64_t until_ms = now_ms() + deadline_ms;
@@ -158,8 +158,8 @@ enum answer seat_write(struct seat *seat, enum way way, int writer, int64_t numb
     char texts[2][24];
     const char *values[] = {texts[0], texts[1]};
 
-    snprintf(texts[0], sizeof(texts[0]), "%d", writer);
-    snprintf(texts[1], sizeof(texts[1]), "%lld", (long long)number);
+    snprintf(texts[0], sizeof(texts[0]), "%d", row.writer);
+    snprintf(texts[1], sizeof(texts[1]), "%lld", (long long)row.number);
     for (int attempt = 0; attempt < ATTEMPTS_MAX && now_ms() < until_ms; attempt++) {
         enum ending ending;
 
@@ -187,8 +187,8 @@ bool seat_share(struct seat *seat, int writer)
     return true; /* there is nothing to hand over */
 }
 
-enum answer seat_read(struct seat *seat, enum promise promise, int writer, int64_t number,
-                      int deadline_ms, bool *found, struct told *told)
+enum answer seat_read(struct seat *seat, enum promise promise, struct row row, int deadline_ms,
+                      bool *found, struct told *told)
 {
     bool is_relaxed = seat->store->is_spread ? promise != PROMISE_PRIMARY
                                              : promise == PROMISE_BOUNDED || promise == PROMISE_ANY;
@@ -198,7 +198,7 @@ enum answer seat_read(struct seat *seat, enum promise promise, int writer, int64
     char sql[128];
 
     snprintf(sql, sizeof(sql), "SELECT 1 FROM chaos_row WHERE writer = %d AND number = %lld",
-             writer, (long long)number);
+             row.writer, (long long)row.number);
     for (int attempt = 0; attempt < ATTEMPTS_MAX && now_ms() < until_ms; attempt++) {
         PGresult *result;
         bool is_good;

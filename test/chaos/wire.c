@@ -202,15 +202,15 @@ static void obey(struct wire *wire, const char *line)
 {
     char from[16];
     char to[16];
-    int ms;
+    int used = 0;
 
     if (strcmp(line, "heal") == 0) {
         memset(wire->is_cut, 0, sizeof(wire->is_cut));
         memset(wire->delay_ns, 0, sizeof(wire->delay_ns));
     } else if (sscanf(line, "cut %15s %15s", from, to) == 2) {
         wire->is_cut[find(wire, from)][find(wire, to)] = true;
-    } else if (sscanf(line, "delay %15s %15s %d", from, to, &ms) == 3) {
-        wire->delay_ns[find(wire, from)][find(wire, to)] = (int64_t)ms * 1000000;
+    } else if (sscanf(line, "delay %15s %15s %n", from, to, &used) == 2 && used > 0) {
+        wire->delay_ns[find(wire, from)][find(wire, to)] = strtol(line + used, NULL, 10) * 1000000;
     } else {
         fprintf(stderr, "wire: what is \"%s\"?\n", line);
         exit(1);

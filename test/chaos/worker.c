@@ -114,10 +114,10 @@ static void read_once(struct thread *thread, struct seat *seat, enum promise pro
         .number = number,
         .begun_ns = now_ns(),
     };
+    struct row row = {writer, number};
     bool found = false;
 
-    call.answer =
-        seat_read(seat, promise, writer, number, thread->job->deadline_ms, &found, &call.told);
+    call.answer = seat_read(seat, promise, row, thread->job->deadline_ms, &found, &call.told);
     call.found = found ? "found" : "missing";
     note(thread->job, &call);
 }
@@ -140,7 +140,8 @@ static void *write_rows(void *arg)
             .found = "-",
         };
 
-        call.answer = seat_write(seat, way, thread->number, number, job->deadline_ms, &call.told);
+        call.answer = seat_write(seat, way, (struct row){thread->number, number}, job->deadline_ms,
+                                 &call.told);
         note(job, &call);
         if (call.answer == ANSWER_DONE) {
             atomic_store(&job->acknowledged[thread->number], number);
@@ -212,7 +213,7 @@ static void wait_for_end_of_input(void)
 
 static void work(struct job *job, int readers)
 {
-    struct thread threads[THREADS_MAX];
+    struct thread threads[THREADS_MAX] = {{.job = NULL}};
 
     for (int i = 0; i < job->writers + readers; i++) {
         threads[i].job = job;
