@@ -27,6 +27,15 @@ struct look {
     size_t count;
 };
 
+#ifndef HF_VERSION
+#error "the build names the version"
+#endif
+
+const char *hf_version(void)
+{
+    return HF_VERSION;
+}
+
 /* ---- gathering ---- */
 
 static uint64_t get(_Atomic uint64_t *counter)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/bug.h"
+#include "config/library_file.h"
 #include "config/suggest.h"
 #include "config/value.h"
 #include "os/file.h"
@@ -199,6 +200,14 @@ static void read_section(struct reader *reader, const struct proxy_section *sect
         read_entry(reader, section, entry);
 }
 
+/* What libholdfast reads of the same file is judged with it, and then thrown away. */
+static void check_library(struct reader *reader, const struct tree_node *library)
+{
+    struct client_config options;
+    library_file_section(&options, library, 0, reader->folder, reader->faults);
+    options_wipe(&options);
+}
+
 static void check_top(struct reader *reader)
 {
     const struct tree_node *root = reader->root;
@@ -207,7 +216,9 @@ static void check_top(struct reader *reader)
     for (const struct tree_node *node = root->first; node != NULL; node = node->next) {
         struct hf_err err;
         struct suggest suggest;
-        if (is_section("", node->key))
+        if (sv_eq(node->key, SV("library")))
+            check_library(reader, node);
+        if (sv_eq(node->key, SV("library")) || is_section("", node->key))
             continue;
         err_set(&err, HF_RC_INVALID, "42704", "there is no such section");
         suggest_begin(&suggest, node->key);

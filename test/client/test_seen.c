@@ -642,6 +642,49 @@ static void seen__no_message_of_a_failed_open_shows_the_password(void **state)
     }
 }
 
+static void write_file(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+static void seen__a_database_opens_from_a_file(void **state)
+{
+    (void)state;
+    char path[100], text[400];
+    struct hf_db *db;
+    snprintf(path, sizeof path, "%s/holdfast.yml", rig.folder);
+    snprintf(text, sizeof text,
+             "databases: {postgres: {hosts: \"127.0.0.1:%d\", user: postgres, password: %s}}\n"
+             "library: {deadline: 300ms, conninfo: application_name=fromfile}\n",
+             server()->port, PASSWORD);
+    write_file(path, text);
+    assert_success(hf_open(&db, path, &err));
+    assert_string_equal(ask(db, "SELECT current_setting('application_name')", NULL, NULL, NULL),
+                        "fromfile");
+    /* The file's deadline holds ... */
+    assert_null(ask(db, "SELECT pg_sleep(20)", HF_WITH(.intent = HF_READ), NULL, NULL));
+    assert_int_equal(err.code, HF_E_DEADLINE);
+    hf_close(db);
+    /* ... unless the struct says otherwise. */
+    const struct hf_options options = {
+        .file = path, .database = "postgres", .deadline_ms = 20000, .profile = HF_PROFILE_BATCH};
+    assert_success(hf_open_with(&db, &options, &err));
+    assert_non_null(ask(db, "SELECT pg_sleep(0.6)", HF_WITH(.intent = HF_READ), NULL, NULL));
+    hf_close(db);
+    write_file(path, "library: {deadlin: 3s}\n");
+    assert_int_equal(hf_open(&db, path, &err), HF_E_CONFIG);
+    assert_non_null(strstr(err.message, "holdfast.yml:1:11: library.deadlin"));
+    write_file(path, "library: {deadline: 3s}\n");
+    assert_int_equal(hf_open(&db, path, &err), HF_E_CONFIG);
+    assert_non_null(strstr(err.message, "says nowhere where the database is"));
+    assert_int_equal(hf_open(&db, "/tmp/no/such.yaml", &err), HF_E_CONFIG);
+    assert_int_equal(hf_open(NULL, path, &err), HF_E_USAGE);
+    unlink(path);
+}
+
 static int begin(void **state)
 {
     (void)state;
@@ -675,6 +718,7 @@ int main(void)
         cmocka_unit_test(seen__an_outage_is_bridged_told_and_over),
         cmocka_unit_test(seen__a_server_that_hangs_is_bridged_too),
         cmocka_unit_test(seen__no_message_of_a_failed_open_shows_the_password),
+        cmocka_unit_test(seen__a_database_opens_from_a_file),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }

@@ -434,6 +434,17 @@ static void config__every_allocation_may_fail(void **state)
     assert_in_range(nth, 4, 20);
 }
 
+/* ---- the library's section ---- */
+
+static void config__the_librarys_section_is_judged_too(void **state)
+{
+    struct fixture *fixture = *state;
+    read_well(fixture, "library: {deadline: 3s, pool: {size_max: 7}}\n" DATABASE);
+    assert_int_not_equal(read_text(fixture, "library: {deadline: 3}\n" DATABASE), HF_OK);
+    assert_string_equal(fixture->faults.list[0].key, "library.deadline");
+    assert_int_equal(fixture->faults.list[0].place.line, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -454,6 +465,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(config__sizes_are_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(config__many_roles_and_databases_are_read, setup, teardown),
         cmocka_unit_test_setup_teardown(config__every_allocation_may_fail, setup, teardown),
+        cmocka_unit_test_setup_teardown(config__the_librarys_section_is_judged_too, setup,
+                                        teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,30 +1,47 @@
 /*
- * hf_open() and hf_open_with(): what callers say, made into a client_config.
+ * hf_open() and hf_open_with(): what callers say, in a struct, a connection string or a file, made
+ * into one client_config.
+ *
+ * They stand above client/ and config/, because they are where both meet: the options are the
+ * client's, the reading of files is config's, and neither knows the other's business.
  */
 #include <string.h>
 
 #include "client/errors.h"
 #include "client/open.h"
 #include "client/options.h"
+#include "config/library_file.h"
 #include "holdfast.h"
+#include "os/mem.h"
 
-#ifndef HF_VERSION
-#error "the build names the version"
-#endif
-
-const char *hf_version(void)
+/* Defaults, profile, and what the file says, if there is one. */
+static enum hf_rc read_base(struct client_config *config, const struct hf_options *options,
+                            struct hf_err *why)
 {
-    return HF_VERSION;
+    if (options->file == NULL) {
+        options_defaults(config, OPTIONS_DATABASE);
+        return options_profile(config, options->profile, why);
+    }
+    struct mem mem;
+    mem_init(&mem, 0);
+    enum hf_rc rc =
+        library_file_read(config, options->file, options->database, options->profile, &mem, why);
+    mem_deinit(&mem);
+    return rc;
 }
 
 static int open_config(struct hf_db **db, struct client_config *config,
                        const struct hf_options *options, struct hf_error *err)
 {
     struct hf_err why;
-    options_defaults(config, OPTIONS_DATABASE);
-    if (options_profile(config, options->profile, &why) != HF_OK ||
+    if (read_base(config, options, &why) != HF_OK ||
         options_apply(config, options, &why) != HF_OK || options_check(config, &why) != HF_OK)
         return error_from_err(err, HF_E_CONFIG, &why);
+    if (options->file != NULL && config->conninfo[0] == '\0') {
+        error_set(err, HF_E_CONFIG, "%.400s says nowhere where the database is", options->file);
+        error_hint(err, "Add databases: with an entry that has hosts, or library.conninfo.");
+        return HF_E_CONFIG;
+    }
     return db_open(db, config, &options->hooks, err);
 }
 
