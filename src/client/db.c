@@ -310,6 +310,23 @@ void db_decision(const struct call *call, struct hf_decision *decision)
 
 /* ---- connecting ---- */
 
+/* `params` ends with NULL. What `options` says goes before the user's own. */
+static void fill_params(struct hf_db *db, const struct watcher_target *target, const char *options,
+                        struct conn_param *params)
+{
+    const struct conn_param list[] = {
+        {"dbname", db->conninfo},
+        {"host", target->host},
+        {"hostaddr", target->hostaddr},
+        {"port", target->port},
+        {"target_session_attrs", "any"},
+        {"fallback_application_name", "holdfast"},
+        {options != NULL ? "options" : NULL, options},
+        {NULL, NULL},
+    };
+    memcpy(params, list, sizeof list);
+}
+
 enum conn_step db_connect(struct hf_db *db, uint32_t endpoint, struct conn *conn,
                           int64_t deadline_ns, struct hf_err *err)
 {
@@ -320,14 +337,20 @@ enum conn_step db_connect(struct hf_db *db, uint32_t endpoint, struct conn *conn
                 db->endpoints[endpoint].name);
         return CONN_FAILED;
     }
-    const struct conn_param params[] = {
-        {"dbname", db->conninfo},
-        {"host", target.host},
-        {"hostaddr", target.hostaddr},
-        {"port", target.port},
-        {"target_session_attrs", "any"},
-        {"fallback_application_name", "holdfast"},
-        {NULL, NULL},
-    };
+    struct conn_param params[CONN_PARAMS_MAX + 1];
+    fill_params(db, &target, NULL, params);
     return conn_start(conn, params, deadline_ns, err);
+}
+
+enum hf_rc db_connect_waiting(struct hf_db *db, uint32_t endpoint, struct conn *conn,
+                              const char *options, int64_t deadline_ns, int interrupt_fd,
+                              struct hf_err *err)
+{
+    struct watcher_target target;
+    struct conn_param params[CONN_PARAMS_MAX + 1];
+    if (!watcher_target(db->watcher, endpoint, &target))
+        return err_set(err, HF_RC_AGAIN, "08001", "%s is no server of this database any more",
+                       db->endpoints[endpoint].name);
+    fill_params(db, &target, options, params);
+    return conn_open(conn, params, deadline_ns, interrupt_fd, err);
 }

@@ -307,8 +307,12 @@ enum exec_step exec_turn(struct exec *exec, struct call_wait *wait)
 {
     struct conn *conn = &exec->conn->conn;
     short ready = wait->ready;
+    bool is_lost = false;
     while (exec->phase != PHASE_OVER) {
-        if (conn_pump(conn, ready, NULL) == CONN_WAITS) {
+        /* Of a lost connection only what had come before is taken. */
+        enum conn_step pumped = is_lost ? CONN_FAILED : conn_pump(conn, ready, NULL);
+        is_lost = pumped == CONN_FAILED;
+        if (pumped == CONN_WAITS) {
             *wait = (struct call_wait){
                 .fd = conn_fd(conn), .events = conn->wants, .deadline_ns = HF_NEVER};
             return EXEC_WAITS;

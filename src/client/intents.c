@@ -22,6 +22,7 @@ struct intents {
     struct memo memos[MEMO_PLACES];
     pthread_mutex_t lock; /* over the judge */
     struct judge *judge;
+    _Atomic bool wants_catalog;
 };
 
 #define VERDICT_KNOWN (UINT64_C(1) << 63)
@@ -103,6 +104,8 @@ static struct intent judge(struct intents *intents, const char *sql)
 {
     const struct verdict *verdict =
         judge_statement(intents->judge, sv_from(sql, strlen(sql)), &rules);
+    if ((verdict->traits & VERDICT_IS_UNSEEN) != 0)
+        atomic_store_explicit(&intents->wants_catalog, true, memory_order_relaxed);
     return (struct intent){
         .route = verdict_intent(verdict), .is = verdict->is, .traits = verdict->traits};
 }
@@ -126,6 +129,21 @@ void intents_learn(struct intents *intents, struct statement_key key, const char
     struct intent intent = judge(intents, sql);
     remember(intents, key, &intent);
     pthread_mutex_unlock(&intents->lock);
+}
+
+void intents_renew(struct intents *intents, const struct catalog *catalog)
+{
+    pthread_mutex_lock(&intents->lock);
+    judge_renew(intents->judge, catalog);
+    for (size_t i = 0; i < MEMO_PLACES; i++)
+        atomic_store_explicit(&intents->memos[i].verdict, 0, memory_order_relaxed);
+    pthread_mutex_unlock(&intents->lock);
+}
+
+bool intents_take_wish(struct intents *intents)
+{
+    return atomic_load_explicit(&intents->wants_catalog, memory_order_relaxed) &&
+           atomic_exchange(&intents->wants_catalog, false);
 }
 
 bool intent_leaves_traces(const struct intent *intent)

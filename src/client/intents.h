@@ -42,6 +42,12 @@ struct intent intents_of(struct intents *intents, struct statement_key key, cons
 /* A replica refused it as a write. */
 void intents_learn(struct intents *intents, struct statement_key key, const char *sql);
 
+/* Another catalogue, or NULL for none: what was judged by the one before is judged anew, and nobody
+ * uses that one any more when this returns. */
+void intents_renew(struct intents *intents, const struct catalog *catalog);
+/* A statement used a name that nobody knows: true once after each. */
+bool intents_take_wish(struct intents *intents);
+
 /* It changes what the next user of the connection would find: settings, temporary tables, LISTEN,
  * prepared statements, locks of the session. */
 bool intent_leaves_traces(const struct intent *intent);

@@ -10,6 +10,7 @@
 #include "base/bug.h"
 #include "base/container_of.h"
 #include "client/db.h"
+#include "client/learning.h"
 #include "client/loop.h"
 #include "client/record.h"
 #include "client/warm.h"
@@ -22,6 +23,7 @@ struct reaper {
     struct watcher_ear ear;
     struct loop_extra hearing;
     struct warm warm[SNAPSHOT_ENDPOINTS_MAX];
+    struct learning learning;
     pthread_t thread;
     _Atomic bool is_stopping;
     pthread_mutex_t lock; /* over incoming */
@@ -104,6 +106,7 @@ static void sweep(struct reaper *reaper)
     const struct snapshot *view = &reaper->loop.view.snapshot;
     for (uint32_t i = 0; i < view->count && i < db->endpoint_count; i++)
         keep_pool(reaper, i, now_ns);
+    learning_turn(&reaper->learning, view, now_ns);
     txs_reap(db, now_ns, false);
     record_news(db);
 }
@@ -142,6 +145,7 @@ enum hf_rc reaper_new(struct reaper **out, struct hf_db *db, struct hf_err *err)
     reaper->db = db;
     pthread_mutex_init(&reaper->lock, NULL);
     list_init(&reaper->incoming);
+    learning_init(&reaper->learning, db);
     enum hf_rc rc = loop_init(&reaper->loop, db, err);
     if (rc != HF_OK)
         goto no_loop;
@@ -175,6 +179,7 @@ void reaper_free(struct reaper *reaper)
     atomic_store(&reaper->is_stopping, true);
     eventfd_write(reaper->loop.wake_fd, 1);
     pthread_join(reaper->thread, NULL);
+    learning_end(&reaper->learning);
     for (uint32_t i = 0; i < db->endpoint_count; i++)
         warm_end(&reaper->warm[i], &reaper->loop);
     loop_unwatch(&reaper->loop, &reaper->hearing);

@@ -529,6 +529,9 @@ static void pool__connections_the_server_closed_are_not_used(void **state)
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = "
                 "'client backend' AND pid <> pg_backend_pid() AND application_name = 'holdfast'",
                 NULL, 0);
+        while (rig_number(&rig.servers[0], "SELECT count(*) FROM pg_stat_activity WHERE "
+                                           "application_name = 'holdfast'") > 0)
+            sleep_ms(10);
         sleep_ms(20);
     }
     exec("INSERT INTO appended VALUES (1)"); /* none of these was an unknown outcome */
@@ -678,6 +681,35 @@ static void session__a_token_carries_what_was_written(void **state)
     hf_session_free(NULL);
 }
 
+/* ---- what a statement is ---- */
+
+static void class_of(const char *sql, char out[24])
+{
+    struct hf_decision decision;
+    good(hf_exec(db, sql, NULL, HF_WITH(.decision = &decision), NULL, &err));
+    memcpy(out, decision.class_name, 24);
+}
+
+static void intent__a_function_of_the_application_is_learned_from_the_catalogue(void **state)
+{
+    (void)state;
+    char is[24];
+    exec("CREATE FUNCTION harmless(i int) RETURNS int STABLE LANGUAGE sql AS 'SELECT i'");
+    exec("CREATE FUNCTION harmful(i int) RETURNS int VOLATILE LANGUAGE sql AS 'SELECT i'");
+    class_of("SELECT abs(1)", is);
+    assert_string_equal(is, "read");
+    class_of("SELECT harmless(1)", is);
+    assert_string_equal(is, "write"); /* who knows */
+    int64_t deadline = now_ms() + 15000;
+    while (strcmp(is, "read") != 0) {
+        assert_true(now_ms() < deadline);
+        sleep_ms(100);
+        class_of("SELECT harmless(1)", is);
+    }
+    class_of("SELECT harmful(1)", is);
+    assert_string_equal(is, "write");
+}
+
 /* ---- fork and close ---- */
 
 static void fork__the_child_is_told_and_the_parent_unharmed(void **state)
@@ -767,6 +799,7 @@ int main(void)
         cmocka_unit_test(pool__keeps_its_minimum_open),
         cmocka_unit_test(lease__is_a_connection_of_libpq_and_comes_back_clean),
         cmocka_unit_test(session__a_token_carries_what_was_written),
+        cmocka_unit_test(intent__a_function_of_the_application_is_learned_from_the_catalogue),
         cmocka_unit_test(fork__the_child_is_told_and_the_parent_unharmed),
         cmocka_unit_test(close__ends_what_other_threads_wait_for),
     };
