@@ -6,6 +6,7 @@
 #include "cli/subcommand.h"
 #include "config/config.h"
 #include "config/config_doc.h"
+#include "config/library_doc.h"
 #include "os/mem.h"
 #include "proxy/access.h"
 #include "proxy/secure.h"
@@ -15,10 +16,11 @@ enum action {
     ACTION_CHECK,
     ACTION_EXAMPLE,
     ACTION_REFERENCE,
+    ACTION_LIBRARY,
     ACTION_COUNT,
 };
 
-static const char *const action_names[ACTION_COUNT] = {"check", "example", "reference"};
+static const char *const action_names[ACTION_COUNT] = {"check", "example", "reference", "library"};
 
 static void print_faults(const struct config_faults *faults, const char *file)
 {
@@ -92,7 +94,7 @@ static enum hf_rc find_action(int argc, char **argv, enum action *action, struct
         return HF_OK;
     }
     err_set(err, HF_RC_INVALID, "42601", "config needs to know what to do");
-    return err_hint(err, "Write holdfast config check FILE, or example, or reference.");
+    return err_hint(err, "Write holdfast config check FILE, or example, or reference, or library.");
 }
 
 static int run(const struct subcommand *self, int argc, char **argv)
@@ -112,8 +114,10 @@ static int run(const struct subcommand *self, int argc, char **argv)
         return check(args.operand);
     if (action == ACTION_EXAMPLE)
         config_doc_example(stdout);
-    else
+    else if (action == ACTION_REFERENCE)
         config_doc_reference(stdout);
+    else
+        library_doc_reference(stdout);
     return CLI_OK;
 }
 
@@ -122,9 +126,10 @@ const struct subcommand *cmd_config(void)
     static const struct subcommand subcommand = {
         .name = "config",
         .summary = "check a configuration file, print a sample or the reference",
-        .operand = "check FILE | example | reference",
+        .operand = "check FILE | example | reference | library",
         .operand_sentence = "What to do: look for what is wrong with a file, print a file to start "
-                            "from, or print the page about every setting.",
+                            "from, print the page about every setting, or the one about the "
+                            "options of libholdfast.",
         .description =
             "A file is wrong where a key is unknown, a value is none or out of its range, or "
             "settings do not go together. Each of these is told with file, line, column, key and "

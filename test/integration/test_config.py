@@ -27,6 +27,12 @@ def test_the_page_in_docs_is_what_the_rows_say(holdfast):
         "docs/reference/config.md is old: holdfast config reference > docs/reference/config.md")
 
 
+def test_the_page_of_the_librarys_options_is_what_their_rows_say(holdfast):
+    page = ROOT / "docs/reference/library.md"
+    assert page.read_text() == call(holdfast, "library").stdout, (
+        "docs/reference/library.md is old: holdfast config library > docs/reference/library.md")
+
+
 def test_all_faults_are_told_with_place_key_and_advice(holdfast, tmp_path):
     file = tmp_path / "holdfast.yml"
     file.write_text("proxy:\n"
