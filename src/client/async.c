@@ -1,6 +1,5 @@
 #include "client/async.h"
 
-#include <string.h>
 #include <sys/eventfd.h>
 
 #include "base/bug.h"
@@ -9,6 +8,7 @@
 #include "client/db.h"
 #include "client/query.h"
 #include "client/reaper.h"
+#include "client/statement_copy.h"
 #include "os/clock.h"
 
 /* ---- hf_calls ---- */
@@ -246,51 +246,13 @@ static void step(struct hf_call *call)
         answer(call);
 }
 
-/* Bytes that a parameter points to. */
-static size_t bytes_of(const struct hf_param *param)
-{
-    if (param->value == NULL || param->length < 0)
-        return 0;
-    return param->format == HF_BINARY ? (size_t)param->length : strlen(param->value) + 1;
-}
-
-struct copy {
-    struct hf_params params;
-    const char *sql;
-};
-
-/* One block: the parameters, their values, the text. NULL: no memory. */
-static struct copy *copy_statement(struct mem *mem, const char *sql, const struct hf_params *params)
-{
-    size_t text_size = strlen(sql) + 1;
-    size_t count = params != NULL ? params->count : 0;
-    size_t size = sizeof(struct copy) + count * sizeof(struct hf_param) + text_size;
-    for (size_t i = 0; i < count; i++)
-        size += bytes_of(&params->list[i]);
-    struct copy *copy = mem_alloc(mem, size);
-    if (copy == NULL)
-        return NULL;
-    struct hf_param *list = (struct hf_param *)(void *)(copy + 1);
-    char *at = (char *)(list + count);
-    for (size_t i = 0; i < count; i++) {
-        size_t bytes = bytes_of(&params->list[i]);
-        list[i] = params->list[i];
-        if (bytes > 0)
-            list[i].value = memcpy(at, params->list[i].value, bytes);
-        at += bytes;
-    }
-    copy->sql = memcpy(at, sql, text_size);
-    copy->params = (struct hf_params){.list = list, .count = count};
-    return copy;
-}
-
 /* The parts of a statement's start, each of which can fail. */
 static int start_query(struct hf_loop *loop, struct hf_call *call, const char *sql,
                        const struct hf_params *params, const struct hf_call_options *options,
                        struct hf_error *err)
 {
     struct hf_db *db = loop->loop.db;
-    struct copy *copy = copy_statement(&db->mem, sql, params);
+    struct statement_copy *copy = statement_copy_new(&db->mem, sql, params);
     struct call *engine = copy != NULL ? db_call_bare(db) : NULL;
     if (engine == NULL) {
         mem_free(&db->mem, copy);

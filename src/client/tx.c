@@ -138,10 +138,16 @@ int hf_tx_begin(struct hf_db *db, const struct hf_tx_options *options, struct hf
     return code;
 }
 
-/* COMMIT or ROLLBACK, and what came of it. The attempt is ended by it in any case. */
+/* COMMIT or ROLLBACK, and what came of it. The attempt is ended by it in any case, but for what is
+ * not ended yet: that is cut off by tx_close(). */
 static int conclude(struct hf_tx *tx, enum tx_todo todo, struct hf_error *err)
 {
-    if (tx->call->state == CALL_IS_PARKED && tx->attempt == tx->logic_attempt)
+    bool is_ours = tx->call->state == CALL_IS_PARKED && tx->attempt == tx->logic_attempt;
+    if (is_ours && tx->stage != TX_STAGE_NEW)
+        return error_set(err, HF_E_USAGE,
+                         "the transaction was rolled back, since a COPY or rows "
+                         "that stream had not been ended");
+    if (is_ours)
         tx_do(tx, todo, NULL);
     if (tx->call->state == CALL_IS_PARKED)
         return HF_SUCCESS;
@@ -154,6 +160,22 @@ static int conclude(struct hf_tx *tx, enum tx_todo todo, struct hf_error *err)
     return HF_E_USAGE;
 }
 
+int tx_conclude(struct hf_tx *tx, bool is_good, struct hf_error *err)
+{
+    return conclude(tx, is_good ? TX_COMMIT : TX_ROLLBACK, err);
+}
+
+int tx_end(struct hf_tx *tx, bool is_good, int code, struct hf_error *err)
+{
+    /* What failed first is told, unless COMMIT knows better. */
+    if (is_good)
+        code = conclude(tx, TX_COMMIT, err);
+    else
+        conclude(tx, TX_ROLLBACK, NULL);
+    tx_close(tx);
+    return code;
+}
+
 int hf_tx_commit(struct hf_tx *tx, struct hf_error *err)
 {
     int code = tx_enter(tx, err);
@@ -162,9 +184,7 @@ int hf_tx_commit(struct hf_tx *tx, struct hf_error *err)
             tx_free(tx);
         return code;
     }
-    code = conclude(tx, TX_COMMIT, err);
-    tx_close(tx);
-    return code;
+    return tx_end(tx, true, HF_SUCCESS, err);
 }
 
 void hf_tx_rollback(struct hf_tx *tx)
@@ -176,8 +196,7 @@ void hf_tx_rollback(struct hf_tx *tx)
             tx_free(tx);
         return;
     }
-    conclude(tx, TX_ROLLBACK, NULL);
-    tx_close(tx);
+    tx_end(tx, false, HF_SUCCESS, NULL);
 }
 
 /* ---- savepoints ---- */
@@ -302,7 +321,7 @@ static bool run_work(struct hf_tx *tx, hf_tx_work *work, void *arg, struct hf_er
         return false;
     }
     *code = conclude(tx, was_called && result == 0 ? TX_COMMIT : TX_ROLLBACK, err);
-    if (was_called && tx->call->state == CALL_IS_PARKED)
+    if (was_called && tx->call->state == CALL_IS_PARKED && tx->attempt != tx->logic_attempt)
         return true;
     tx_close(tx);
     if (!was_called)

@@ -226,6 +226,12 @@ int tx_check(struct hf_tx *tx, struct hf_error *err);
 
 /* Ends the call, whatever it is at, and frees the transaction; between enter and (without) leave. */
 void tx_close(struct hf_tx *tx);
+/* COMMIT if it `is_good`, else ROLLBACK. Afterwards the call has been answered, or is parked in
+ * another attempt (tx->attempt). */
+int tx_conclude(struct hf_tx *tx, bool is_good, struct hf_error *err);
+/* COMMIT if it `is_good`, else ROLLBACK, and tx_close(). Returns what came of it; of a rollback
+ * `code`. */
+int tx_end(struct hf_tx *tx, bool is_good, int code, struct hf_error *err);
 /* Frees one that is GONE. */
 void tx_free(struct hf_tx *tx);
 
