@@ -41,17 +41,31 @@ static const char functions[] =
     " GROUP BY n.nspname, p.proname"
     " ORDER BY n.nspname, p.proname";
 
-/* Functions by OID out of the trees in which the server keeps expressions; and those of them that
- * are volatile and not harmless. */
+/* Functions that are volatile and not harmless, and aggregates that are made of a volatile one. */
+#define WRITERS                                                                                    \
+    "(SELECT f.oid, f.proname::text AS name"                                                       \
+    "   FROM pg_catalog.pg_proc f"                                                                 \
+    "   JOIN pg_catalog.pg_namespace n ON n.oid = f.pronamespace"                                  \
+    "  WHERE f.provolatile = 'v'"                                                                  \
+    "    AND NOT (n.nspname = 'pg_catalog'"                                                        \
+    "             AND f.proname = ANY (string_to_array(substr('" HARMLESS(                         \
+        AS_SQL) "', 2), ',')))"                                                                    \
+                "  UNION"                                                                          \
+                " SELECT a.aggfnoid::oid, f.proname::text"                                         \
+                "   FROM pg_catalog.pg_aggregate a"                                                \
+                "   JOIN pg_catalog.pg_proc f"                                                     \
+                "     ON f.oid IN (a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggmtransfn,"     \
+                "                  a.aggminvtransfn, a.aggmfinalfn)"                               \
+                "  WHERE f.provolatile = 'v')"
+
+/* Who calls them, by OID out of the trees in which the server keeps expressions. */
 #define CALLS                                                                                      \
-    "(SELECT t.oid, f.proname::text AS name"                                                       \
+    "(SELECT t.oid, f.name"                                                                        \
     "   FROM trees t,"                                                                             \
     "        LATERAL regexp_matches(t.tree,"                                                       \
     "            ':(?:funcid|opfuncid|aggfnoid|winfnoid) (\\d+)', 'g') m,"                         \
-    "        pg_catalog.pg_proc f, pg_catalog.pg_namespace fn"                                     \
-    "  WHERE f.oid = m[1]::oid AND fn.oid = f.pronamespace AND f.provolatile = 'v'"                \
-    "    AND NOT (fn.nspname = 'pg_catalog'"                                                       \
-    "             AND f.proname = ANY (string_to_array(substr('" HARMLESS(AS_SQL) "', 2), ','))))"
+    "        writers f"                                                                            \
+    "  WHERE f.oid = m[1]::oid)"
 
 static const char relations[] =
     "WITH RECURSIVE trees AS ("
@@ -60,6 +74,7 @@ static const char relations[] =
     "        UNION ALL"
     "       SELECT p.polrelid, concat(p.polqual::text, p.polwithcheck::text)"
     "         FROM pg_catalog.pg_policy p),"
+    "     writers AS " WRITERS ","
     "     calls AS " CALLS ","
     "     uses AS ("
     "       SELECT DISTINCT t.oid, m[1]::oid AS used"
@@ -87,6 +102,7 @@ static const char types[] =
     "WITH trees AS ("
     "       SELECT c.contypid AS oid, c.conbin::text AS tree"
     "         FROM pg_catalog.pg_constraint c WHERE c.contypid <> 0 AND c.contype = 'c'),"
+    "     writers AS " WRITERS ","
     "     calls AS " CALLS ","
     "     found AS ("
     "       SELECT c.oid, c.name FROM calls c"
@@ -131,7 +147,8 @@ const char *catalog_fingerprint_query(void)
            "  (SELECT " STATE " FROM pg_catalog.pg_policy),"
            "  (SELECT " STATE " FROM pg_catalog.pg_operator),"
            "  (SELECT " STATE " FROM pg_catalog.pg_cast),"
-           "  (SELECT " STATE " FROM pg_catalog.pg_type WHERE typtype IN ('b', 'd')),"
+           "  (SELECT " STATE " FROM pg_catalog.pg_type"
+           "    WHERE typtype IN ('b', 'd') AND typcategory <> 'A'),"
            "  (SELECT " STATE " FROM pg_catalog.pg_constraint WHERE contypid <> 0),"
            "  (SELECT " STATE " FROM pg_catalog.pg_namespace WHERE nspname !~ '^pg_'))";
 }

@@ -12,6 +12,7 @@ struct work {
     struct uses *uses;
     enum verdict_reason reason; /* for what is found inside: BY_WITH, or BY_ANALYZE */
     bool is_top_write;          /* the statement itself is an INSERT ...: no news inside */
+    bool is_planned_only;       /* by EXPLAIN */
     const char *name;           /* of the kind of statement */
 };
 
@@ -241,10 +242,12 @@ static void look_statement(struct work *work, struct json_at wrapped);
 static void look_explain(struct work *work, struct json_at node)
 {
     strengthen_statement(work, VERDICT_UTILITY, "EXPLAIN");
-    if (!is_analyze(node))
-        return;
-    work->reason = VERDICT_BY_ANALYZE;
-    look_statement(work, json_field(node, "query"));
+    if (is_analyze(node)) {
+        work->reason = VERDICT_BY_ANALYZE;
+        look_statement(work, json_field(node, "query"));
+    } else {
+        work->is_planned_only = true;
+    }
 }
 
 /* The number or word of a transaction option, which the grammar itself made: no literal. */
@@ -368,25 +371,29 @@ static const struct {
     const char *name;
     enum verdict_class is;
     uint32_t traits;
+    bool is_stable; /* a planner calls it to see what comes out, also for EXPLAIN */
 } known[] = {
-    {"set_config", VERDICT_SESSION, VERDICT_SETS},
-    {"setseed", VERDICT_SESSION, VERDICT_SETS},
-    {"pg_advisory_lock", VERDICT_WRITE, VERDICT_ADVISORY},
-    {"pg_advisory_lock_shared", VERDICT_WRITE, VERDICT_ADVISORY},
-    {"pg_try_advisory_lock", VERDICT_WRITE, VERDICT_ADVISORY},
-    {"pg_try_advisory_lock_shared", VERDICT_WRITE, VERDICT_ADVISORY},
-    {"pg_advisory_unlock", VERDICT_WRITE, VERDICT_ADVISORY},
-    {"pg_advisory_unlock_shared", VERDICT_WRITE, VERDICT_ADVISORY},
-    {"pg_advisory_unlock_all", VERDICT_WRITE, VERDICT_ADVISORY},
-    {"pg_notify", VERDICT_WRITE, VERDICT_NOTIFIES},
-    {"currval", VERDICT_WRITE, VERDICT_READS_SESSION},
-    {"lastval", VERDICT_WRITE, VERDICT_READS_SESSION},
-    {"pg_export_snapshot", VERDICT_WRITE, VERDICT_READS_SESSION},
+    {"set_config", VERDICT_SESSION, VERDICT_SETS, false},
+    {"setseed", VERDICT_SESSION, VERDICT_SETS, false},
+    {"pg_advisory_lock", VERDICT_WRITE, VERDICT_ADVISORY, false},
+    {"pg_advisory_lock_shared", VERDICT_WRITE, VERDICT_ADVISORY, false},
+    {"pg_try_advisory_lock", VERDICT_WRITE, VERDICT_ADVISORY, false},
+    {"pg_try_advisory_lock_shared", VERDICT_WRITE, VERDICT_ADVISORY, false},
+    {"pg_advisory_unlock", VERDICT_WRITE, VERDICT_ADVISORY, false},
+    {"pg_advisory_unlock_shared", VERDICT_WRITE, VERDICT_ADVISORY, false},
+    {"pg_advisory_unlock_all", VERDICT_WRITE, VERDICT_ADVISORY, false},
+    {"pg_notify", VERDICT_WRITE, VERDICT_NOTIFIES, false},
+    {"currval", VERDICT_WRITE, VERDICT_READS_SESSION, false},
+    {"lastval", VERDICT_WRITE, VERDICT_READS_SESSION, false},
+    {"pg_export_snapshot", VERDICT_WRITE, VERDICT_READS_SESSION, false},
     /* Stable or immutable by the catalogue, and refused by a server in recovery all the same. */
-    {"txid_current", VERDICT_WRITE, VERDICT_HAS_WRITES},
-    {"pg_current_xact_id", VERDICT_WRITE, VERDICT_HAS_WRITES},
-    {"pg_walfile_name", VERDICT_WRITE, 0},
-    {"pg_walfile_name_offset", VERDICT_WRITE, 0},
+    {"txid_current", VERDICT_WRITE, VERDICT_HAS_WRITES, true},
+    {"pg_current_xact_id", VERDICT_WRITE, VERDICT_HAS_WRITES, true},
+    {"pg_walfile_name", VERDICT_WRITE, 0, true},
+    {"database_to_xml", VERDICT_WRITE, 0, true},
+    {"database_to_xml_and_xmlschema", VERDICT_WRITE, 0, true},
+    {"pg_replication_origin_oid", VERDICT_WRITE, 0, true},
+    {"pg_walfile_name_offset", VERDICT_WRITE, 0, true},
 };
 
 /* A list of String nodes, "schema" and "name": the last two of it. */
@@ -417,11 +424,13 @@ static void look_function(struct work *work, struct json_at list)
         return;
     const struct sv schema = sv_from(path.schema, path.schema_size);
     const struct sv name = sv_from(path.name, path.name_size);
-    uses_add(work->uses, USES_FUNCTION, schema, name);
+    if (!work->is_planned_only)
+        uses_add(work->uses, USES_FUNCTION, schema, name);
     if (schema.size > 0 && !sv_eq(schema, SV("pg_catalog")))
         return;
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-        if (!sv_eq(name, sv_from_cstr(known[i].name)))
+        if (!sv_eq(name, sv_from_cstr(known[i].name)) ||
+            (work->is_planned_only && !known[i].is_stable))
             continue;
         add_trait(work, known[i].traits);
         strengthen(work, known[i].is, VERDICT_BY_FUNCTION, name);
@@ -504,12 +513,14 @@ static void look_field(struct work *work, struct sv key, struct json_at value, s
 {
     char text[USES_NAME_SIZE];
     const struct kind *kind;
-    if (sv_ends_with(key, SV("Stmt"))) {
+    if (sv_eq(key, SV("funcname"))) {
+        look_function(work, value);
+    } else if (work->is_planned_only) {
+        return;
+    } else if (sv_ends_with(key, SV("Stmt"))) {
         kind = kind_of(key);
         if (kind != NULL && (kind->traits & VERDICT_HAS_WRITES) != 0)
             look_inner_write(work, kind);
-    } else if (sv_eq(key, SV("funcname"))) {
-        look_function(work, value);
     } else if (sv_eq(key, SV("relname"))) {
         look_relation(work, schema, value);
     } else if (sv_eq(key, SV("ctename"))) {
@@ -567,9 +578,7 @@ static void look_statement(struct work *work, struct json_at wrapped)
                    work->reason == VERDICT_BY_ANALYZE ? work->reason : VERDICT_BY_STATEMENT,
                    sv_from_cstr(kind->name));
     work->is_top_write = work->is_top_write || (kind->traits & VERDICT_HAS_WRITES) != 0;
-    /* What EXPLAIN does not run is not used. */
-    if (kind->look != look_explain)
-        look_inside(work, node);
+    look_inside(work, node);
 }
 
 void classify_tree(struct verdict *verdict, struct uses *uses, struct sv tree)
