@@ -1,6 +1,7 @@
 #include "cli/guarded.h"
 
 #include <libpq-fe.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -13,13 +14,14 @@
 #include "core/guard.h"
 #include "os/clock.h"
 #include "os/entropy.h"
+#include "os/mem.h"
+#include "pg/watcher.h"
 
-#define SERVERS_MAX    (1 + DEMO_REPLICAS_MAX)
-#define LOOK_NS        HF_MS(100)
-#define PROBE_NS_MAX   HF_MS(300)
-#define CONNECT_NS_MAX HF_SEC(1)
-#define MISSES_TO_DOWN 3
-#define SLOW_STORY_NS  HF_MS(500) /* a served write that took longer is worth a line */
+#define SERVERS_MAX       (1 + DEMO_REPLICAS_MAX)
+#define PACE_NS           HF_MS(100) /* between two writes */
+#define CONNECT_NS_MAX    HF_SEC(1)
+#define FIRST_LOOK_NS_MAX HF_SEC(10)
+#define SLOW_STORY_NS     HF_MS(500) /* a served write that took longer is worth a line */
 
 /* One of the two calls that are always under way, and what was told of it last. */
 struct guarded_call {
@@ -35,7 +37,7 @@ struct guarded_call {
 struct guarded_server {
     struct demo_server server; /* a copy: the demo's own belongs to its thread */
     struct conn probe, work;
-    uint32_t misses;
+    uint64_t role_generation; /* that `work` was made under */
     void *breaker_memory, *bulkhead_memory;
     uint32_t breaker_cursor;
 };
@@ -47,9 +49,10 @@ struct guarded {
     size_t count;
     struct guarded_server servers[SERVERS_MAX];
     struct snapshot view;
-    uint64_t roles_taken;
+    uint64_t view_seen, news_seen;
+    struct mem mem;
+    struct watcher *watcher;
     struct degrade_config ladder_config;
-    struct degrade ladder;
     struct budget budget;
     struct guard guard;
     struct guard_lane lane;
@@ -62,61 +65,14 @@ struct guarded {
 
 /* ---- looking at the servers ---- */
 
-static const char look_sql[] =
-    "SELECT pg_is_in_recovery(), pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN "
-    "pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END, '0/0')";
-
-static bool ask(struct guarded *guarded, struct guarded_server *server, bool *is_replica,
-                uint64_t *position)
-{
-    struct hf_err err;
-    PGresult *rows = NULL;
-    int64_t until_ns = clock_now() + PROBE_NS_MAX;
-    if (!conn_is_open(&server->probe) &&
-        demo_server_connect(&guarded->place, &server->server, DEMO_DATABASE, until_ns,
-                            &server->probe, &err) != HF_OK)
-        return false;
-    if (conn_query(&server->probe, look_sql, NULL, until_ns, &rows, &err) != HF_OK)
-        return false;
-    *is_replica = PQgetvalue(rows, 0, 0)[0] == 't';
-    *position = strtoull(PQgetvalue(rows, 0, 1), NULL, 10);
-    PQclear(rows);
-    return true;
-}
-
-static void look_at(struct guarded *guarded, size_t index, int64_t asked_ns)
-{
-    struct guarded_server *server = &guarded->servers[index];
-    struct snapshot_endpoint *endpoint = &guarded->view.endpoints[index];
-    bool is_replica = false;
-    uint64_t position = 0;
-    if (!ask(guarded, server, &is_replica, &position)) {
-        if (++server->misses >= MISSES_TO_DOWN)
-            endpoint->health = ENDPOINT_DOWN;
-        else if (endpoint->health == ENDPOINT_UP)
-            endpoint->health = ENDPOINT_SUSPECT;
-        return;
-    }
-    enum endpoint_role role = is_replica ? ENDPOINT_REPLICA : ENDPOINT_PRIMARY;
-    if (endpoint->role != role) {
-        endpoint->role_generation = ++guarded->roles_taken;
-        conn_close(&server->work); /* made under another role */
-    }
-    endpoint->role = role;
-    endpoint->health = ENDPOINT_UP;
-    server->misses = 0;
-    endpoint->sampled_at_ns = asked_ns;
-    endpoint->replayed_lsn = position;
-    if (!is_replica)
-        snapshot_sample(&guarded->view, asked_ns, position);
-}
-
 static void tell_changes(struct guarded *guarded)
 {
-    struct degrade_change step;
-    while (degrade_next(&guarded->ladder, &step))
-        screen_event("guard: level %s -> %s (%s)", degrade_level_name(step.from),
-                     degrade_level_name(step.to), degrade_cause_name(step.cause));
+    struct watcher_news news;
+    while (watcher_news(guarded->watcher, &guarded->news_seen, &news, NULL))
+        if (news.what.kind == TOPOLOGY_NEWS_LEVEL)
+            screen_event("guard: level %s -> %s (%s)", degrade_level_name(news.what.change.from),
+                         degrade_level_name(news.what.change.to),
+                         degrade_cause_name(news.what.change.cause));
     for (size_t i = 0; i < guarded->count; i++) {
         struct breaker_change change;
         while (breaker_changes_next(guarded->guard.endpoints[i].breaker,
@@ -127,38 +83,21 @@ static void tell_changes(struct guarded *guarded)
     }
 }
 
+/* What the watcher knows by now. A connection that was made under another role is closed. */
 static void look(struct guarded *guarded)
 {
-    for (size_t i = 0; i < guarded->count; i++)
-        look_at(guarded, i, clock_now());
-    struct snapshot *view = &guarded->view;
-    ++view->epoch;
-    view->made_at_ns = clock_now();
-    view->level = (int)degrade_level(&guarded->ladder);
-    snapshot_seal(view);
-    degrade_feed(&guarded->ladder, &(struct degrade_event){
-                                       .kind = DEGRADE_EV_HEALTH,
-                                       .now_ns = view->made_at_ns,
-                                       .primary_usable = view->writer != SNAPSHOT_NO_ENDPOINT,
-                                       .readers_usable = view->replicas != 0,
-                                   });
-    view->level = (int)degrade_level(&guarded->ladder);
+    watcher_refresh(guarded->watcher, &guarded->view_seen, &guarded->view);
+    for (size_t i = 0; i < guarded->count; i++) {
+        struct guarded_server *server = &guarded->servers[i];
+        const uint64_t generation = guarded->view.endpoints[i].role_generation;
+        if (server->role_generation != generation)
+            conn_close(&server->work);
+        server->role_generation = generation;
+    }
     tell_changes(guarded);
 }
 
 /* ---- attempts ---- */
-
-static struct outcome outcome_of(const struct hf_err *err, bool was_open, bool is_open)
-{
-    if (!was_open)
-        return (struct outcome){.code = err->rc == HF_RC_AGAIN ? OUTCOME_CONNECT_TIMEOUT
-                                                               : OUTCOME_CONNECT_REFUSED};
-    if (err->rc == HF_RC_AGAIN)
-        return (struct outcome){.code = OUTCOME_TIMEOUT};
-    if (!is_open && strncmp(err->sqlstate, "08", 2) == 0)
-        return (struct outcome){.code = OUTCOME_CONN_LOST};
-    return (struct outcome){.code = OUTCOME_SQLSTATE, .sqlstate = sqlstate_pack(err->sqlstate)};
-}
 
 /* The statement itself: a row with a number of its own, or a count of the rows. */
 static enum hf_rc run_statement(struct guarded *guarded, struct guarded_call *call,
@@ -208,9 +147,7 @@ static void attempt(struct guarded *guarded, struct guarded_call *call,
             .sent = true, .may_write = call->is_write, .commit_sent = call->is_write};
         rc = run_statement(guarded, call, &server->work, run->deadline_ns, &err);
     }
-    ended->outcome = (struct outcome){.code = OUTCOME_SUCCESS};
-    if (rc != HF_OK)
-        ended->outcome = outcome_of(&err, was_open, conn_is_open(&server->work));
+    ended->outcome = rc == HF_OK ? (struct outcome){.code = OUTCOME_SUCCESS} : server->work.outcome;
 }
 
 /* Was the row committed? Asked of whoever is the primary now; nobody there: not known yet. The
@@ -225,11 +162,15 @@ static enum guard_resolution find_row(struct guarded *guarded, int64_t wanted)
     PGresult *rows = NULL;
     char number[24];
     snprintf(number, sizeof number, "%lld", (long long)wanted);
-    if (!conn_is_open(&server->probe) ||
+    const int64_t until_ns = clock_now() + CONNECT_NS_MAX;
+    if ((!conn_is_open(&server->probe) &&
+         demo_server_connect(&guarded->place, &server->server, DEMO_DATABASE, until_ns,
+                             &server->probe, &err) != HF_OK) ||
         conn_query(&server->probe, "SELECT 1 FROM guarded WHERE number = $1",
-                   (const char *const[]){number, NULL}, clock_now() + CONNECT_NS_MAX, &rows,
-                   &err) != HF_OK)
+                   (const char *const[]){number, NULL}, until_ns, &rows, &err) != HF_OK) {
+        conn_close(&server->probe);
         return GUARD_UNRESOLVED;
+    }
     bool is_there = PQntuples(rows) == 1;
     PQclear(rows);
     return is_there ? GUARD_COMMITTED : GUARD_ABORTED;
@@ -306,8 +247,10 @@ static void carry_out(struct guarded *guarded, struct guarded_call *call,
     case GUARD_ACT_DONE:
         answered(guarded, call, action);
         break;
+    case GUARD_ACT_TELL:
+        watcher_tell(guarded->watcher, action->endpoint, action->evidence);
+        break;
     case GUARD_ACT_STOP: /* attempts end by their own deadline here */
-    case GUARD_ACT_TELL: /* the next look is at most 100 ms away */
     case GUARD_ACT_FREE:
         break;
     }
@@ -360,11 +303,15 @@ static void *run(void *argument)
 {
     struct guarded *guarded = argument;
     while (!atomic_load(&guarded->is_stopping)) {
-        int64_t next_ns = clock_now() + LOOK_NS;
+        const int64_t next_ns = clock_now() + PACE_NS;
         look(guarded);
         step(guarded, &guarded->write);
         step(guarded, &guarded->read);
-        clock_sleep_until(next_ns);
+        /* A call that is held goes on with the news that it waits for. */
+        if (guarded->write.is_busy || guarded->read.is_busy)
+            watcher_wait(guarded->watcher, guarded->view_seen, next_ns);
+        else
+            clock_sleep_until(next_ns);
     }
     return NULL;
 }
@@ -374,7 +321,6 @@ static void *run(void *argument)
 static void make_guard(struct guarded *guarded)
 {
     guarded->ladder_config = degrade_config_default();
-    degrade_init(&guarded->ladder, &guarded->ladder_config, clock_now());
     struct guard_config config = guard_config_default();
     config.ladder = &guarded->ladder_config;
     config.call_ns = HF_SEC(30);
@@ -417,10 +363,6 @@ static bool add_server(struct guarded *guarded, const struct demo_server *server
         .breaker = breaker_init(added->breaker_memory, &breaker, rng_u64(&guarded->rng), now_ns),
         .bulkhead = bulkhead_init(added->bulkhead_memory, &bulkhead, now_ns),
     };
-    struct snapshot_endpoint *endpoint = snapshot_add(&guarded->view, server->name);
-    endpoint->accepts_reads = true;
-    endpoint->accepts_writes = true;
-    endpoint->timeline = guarded->view.timeline;
     ++guarded->count;
     return true;
 }
@@ -442,14 +384,38 @@ static enum hf_rc make_table(struct guarded *guarded, struct hf_err *err)
     return rc;
 }
 
+static enum hf_rc start_watching(struct guarded *guarded, struct hf_err *err)
+{
+    char sockets[PATH_MAX];
+    struct watcher_endpoint endpoints[SERVERS_MAX] = {{NULL}};
+    demo_folder_path(guarded->place.folder, "socket", sockets);
+    for (size_t i = 0; i < guarded->count; i++)
+        endpoints[i] = (struct watcher_endpoint){.name = guarded->servers[i].server.name,
+                                                 .host = sockets,
+                                                 .port = (uint16_t)guarded->servers[i].server.port};
+    const struct watcher_config config = {
+        .conninfo = "user=" DEMO_SUPERUSER " dbname=" DEMO_DATABASE,
+        .endpoints = endpoints,
+        .endpoint_count = guarded->count,
+    };
+    enum hf_rc rc = watcher_new(&guarded->watcher, &config, &guarded->mem, err);
+    if (rc == HF_OK && !watcher_wait(guarded->watcher, 0, clock_now() + FIRST_LOOK_NS_MAX))
+        rc = err_set(err, HF_RC_AGAIN, "57P03", "no server has answered");
+    if (rc == HF_OK)
+        look(guarded);
+    return rc;
+}
+
 static void destroy(struct guarded *guarded)
 {
+    watcher_free(guarded->watcher);
     for (size_t i = 0; i < SERVERS_MAX; i++) {
         conn_close(&guarded->servers[i].probe);
         conn_close(&guarded->servers[i].work);
         free(guarded->servers[i].breaker_memory);
         free(guarded->servers[i].bulkhead_memory);
     }
+    mem_deinit(&guarded->mem);
     free(guarded);
 }
 
@@ -464,8 +430,8 @@ enum hf_rc guarded_start(struct guarded **out, const struct demo_cluster *cluste
     guarded->last_count = -1;
     guarded->next_number = 1;
     rng_init(&guarded->rng, entropy_seed());
+    mem_init(&guarded->mem, 0);
     snapshot_init(&guarded->view);
-    snapshot_new_primary(&guarded->view, 1);
     make_guard(guarded);
     enum hf_rc rc = HF_OK;
     for (size_t i = 0; i < cluster->count && rc == HF_OK; i++)
@@ -473,6 +439,8 @@ enum hf_rc guarded_start(struct guarded **out, const struct demo_cluster *cluste
             rc = err_set(err, HF_RC_LIMIT, "53200", "out of memory");
     if (rc == HF_OK)
         rc = make_table(guarded, err);
+    if (rc == HF_OK)
+        rc = start_watching(guarded, err);
     if (rc == HF_OK && pthread_create(&guarded->thread, NULL, run, guarded) != 0)
         rc = err_set(err, HF_RC_LIMIT, "53000", "could not start a thread");
     if (rc != HF_OK) {

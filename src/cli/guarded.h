@@ -3,7 +3,7 @@
  * so that whoever kills a server sees what an application behind Holdfast would see. It prints a
  * line only when something changes.
  *
- * A small driver of core/guard.h: it looks at the servers every 100 ms, builds the snapshot, runs
+ * A small driver of core/guard.h: a watcher (pg/watcher.h) tells it what the servers are, it runs
  * what the guard says, and finds the outcome of a write whose answer was lost by looking for its
  * row. It holds no policy.
  *

@@ -461,7 +461,7 @@ void sampler_init(struct sampler *s, const struct sampler_config *config, uint64
         .connect_ns_max = or_default(config->connect_ns_max, HF_SEC(1)),
         .answer_ns_max = or_default(config->answer_ns_max, HF_MS(500)),
         .retry_ns = or_default(config->retry_ns, HF_MS(50)),
-        .retry_ns_max = or_default(config->retry_ns_max, HF_SEC(1)),
+        .retry_ns_max = or_default(config->retry_ns_max, HF_MS(300)),
         .list_ns = config->list_ns,
     };
     rng_init(&s->rng, seed);

@@ -48,7 +48,7 @@ struct sampler_config {
     int64_t connect_ns_max; /* 1 s, the greeting included */
     int64_t answer_ns_max;  /* 500 ms */
     int64_t retry_ns;       /* 50 ms */
-    int64_t retry_ns_max;   /* 1 s */
+    int64_t retry_ns_max;   /* 300 ms */
     int64_t list_ns;        /* a primary is asked who replicates from it so often; 0: never */
 };
 

@@ -62,6 +62,7 @@ struct watcher_news {
 
 /* A configured endpoint; what its name resolves to is the watcher's business. */
 struct watcher_endpoint {
+    const char *name;     /* in snapshots and news; NULL: "host:port" */
     const char *host;     /* name, address, or "/" and the folder of a unix socket */
     const char *hostaddr; /* NULL: looked up */
     uint16_t port;        /* 0: 5432 */

@@ -26,6 +26,7 @@ enum watcher_source {
 
 /* A host that the configuration names. */
 struct watcher_seed {
+    char name[SNAPSHOT_NAME_BYTES]; /* "": made of host and port */
     char host[256];
     char hostaddr[48];
     char port[8];

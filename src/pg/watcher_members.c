@@ -129,6 +129,7 @@ static enum hf_rc add_seeds_of_endpoints(struct watcher *w, struct hf_err *err)
     for (size_t i = 0; i < w->config.endpoint_count; i++) {
         const struct watcher_endpoint *given = &w->config.endpoints[i];
         struct watcher_seed *seed = &w->seeds[w->seed_count++];
+        copy(seed->name, sizeof seed->name, given->name != NULL ? given->name : "");
         copy(seed->host, sizeof seed->host, given->host != NULL ? given->host : "");
         copy(seed->hostaddr, sizeof seed->hostaddr, given->hostaddr != NULL ? given->hostaddr : "");
         snprintf(seed->port, sizeof seed->port, "%u",
@@ -224,7 +225,10 @@ static uint32_t add_member(struct watcher *w, const struct watcher_seed *from,
         .refuses_reads = from->refuses_reads,
         .refuses_writes = from->refuses_writes,
     };
-    make_name(from->host, from->port, member.name);
+    if (from->name[0] != '\0')
+        copy(member.name, sizeof member.name, from->name);
+    else
+        make_name(from->host, from->port, member.name);
     uint32_t at = topology_find(&w->topology, member.name);
     if (at != TOPOLOGY_NO_ENDPOINT)
         return at;
@@ -384,6 +388,7 @@ static void take_expanded(struct watcher *w, uint32_t number, const struct erran
     begin_list(w);
     for (uint32_t i = 0; i < answer->count; i++) {
         struct watcher_seed member = *seed;
+        member.name[0] = '\0';
         copy(member.host, sizeof member.host, answer->places[i].host);
         const uint32_t at = add_member(w, &member, WATCHER_BY_NAME, now_ns);
         if (at == TOPOLOGY_NO_ENDPOINT)
