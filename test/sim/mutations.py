@@ -101,13 +101,13 @@ MUTATIONS = {
              "    return route_allows(view, &call->request.route, call->endpoint);"),
         ]),
     "everything may be repeated": (
-        "NO_FORBIDDEN_REPEAT APPLIED_ONCE", [
+        "NO_FORBIDDEN_REPEAT APPLIED_ONCE TRUE_ANSWER", [
             ("core/guard.c",
              "    enum outcome_may may = outcome_repeat(rule, &call->facts);",
              "    enum outcome_may may = OUTCOME_MAY_ATTEMPT;"),
         ]),
     "a lost commit is sent again": (
-        "APPLIED_ONCE NO_FORBIDDEN_REPEAT", [
+        "APPLIED_ONCE NO_FORBIDDEN_REPEAT TRUE_ANSWER", [
             ("core/guard.c",
              "    if (may == OUTCOME_MAY_RESOLVE)\n"
              "        resolve(call);\n"
@@ -188,6 +188,80 @@ MUTATIONS = {
             ("core/guard_place.c",
              "    request->exclude = 0;\n",
              "    request->exclude = call->tried;\n"),
+        ]),
+    "a backend that still runs is called aborted": (
+        "TRUE_COMMIT", [
+            ("core/commit.c",
+             "        return finding(COMMIT_VERDICT_AGAIN, COMMIT_WHY_STILL_RUNNING);",
+             "        return finding(COMMIT_VERDICT_ABORTED, COMMIT_WHY_STILL_RUNNING);"),
+        ]),
+    "a crash is taken to lose nothing": (
+        "TRUE_COMMIT", [
+            ("core/commit.c",
+             "    if (recovered != 0 && recovered <= probe->lsn)\n"
+             "        return finding(COMMIT_VERDICT_ABORTED, COMMIT_WHY_CUT_OFF);\n",
+             ""),
+        ]),
+    "a crash inside the same postmaster is not noticed": (
+        "TRUE_COMMIT", [
+            ("core/commit.c",
+             "a->recovered_lsn == b->recovered_lsn",
+             "true"),
+        ]),
+    "a failover is taken to lose nothing": (
+        "TRUE_COMMIT COMMIT_KEPT", [
+            ("core/commit.c",
+             "    if (is_cut_off)\n"
+             "        return finding(COMMIT_VERDICT_ABORTED, COMMIT_WHY_CUT_OFF);\n",
+             ""),
+        ]),
+    "the end of a recovery is taken for the switch": (
+        "TRUE_COMMIT", [
+            ("core/commit.c",
+             "    if (left == NULL)\n"
+             "        return finding(COMMIT_VERDICT_HISTORY, COMMIT_WHY_SWITCH_UNKNOWN);\n",
+             ""),
+        ]),
+    "an id that may have been given out again is believed": (
+        "TRUE_COMMIT", [
+            ("core/commit.c",
+             "    if (recovered != 0 && !probe->is_marked)\n",
+             "    if (false)\n"),
+            ("core/commit.c",
+             "    if (!probe->is_marked)\n",
+             "    if (false)\n"),
+        ]),
+    "a former primary is believed": (
+        "TRUE_COMMIT", [
+            ("core/commit.c",
+             "    if (view != NULL && view->primary == commit->endpoint && "
+             "was_looked_at(commit, view))\n",
+             "    if (true)\n"),
+        ]),
+    "a look from before the question counts": (
+        "TRUE_COMMIT", [
+            ("core/commit.c",
+             "        if (i != commit->endpoint && looked_ns <= commit->asked_ns)\n"
+             "            return false;\n",
+             "        (void)looked_ns;\n"),
+        ]),
+    "standbys are not asked to confirm": (
+        "COMMIT_KEPT TRUE_COMMIT", [
+            ("core/commit.c",
+             "    if (!commit->answer.is_synchronous) {",
+             "    if (true) {"),
+        ]),
+    "a backend that hangs is waited for for ever": (
+        "RESOLVED", [
+            ("core/commit.c",
+             "    if (commit->now_ns - commit->ran_since_ns < commit->config.patience_ns) {",
+             "    if (true) {"),
+        ]),
+    "a question that failed is the last": (
+        "RESOLVED", [
+            ("core/commit.c",
+             "    commit->until_ns = ns_add(commit->now_ns, commit->config.again_ns);",
+             "    commit->until_ns = HF_NEVER;"),
         ]),
 }
 

@@ -230,18 +230,17 @@ static void check_truth(struct sim_client *client, const struct guard_action *ac
     struct sim *sim = client->sim;
     if (client->write < 0)
         return;
-    uint32_t applied = sim->write[client->write].applied;
+    uint32_t applied = wal_applied(sim, client->write);
     bool is_lie = false;
     switch (action->result) {
     case GUARD_SERVED:
-        is_lie = applied == 0;
+        is_lie = applied == 0 && !client->is_excused;
         break;
     case GUARD_REFUSED:
-        is_lie = applied > 0;
-        break;
     case GUARD_FAILED:
         /* An idempotent write may have been repeated after an unknown ending, and failed then. */
         is_lie = applied > 0 && !client->request.idempotent;
+        sim->write[client->write].is_denied = true;
         break;
     case GUARD_SERVED_CACHED:
         is_lie = true;
@@ -256,6 +255,82 @@ static void check_truth(struct sim_client *client, const struct guard_action *ac
                   (unsigned)action->result, guard_why_name(guard_reason(&client->call)->why),
                   applied);
 }
+
+/* ---- commits ---- */
+
+/* A commit record was written. On a former primary that nobody has stopped it is in vain. */
+void check_commit(struct sim *sim, const struct sim_tx *tx)
+{
+    if (tx->write < 0 || !sim->servers[tx->server].is_primary)
+        return;
+    const struct sim_write *write = &sim->write[tx->write];
+    uint32_t applied = wal_applied(sim, tx->write);
+    if (tx->is_called_aborted)
+        sim_break(sim, SIM_TRUE_COMMIT, "transaction %llu: found aborted, and committed later",
+                  (unsigned long long)tx->xid);
+    if (applied > 1 && !write->idempotent)
+        sim_break(sim, SIM_APPLIED_ONCE, "write %d took effect %u times", tx->write, applied);
+    if (write->is_denied && !write->idempotent)
+        sim_break(sim, SIM_TRUE_ANSWER, "write %d: told that it failed, and committed later",
+                  tx->write);
+}
+
+/* A commit record has left the surviving history. */
+void check_lost(struct sim *sim, const struct sim_tx *tx)
+{
+    if (tx->is_called_committed && sim->plan.is_synchronous)
+        sim_break(sim, SIM_COMMIT_KEPT, "transaction %llu: found committed, and lost",
+                  (unsigned long long)tx->xid);
+}
+
+/* A search that begins after the healing, with all it may know and time for a backend that has to
+ * be ended, a watcher that is late, and a question that is lost. */
+static bool must_find(const struct sim_client *client)
+{
+    const struct sim *sim = client->sim;
+    const struct commit *machine = &client->search->machine;
+    const struct sim_plan *plan = &sim->plan;
+    int64_t needed_ns =
+        2 * plan->commit.patience_ns + 4 * plan->commit.ask_ns_max + 6 * plan->sample_ns;
+    return sim->phase != SIM_FAULTY &&
+           machine->began_ns > sim->healed_at_ns + 3 * plan->sample_ns &&
+           machine->deadline_ns - machine->began_ns >= needed_ns && plan->has_marks &&
+           plan->has_history && client->attempt.has_probe;
+}
+
+static void check_resolved(struct sim_client *client, enum guard_resolution resolution)
+{
+    if (resolution == GUARD_UNRESOLVED && must_find(client))
+        sim_break(client->sim, SIM_RESOLVED, "client %u: not found out: %s", client->index,
+                  commit_why_name(commit_reason(&client->search->machine)->why));
+}
+
+/* What a search has found, against what the servers really hold. */
+void check_found(struct sim_client *client, enum guard_resolution resolution)
+{
+    struct sim *sim = client->sim;
+    const struct commit *machine = &client->search->machine;
+    check_resolved(client, resolution);
+    if (resolution == GUARD_UNRESOLVED)
+        return;
+    struct sim_tx *tx = &sim->tx[client->search->tx];
+    bool is_kept = wal_is_kept(sim, tx);
+    const char *why = commit_why_name(commit_reason(machine)->why);
+    if (resolution == GUARD_ABORTED) {
+        tx->is_called_aborted = true;
+        if (is_kept)
+            sim_break(sim, SIM_TRUE_COMMIT, "transaction %llu: found aborted (%s), is committed",
+                      (unsigned long long)tx->xid, why);
+        return;
+    }
+    tx->is_called_committed = true;
+    client->is_excused = !sim->plan.is_synchronous && tx->lost_at_ns > machine->asked_ns;
+    if (!is_kept && !client->is_excused)
+        sim_break(sim, SIM_TRUE_COMMIT, "transaction %llu: found committed (%s), is not",
+                  (unsigned long long)tx->xid, why);
+}
+
+/* ---- the answer, and when it comes ---- */
 
 void check_answer(struct sim_client *client, const struct guard_action *action)
 {

@@ -102,6 +102,8 @@ void client_attempt_ended(struct sim_client *client)
     if (timerq_is_linked(&client->step))
         timerq_remove(&client->sim->timers, &client->step);
     client->attempt.is_running = false;
+    if (client->attempt.tx >= 0)
+        wal_detach(client->sim, client->attempt.tx, client->attempt.facts.commit_sent);
     feed(client, &event);
 }
 
@@ -136,7 +138,7 @@ static void answer(struct sim_client *client, const struct guard_action *action)
     ++sim->answered;
     if (action->result == GUARD_SERVED && sim->phase != SIM_FAULTY)
         ++sim->served_since_heal;
-    if (action->result == GUARD_SERVED && client->write >= 0) {
+    if (action->result == GUARD_SERVED && client->write >= 0 && !client->is_excused) {
         /* Half of the sessions know the position, half only the time. */
         client->session = (struct route_promise){
             .lsn = client->index % 2 ? sim->write[client->write].position : 0,
@@ -179,7 +181,7 @@ static void carry_out(struct sim_client *client, const struct guard_action *acti
         view_told(client->sim, action->endpoint, action->evidence);
         break;
     case GUARD_ACT_RESOLVE:
-        later(client, GUARD_EV_RESOLVED, HF_MS(5));
+        search_begin(client, action->deadline_ns);
         break;
     case GUARD_ACT_CACHE:
         later(client, GUARD_EV_CACHED, HF_US(100));
@@ -214,29 +216,15 @@ static void drain(struct sim_client *client)
 
 /* ---- what comes back a moment later ---- */
 
-static void resolved(struct sim_client *client)
+void client_resolved(struct sim_client *client, enum guard_resolution resolution)
 {
-    struct sim *sim = client->sim;
     struct guard_event event = event_of(client, GUARD_EV_RESOLVED);
-    if (!world_answers(sim, world_primary(sim))) {
-        if (rng_below(&sim->rng, 40) != 0 && client->call.state == GUARD_RESOLVING) {
-            later(client, GUARD_EV_RESOLVED, HF_MS(100)); /* nobody to ask yet */
-            return;
-        }
-        event.resolution = GUARD_UNRESOLVED;
-    } else {
-        bool is_applied = client->write < 0 || sim->write[client->write].applied > 0;
-        event.resolution = is_applied ? GUARD_COMMITTED : GUARD_ABORTED;
-    }
+    event.resolution = resolution;
     feed(client, &event);
 }
 
 static void side(struct sim_client *client)
 {
-    if (client->side_kind == GUARD_EV_RESOLVED) {
-        resolved(client);
-        return;
-    }
     struct guard_event event = event_of(client, client->side_kind);
     event.was_hit = rng_below(&client->sim->rng, 2) == 0;
     feed(client, &event);
@@ -249,7 +237,7 @@ static void draw_request(struct sim_client *client)
     struct sim *sim = client->sim;
     struct rng *rng = &sim->rng;
     uint64_t dice = rng_below(rng, 100);
-    bool is_write = dice < 40 && sim->writes < SIM_WRITES_MAX;
+    bool is_write = dice < 40 && sim->writes < SIM_WRITES_MAX && sim->txs < SIM_TXS_MAX - 512;
     client->request = (struct guard_request){
         .route = {.intent = is_write ? ROUTE_WRITE : ROUTE_READ,
                   .consistency = (enum route_consistency)rng_below(rng, ROUTE_CONSISTENCIES),
@@ -260,13 +248,14 @@ static void draw_request(struct sim_client *client)
         .priority = (uint8_t)rng_below(rng, 4),
         .idempotent = rng_below(rng, 5) == 0,
         .can_replay = rng_below(rng, 2) == 0,
-        .in_transaction = rng_below(rng, 3) == 0,
+        .in_transaction = rng_below(rng, 8) < (is_write ? 7 : 2),
         .cache_ok = !is_write && rng_below(rng, 4) == 0,
     };
     client->write = -1;
     if (is_write) {
         client->write = (int32_t)sim->writes++;
-        sim->write[client->write].idempotent = client->request.idempotent;
+        sim->write[client->write] =
+            (struct sim_write){.newest = -1, .idempotent = client->request.idempotent};
     }
 }
 
@@ -279,6 +268,7 @@ static void turn(struct sim_client *client)
     client->ticks = 0;
     client->is_answered = false;
     client->is_forbidden = false;
+    client->is_excused = false;
     ++sim->calls_begun;
     if (rng_below(&sim->rng, 20) == 0)
         timerq_add(&sim->timers, &client->cancel,
@@ -293,6 +283,8 @@ void client_init(struct sim_client *client, struct sim *sim, uint32_t index)
     client->sim = sim;
     client->index = index;
     client->write = -1;
+    client->search = &sim->searches[index];
+    client->search->client = client;
     guard_call_init(&client->call, &sim->guard, &sim->lane);
     timerq_add(&sim->timers, &client->turn, sim->now_ns + rng_range_ns(&sim->rng, 0, HF_MS(50)));
 }

@@ -10,6 +10,7 @@
 
 enum fault {
     FAULT_CRASH,
+    FAULT_BOUNCE, /* a crash, and up again at once */
     FAULT_HANG,
     FAULT_SLOW,
     FAULT_REFUSE,
@@ -35,6 +36,7 @@ static void repair(struct sim *sim, uint32_t at)
     server->error_permille = 0;
     server->reset_permille = 0;
     server->is_replay_paused = false;
+    server->is_cut = false;
 }
 
 static void repair_all(struct sim *sim)
@@ -48,8 +50,9 @@ static void plan_election(struct sim *sim)
 {
     if (timerq_is_linked(&sim->election))
         return;
+    int64_t ns_max = rng_below(&sim->rng, 2) == 0 ? HF_MS(500) : HF_SEC(5);
     timerq_add(&sim->timers, &sim->election,
-               sim->now_ns + rng_range_ns(&sim->rng, HF_MS(300), HF_SEC(5)));
+               sim->now_ns + rng_range_ns(&sim->rng, HF_MS(20), ns_max));
 }
 
 void fault_election(struct sim *sim)
@@ -62,6 +65,7 @@ void fault_election(struct sim *sim)
 
 static const char *const fault_names[FAULTS] = {
     [FAULT_CRASH] = "crash",
+    [FAULT_BOUNCE] = "bounce",
     [FAULT_HANG] = "hang",
     [FAULT_SLOW] = "slow",
     [FAULT_REFUSE] = "refuse",
@@ -74,6 +78,19 @@ static const char *const fault_names[FAULTS] = {
     [FAULT_CRASH_ALL] = "crash all",
 };
 
+/* Replay stops, or the line from the primary is cut, for one replica or for all. */
+static void lag(struct sim *sim, uint32_t at)
+{
+    if (rng_below(&sim->rng, 2) == 0) {
+        sim->servers[at].is_replay_paused = true;
+        return;
+    }
+    sim->servers[at].is_cut = true;
+    if (rng_below(&sim->rng, 2) == 0)
+        for (uint32_t i = 0; i < sim->plan.servers; i++)
+            sim->servers[i].is_cut = true;
+}
+
 static void strike(struct sim *sim, enum fault kind, uint32_t at)
 {
     sim_note(sim, at, 200, (uint32_t)kind);
@@ -85,6 +102,10 @@ static void strike(struct sim *sim, enum fault kind, uint32_t at)
     case FAULT_CRASH:
         world_crash(sim, at);
         plan_election(sim);
+        return;
+    case FAULT_BOUNCE:
+        world_crash(sim, at);
+        world_start(sim, at);
         return;
     case FAULT_HANG:
         server->is_hung = true;
@@ -104,7 +125,7 @@ static void strike(struct sim *sim, enum fault kind, uint32_t at)
         server->reset_permille = permille;
         return;
     case FAULT_LAG:
-        server->is_replay_paused = true;
+        lag(sim, at);
         return;
     case FAULT_SWITCHOVER:
         world_promote(sim);
@@ -164,8 +185,11 @@ void fault_strike(struct sim *sim)
     enum fault kind = (enum fault)rng_below(&sim->rng, FAULTS);
     if (kind == FAULT_CRASH_ALL && rng_below(&sim->rng, 4) != 0)
         kind = FAULT_REPAIR_ALL;
+    uint32_t at = (uint32_t)rng_below(&sim->rng, sim->plan.servers);
+    if (rng_below(&sim->rng, 3) == 0)
+        at = world_primary(sim); /* where it hurts most */
     if (sim->plan.faults_mask & 1u << kind)
-        strike(sim, kind, (uint32_t)rng_below(&sim->rng, sim->plan.servers));
+        strike(sim, kind, at);
     plan_next(sim);
 }
 

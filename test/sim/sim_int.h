@@ -23,7 +23,29 @@ void world_wake(struct sim_client *client, int64_t delay_ns);
 void world_resume(struct sim *sim, uint32_t at);
 void world_start(struct sim *sim, uint32_t at);
 void world_promote(struct sim *sim);
-void world_replay(struct sim *sim);
+
+/* sim_wal.c */
+void wal_init(struct sim *sim);
+bool wal_timer(struct sim *sim, struct timer *timer);
+int32_t wal_begin(struct sim *sim, uint32_t server, int32_t write, int32_t client);
+bool wal_probe(struct sim *sim, int32_t tx, struct commit_probe *probe);
+void wal_commit(struct sim *sim, int32_t tx);
+void wal_abort(struct sim *sim, int32_t tx);
+void wal_detach(struct sim *sim, int32_t tx, bool has_commit);
+void wal_end_backend(struct sim *sim, uint32_t server, uint64_t xid);
+void wal_stop(struct sim *sim, uint32_t server, bool is_clean);
+void wal_start(struct sim *sim, uint32_t server);
+void wal_resume(struct sim *sim, uint32_t server);
+void wal_promote(struct sim *sim, uint32_t old, uint32_t chosen);
+void wal_send(struct sim *sim);
+bool wal_is_kept(const struct sim *sim, const struct sim_tx *tx);
+uint32_t wal_applied(const struct sim *sim, int32_t write);
+enum commit_status wal_status(const struct sim *sim, uint32_t server, uint64_t xid);
+
+/* sim_search.c */
+void search_begin(struct sim_client *client, int64_t deadline_ns);
+void search_view(struct sim_client *client);
+bool search_timer(struct sim *sim, struct timer *timer);
 
 /* sim_view.c */
 void view_init(struct sim *sim);
@@ -37,6 +59,7 @@ bool client_timer(struct sim_client *client, const struct timer *timer);
 void client_feed(struct sim_client *client, enum guard_event_kind kind);
 void client_progress(struct sim_client *client);
 void client_attempt_ended(struct sim_client *client);
+void client_resolved(struct sim_client *client, enum guard_resolution resolution);
 
 /* sim_fault.c */
 void fault_init(struct sim *sim);
@@ -50,6 +73,9 @@ void check_before_feed(struct sim_client *client, const struct guard_event *even
 void check_after_feed(struct sim_client *client, const struct guard_event *event);
 void check_run(struct sim_client *client, const struct guard_action *action);
 void check_answer(struct sim_client *client, const struct guard_action *action);
+void check_commit(struct sim *sim, const struct sim_tx *tx);
+void check_lost(struct sim *sim, const struct sim_tx *tx);
+void check_found(struct sim_client *client, enum guard_resolution resolution);
 void check_finished(struct sim_client *client);
 void check_tick(struct sim_client *client);
 void check_step(struct sim *sim);

@@ -25,6 +25,7 @@ struct totals {
     struct guard_stats stats;
     uint64_t transitions; /* of breakers */
     int64_t virtual_ns;
+    uint64_t found[3], sought[COMMIT_WHYS]; /* lost commits: how searches ended, and why */
 };
 
 static double wall_clock(void)
@@ -100,6 +101,10 @@ static bool run_seed(struct sim *sim, uint64_t seed, const struct options *optio
     add_stats(&totals->stats, &sim->lane.stats);
     for (uint32_t i = 0; i < sim->plan.servers; i++)
         totals->transitions += breaker_generation(sim->breakers[i]);
+    for (size_t i = 0; i < sizeof sim->found / sizeof sim->found[0]; i++)
+        totals->found[i] += sim->found[i];
+    for (size_t i = 0; i < COMMIT_WHYS; i++)
+        totals->sought[i] += sim->sought[i];
     totals->virtual_ns += sim->now_ns - SIM_EPOCH_NS;
     if (!sim->is_broken)
         return true;
@@ -144,6 +149,18 @@ static void report(const struct totals *totals, double seconds)
            (unsigned long long)stats->resolved, (unsigned long long)totals->transitions);
 }
 
+static void report_searches(const struct totals *totals)
+{
+    printf("  lost commits: %llu found committed, %llu aborted, %llu not found out\n",
+           (unsigned long long)totals->found[GUARD_COMMITTED],
+           (unsigned long long)totals->found[GUARD_ABORTED],
+           (unsigned long long)totals->found[GUARD_UNRESOLVED]);
+    for (int i = 0; i < COMMIT_WHYS; i++)
+        if (totals->sought[i] != 0)
+            printf("    %10llu %s\n", (unsigned long long)totals->sought[i],
+                   commit_why_name((enum commit_why)i));
+}
+
 int main(int argc, char **argv)
 {
     struct options options = {.first = 1, .last = 200};
@@ -174,6 +191,7 @@ int main(int argc, char **argv)
         seed++;
     }
     report(&totals, wall_clock() - began);
+    report_searches(&totals);
     free(sim);
     return is_well ? 0 : 1;
 }

@@ -20,6 +20,9 @@ static const char *const rule_names[SIM_RULES] = {
     [SIM_WRITE_TO_PRIMARY] = "WRITE_TO_PRIMARY",
     [SIM_NO_FORBIDDEN_REPEAT] = "NO_FORBIDDEN_REPEAT",
     [SIM_APPLIED_ONCE] = "APPLIED_ONCE",
+    [SIM_TRUE_COMMIT] = "TRUE_COMMIT",
+    [SIM_COMMIT_KEPT] = "COMMIT_KEPT",
+    [SIM_RESOLVED] = "RESOLVED",
     [SIM_TRUE_ANSWER] = "TRUE_ANSWER",
     [SIM_PROMISE_KEPT] = "PROMISE_KEPT",
     [SIM_ANSWERED_ONCE] = "ANSWERED_ONCE",
@@ -119,8 +122,23 @@ static struct guard_config draw_guard(struct sim *sim)
     config.queue_ns_max = rng_range_ns(&sim->rng, HF_MS(1), HF_SEC(2));
     config.hold_ns_max = is_heads(sim) ? 0 : rng_range_ns(&sim->rng, HF_MS(1), HF_SEC(3));
     config.open_hold_ns_max = is_heads(sim) ? 0 : rng_range_ns(&sim->rng, HF_MS(1), HF_SEC(1));
-    config.resolve_ns_max = rng_range_ns(&sim->rng, HF_MS(10), HF_SEC(2));
+    config.resolve_ns_max = rng_range_ns(&sim->rng, HF_MS(10), HF_SEC(5));
     return config;
+}
+
+/* How commits are made durable, and what a search may know. */
+static void draw_commits(struct sim *sim)
+{
+    struct sim_plan *plan = &sim->plan;
+    plan->commit = commit_config_default();
+    plan->commit.ask_ns_max = rng_range_ns(&sim->rng, HF_MS(20), HF_MS(200));
+    plan->commit.again_ns = rng_range_ns(&sim->rng, HF_MS(1), HF_MS(50));
+    plan->commit.patience_ns = rng_range_ns(&sim->rng, HF_MS(10), HF_MS(300));
+    plan->is_synchronous = plan->servers > 1 && is_heads(sim);
+    plan->is_lazy = one_of(sim, 4) == 0;
+    plan->has_marks = one_of(sim, 3) != 0;
+    plan->has_history = is_heads(sim);
+    plan->healed_ns_min = one_of(sim, 8) == 0 ? HF_SEC(2) : 0;
 }
 
 static void draw_plan(struct sim *sim)
@@ -143,6 +161,7 @@ static void draw_plan(struct sim *sim)
     /* Most runs are short: many beginnings meet more than long middles do. */
     plan->faulty_ns = rng_range_ns(rng, HF_MS(20), HF_MS(200)) << one_of(sim, 8);
     plan->has_hold = is_heads(sim);
+    draw_commits(sim);
 }
 
 /* ---- the parts ---- */
@@ -232,7 +251,8 @@ static void next_phase(struct sim *sim)
         sim->phase = SIM_HEALED;
         sim->healed_at_ns = sim->now_ns;
         fault_heal(sim);
-    } else if (sim->phase == SIM_HEALED && (check_is_well(sim) || since_ns > SIM_HEALING_NS_MAX)) {
+    } else if (sim->phase == SIM_HEALED && since_ns >= sim->plan.healed_ns_min &&
+               (check_is_well(sim) || since_ns > SIM_HEALING_NS_MAX)) {
         sim->phase = SIM_CLOSING;
         sim->closing_at_ns = sim->now_ns;
     } else if (sim->phase == SIM_CLOSING &&
@@ -256,7 +276,7 @@ static bool own_timer(struct sim *sim, const struct timer *timer)
     else if (timer == &sim->election)
         fault_election(sim);
     else if (timer == &sim->replay) {
-        world_replay(sim);
+        wal_send(sim);
         timerq_add(&sim->timers, &sim->replay, sim->now_ns + HF_MS(5));
     } else if (timer == &sim->breaker_tick)
         tick_breakers(sim);
@@ -270,7 +290,7 @@ static bool own_timer(struct sim *sim, const struct timer *timer)
 /* Whose timer it is follows from where it lies: the clients stand in one array. */
 static void fire(struct sim *sim, struct timer *timer)
 {
-    if (own_timer(sim, timer))
+    if (own_timer(sim, timer) || wal_timer(sim, timer) || search_timer(sim, timer))
         return;
     uintptr_t offset = (uintptr_t)timer - (uintptr_t)sim->clients;
     struct sim_client *client = &sim->clients[offset / sizeof sim->clients[0]];

@@ -43,8 +43,10 @@ static void sample_dead(struct sim *sim, struct snapshot_endpoint *endpoint, uin
 
 static void sample_alive(struct sim *sim, struct snapshot_endpoint *endpoint, uint32_t at)
 {
-    const struct sim_server *server = &sim->servers[at];
-    enum endpoint_role role = server->is_primary ? ENDPOINT_PRIMARY : ENDPOINT_REPLICA;
+    struct sim_server *server = &sim->servers[at];
+    enum endpoint_role role = server->is_primary ? ENDPOINT_PRIMARY
+                              : server->is_stale ? ENDPOINT_UNKNOWN /* fenced by its timeline */
+                                                 : ENDPOINT_REPLICA;
     if (endpoint->health == ENDPOINT_DOWN)
         endpoint->returned_at_ns = sim->now_ns;
     if (endpoint->role != role)
@@ -52,11 +54,14 @@ static void sample_alive(struct sim *sim, struct snapshot_endpoint *endpoint, ui
     endpoint->role = role;
     endpoint->health = ENDPOINT_UP;
     sim->misses[at] = 0;
-    endpoint->timeline = sim->timeline;
+    endpoint->timeline = server->timeline;
+    endpoint->left_timeline = server->is_primary ? server->left_timeline : 0;
+    endpoint->left_lsn = server->left_lsn;
+    server->is_watched = role == ENDPOINT_REPLICA;
     endpoint->sampled_at_ns = sim->now_ns;
     endpoint->replayed_lsn = server->is_primary ? sim->position : server->replayed;
     if (!server->is_primary) {
-        if (server->replayed == sim->position)
+        if (server->replayed >= sim->position)
             sim->caught_up_ns[at] = sim->now_ns;
         endpoint->lag_ns = sim->now_ns - sim->caught_up_ns[at];
     }
@@ -115,6 +120,8 @@ void view_publish(struct sim *sim)
     next->level = (int)degrade_level(&sim->ladder);
     sim->view = *next;
     for (uint32_t i = 0; i < sim->plan.clients; i++)
-        if (sim->clients[i].is_busy)
+        if (sim->clients[i].is_busy) {
             client_feed(&sim->clients[i], GUARD_EV_VIEW);
+            search_view(&sim->clients[i]);
+        }
 }

@@ -5,9 +5,10 @@
  * answering. What a fault does depends on the stage it strikes in: that is where the difference
  * between "certainly not done" and "unknown" comes from, and the world remembers the truth of it.
  *
- * Commits are synchronous: what was acknowledged survives a failover. What had been executed but
- * not yet acknowledged when its server crashed survives or is lost by the toss of a coin, as it
- * would be in life.
+ * A write's transaction is the server's, not the attempt's (sim_wal.c): it goes on when the client
+ * has lost it, and the line may break at every point: before COMMIT is sent, while it is on its way
+ * (with or without the answer of the probe ahead of it), while the server decides, and while the
+ * answer comes back.
  */
 #include "sim_int.h"
 
@@ -25,10 +26,7 @@ void world_init(struct sim *sim)
     for (uint32_t i = 0; i < sim->plan.servers; i++)
         sim->servers[i] =
             (struct sim_server){.is_up = true, .is_primary = i == 0, .slow_factor = 1};
-    sim->position = 1;
-    sim->timeline = 1;
-    for (uint32_t i = 0; i < sim->plan.servers; i++)
-        sim->servers[i].replayed = sim->position;
+    wal_init(sim);
 }
 
 uint32_t world_primary(const struct sim *sim)
@@ -70,6 +68,7 @@ void world_attempt_begin(struct sim_client *client, uint32_t server)
         .server = server,
         .incarnation = sim->servers[server].incarnation,
         .wants_primary = sim->view.endpoints[server].role == ENDPOINT_PRIMARY,
+        .tx = -1,
     };
     timerq_add(&sim->timers, &client->step,
                sim->now_ns + rng_range_ns(&sim->rng, HF_US(20), HF_MS(1)));
@@ -112,25 +111,73 @@ static const char *random_error(struct sim *sim)
     return errors[rng_below(&sim->rng, sizeof errors / sizeof errors[0])];
 }
 
-/* The server carries the statement out: the only place where a write takes effect or a read sees
- * data. */
-static void execute(struct sim_client *client, const struct sim_server *server)
+/* The only place where a read sees data. */
+static void see(struct sim_client *client, const struct sim_server *server)
 {
     struct sim *sim = client->sim;
-    if (client->write < 0) {
-        uint64_t seen = server->is_primary ? sim->position : server->replayed;
-        if (client->request.route.consistency == ROUTE_SESSION && seen < client->session_position)
-            sim_break(sim, SIM_PROMISE_KEPT, "client %u read position %llu, had written %llu",
-                      client->index, (unsigned long long)seen,
-                      (unsigned long long)client->session_position);
+    uint64_t seen = server->is_primary ? sim->position : server->replayed;
+    if (client->request.route.consistency == ROUTE_SESSION && seen < client->session_position)
+        sim_break(sim, SIM_PROMISE_KEPT, "client %u read position %llu, had written %llu",
+                  client->index, (unsigned long long)seen,
+                  (unsigned long long)client->session_position);
+    client->attempt.stage = SIM_ANSWERING;
+    client->attempt.pending = (struct outcome){.code = OUTCOME_SUCCESS};
+    timerq_add(&sim->timers, &client->step,
+               sim->now_ns + rng_range_ns(&sim->rng, HF_US(20), HF_MS(1)));
+}
+
+static void begin_write(struct sim_client *client)
+{
+    struct sim_attempt *attempt = &client->attempt;
+    attempt->tx = wal_begin(client->sim, attempt->server, client->write, (int32_t)client->index);
+}
+
+/* The statement of a transaction is done. A careful driver has sent the probe along with it. */
+static void wrote(struct sim_client *client, const struct sim_server *server)
+{
+    struct sim *sim = client->sim;
+    struct sim_attempt *attempt = &client->attempt;
+    if (client->write >= 0) {
+        begin_write(client);
+        if (rng_below(&sim->rng, 4) != 0)
+            attempt->has_probe = attempt->is_probe_early =
+                wal_probe(sim, attempt->tx, &attempt->probe);
+    }
+    attempt->stage = SIM_COMMITTING;
+    attempt->facts.commit_sent = attempt->facts.may_write;
+    client_progress(client);
+    timerq_add(&sim->timers, &client->step, sim->now_ns + service_ns(sim, server));
+}
+
+/* The line breaks while COMMIT is on its way: it arrives later, or never; and the answer of a probe
+ * ahead of it may have come back first. */
+static void lose_line(struct sim_client *client)
+{
+    struct sim *sim = client->sim;
+    struct sim_attempt *attempt = &client->attempt;
+    bool arrives = rng_below(&sim->rng, 2) == 0;
+    if (arrives && client->request.in_transaction && !attempt->has_probe &&
+        rng_below(&sim->rng, 2) == 0)
+        attempt->has_probe = wal_probe(sim, attempt->tx, &attempt->probe);
+    wal_detach(sim, attempt->tx, arrives);
+    fail(client, OUTCOME_CONN_LOST);
+}
+
+static void commit(struct sim_client *client, const struct sim_server *server)
+{
+    struct sim *sim = client->sim;
+    struct sim_attempt *attempt = &client->attempt;
+    if (attempt->tx < 0)
+        begin_write(client);
+    /* Lines break in good times too. */
+    if (rng_below(&sim->rng, 1000) < 15 + server->reset_permille / 2) {
+        lose_line(client);
         return;
     }
-    struct sim_write *write = &sim->write[client->write];
-    if (++write->applied > 1 && !write->idempotent)
-        sim_break(sim, SIM_APPLIED_ONCE, "write %d took effect %u times", client->write,
-                  write->applied);
-    write->position = ++sim->position;
-    client->attempt.has_executed = true;
+    if (client->request.in_transaction && !attempt->has_probe)
+        attempt->has_probe = wal_probe(sim, attempt->tx, &attempt->probe);
+    attempt->stage = SIM_DECIDING;
+    wal_commit(sim, attempt->tx);
 }
 
 static void executed(struct sim_client *client, const struct sim_server *server)
@@ -142,21 +189,17 @@ static void executed(struct sim_client *client, const struct sim_server *server)
         return;
     }
     if (rng_below(&sim->rng, 1000) < server->error_permille) {
+        if (attempt->tx >= 0)
+            wal_abort(sim, attempt->tx);
         fail_sqlstate(client, random_error(sim));
         return;
     }
-    if (attempt->stage == SIM_EXECUTING) {
-        attempt->stage = SIM_COMMITTING;
-        attempt->facts.commit_sent = attempt->facts.may_write;
-        client_progress(client);
-        timerq_add(&sim->timers, &client->step, sim->now_ns + service_ns(sim, server));
-        return;
-    }
-    execute(client, server);
-    attempt->stage = SIM_ANSWERING;
-    attempt->pending = (struct outcome){.code = OUTCOME_SUCCESS};
-    timerq_add(&sim->timers, &client->step,
-               sim->now_ns + rng_range_ns(&sim->rng, HF_US(20), HF_MS(1)));
+    if (attempt->stage == SIM_EXECUTING)
+        wrote(client, server);
+    else if (client->write < 0)
+        see(client, server);
+    else
+        commit(client, server);
 }
 
 /* The answer comes in: whole, or, for some reads, in two parts with a row shown in between. */
@@ -203,12 +246,14 @@ void world_attempt_step(struct sim_client *client)
     case SIM_COMMITTING:
         executed(client, server);
         return;
+    case SIM_DECIDING: /* woken for nothing: the transaction's own timer goes on */
+        return;
     case SIM_ANSWERING:
         answered(client, server);
     }
 }
 
-/* The driver closes the connection: what had not been committed by then never will be. */
+/* The driver closes the connection. The server notices when it next looks. */
 void world_attempt_stop(struct sim_client *client)
 {
     struct sim *sim = client->sim;
@@ -230,9 +275,13 @@ static bool is_running_on(const struct sim_client *client, uint32_t server)
     return client->attempt.is_running && client->attempt.server == server;
 }
 
+/* One in four is a stop in good order. */
 void world_crash(struct sim *sim, uint32_t at)
 {
     struct sim_server *server = &sim->servers[at];
+    if (!server->is_up)
+        return;
+    wal_stop(sim, at, rng_below(&sim->rng, 4) == 0);
     server->is_up = false;
     server->is_hung = false;
     ++server->incarnation;
@@ -241,10 +290,10 @@ void world_crash(struct sim *sim, uint32_t at)
         struct sim_attempt *attempt = &client->attempt;
         if (!is_running_on(client, at))
             continue;
-        if (attempt->has_executed && attempt->stage == SIM_ANSWERING && client->write >= 0 &&
+        /* A probe that went with the COMMIT: its answer may still have been on the way. */
+        if (attempt->stage == SIM_DECIDING && !attempt->is_probe_early &&
             rng_below(&sim->rng, 2) == 0)
-            --sim->write[client->write].applied; /* it did not survive */
-        attempt->has_executed = false;
+            attempt->has_probe = false;
         if (attempt->is_stalled || attempt->stage != SIM_CONNECTING)
             world_wake(client, rng_range_ns(&sim->rng, 0, HF_MS(5)));
     }
@@ -264,6 +313,7 @@ void world_wake(struct sim_client *client, int64_t delay_ns)
 void world_resume(struct sim *sim, uint32_t at)
 {
     sim->servers[at].is_hung = false;
+    wal_resume(sim, at);
     for (uint32_t i = 0; i < sim->plan.clients; i++)
         if (is_running_on(&sim->clients[i], at) && sim->clients[i].attempt.is_stalled)
             world_wake(&sim->clients[i], rng_range_ns(&sim->rng, 0, HF_MS(1)));
@@ -272,40 +322,33 @@ void world_resume(struct sim *sim, uint32_t at)
 void world_start(struct sim *sim, uint32_t at)
 {
     struct sim_server *server = &sim->servers[at];
+    wal_start(sim, at);
     server->is_up = true;
     server->is_refusing = false;
 }
 
-/* Some replica becomes the primary, with every acknowledged commit. The old one, if it lives, is
- * demoted. */
+/* With synchronous standbys nobody who misses an acknowledged commit may take over. */
+static bool may_lead(const struct sim *sim, uint32_t at)
+{
+    const struct sim_server *server = &sim->servers[at];
+    return world_answers(sim, at) && !server->is_primary && !server->is_stale &&
+           (!sim->plan.is_synchronous || server->end >= sim->confirmed);
+}
+
+/* Some replica becomes the primary. The old one is demoted; if it is frozen, it will hear of that
+ * later. */
 void world_promote(struct sim *sim)
 {
     uint32_t old = world_primary(sim);
     uint32_t chosen = NO_SERVER, seen = 0;
     for (uint32_t i = 0; i < sim->plan.servers; i++)
-        if (i != old && world_answers(sim, i) && rng_below(&sim->rng, ++seen) == 0)
+        if (may_lead(sim, i) && rng_below(&sim->rng, ++seen) == 0)
             chosen = i;
-    if (chosen == NO_SERVER)
+    if (chosen == NO_SERVER || sim->timeline + 1 >= SIM_TIMELINES_MAX)
         return;
-    if (old != NO_SERVER) {
-        sim->servers[old].is_primary = false;
-        ++sim->servers[old].incarnation; /* demotion closes its sessions */
-        sim->servers[old].replayed = sim->position;
-    }
-    ++sim->timeline;
-    sim->servers[chosen].is_primary = true;
-    sim->servers[chosen].replayed = sim->position;
+    wal_promote(sim, old, chosen);
+    ++sim->servers[old].incarnation; /* demotion closes its sessions */
     ++sim->servers[chosen].incarnation;
-}
-
-/* Replicas replay; the timer comes every few milliseconds. */
-void world_replay(struct sim *sim)
-{
-    for (uint32_t i = 0; i < sim->plan.servers; i++) {
-        struct sim_server *server = &sim->servers[i];
-        if (server->is_primary || !server->is_up || server->is_hung || server->is_replay_paused)
-            continue;
-        uint64_t behind = sim->position - server->replayed;
-        server->replayed += behind - behind / (1 + rng_below(&sim->rng, 4));
-    }
+    if (sim->servers[old].is_stale && rng_below(&sim->rng, 2) == 0)
+        world_resume(sim, old); /* it thaws just now, and has not heard of it */
 }
