@@ -6,6 +6,7 @@
 
 #include "base/ns.h"
 #include "client/db.h"
+#include "client/errors.h"
 #include "core/token.h"
 #include "os/clock.h"
 #include "pg/watcher.h"

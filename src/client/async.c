@@ -6,6 +6,7 @@
 #include "base/container_of.h"
 #include "base/ns.h"
 #include "client/db.h"
+#include "client/errors.h"
 #include "client/query.h"
 #include "client/reaper.h"
 #include "client/statement_copy.h"

@@ -6,6 +6,7 @@
 #include "base/bug.h"
 #include "base/rng.h"
 #include "client/db.h"
+#include "client/errors.h"
 #include "client/loop.h"
 #include "client/record.h"
 #include "client/statements.h"

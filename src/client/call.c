@@ -17,6 +17,7 @@
 #include "client/attempt.h"
 #include "client/cancel_token.h"
 #include "client/db.h"
+#include "client/errors.h"
 #include "core/bulkhead_mt.h"
 #include "os/clock.h"
 #include "pg/watcher.h"

@@ -11,6 +11,7 @@
 #include "base/ns.h"
 #include "base/rng.h"
 #include "client/alive.h"
+#include "client/errors.h"
 #include "client/exec.h"
 #include "client/intents.h"
 #include "client/loop.h"

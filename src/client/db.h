@@ -25,9 +25,6 @@
 
 #include "base/list.h"
 #include "client/call.h"
-#include "client/errors.h"
-#include "client/events.h"
-#include "client/fallback.h"
 #include "client/options.h"
 #include "client/pool.h"
 #include "client/session.h"
@@ -40,6 +37,7 @@
 #include "pg/conn.h"
 
 struct cache;
+struct events;
 struct exec_statement;
 struct intents;
 struct reaper;
@@ -105,7 +103,6 @@ struct hf_db {
     struct db_counts counts;
     struct intents *intents;
     struct cache *cache; /* NULL: none */
-    struct fallbacks fallbacks;
     struct events *events; /* NULL: nobody listens */
     struct record *record; /* client/record.h */
 };

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "client/db.h"
+#include "client/events.h"
 #include "client/intents.h"
 #include "os/clock.h"
 #include "pg/watcher.h"

@@ -10,6 +10,7 @@
 #include "base/ns.h"
 #include "client/db.h"
 #include "client/drive.h"
+#include "client/errors.h"
 #include "client/options.h"
 
 struct hf_lease {

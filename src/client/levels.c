@@ -5,6 +5,8 @@
 #include "base/ns.h"
 #include "client/cache.h"
 #include "client/db.h"
+#include "client/errors.h"
+#include "client/record.h"
 #include "core/degrade.h"
 #include "os/clock.h"
 #include "pg/watcher.h"
@@ -82,7 +84,7 @@ int hf_fallback_set(struct hf_db *db, const char *operation, hf_rows_fallback *f
     int code = db_enter(db, err);
     if (code != HF_SUCCESS)
         return code;
-    code = fallbacks_set(&db->fallbacks, operation, fallback, arg, err);
+    code = fallbacks_set(&db->record->fallbacks, operation, fallback, arg, err);
     db_leave(db);
     return code;
 }

@@ -11,6 +11,7 @@
 #include "base/ns.h"
 #include "client/cache.h"
 #include "client/db.h"
+#include "client/errors.h"
 #include "client/events.h"
 #include "client/record.h"
 #include "os/clock.h"
@@ -107,7 +108,7 @@ static void look_at_calls(struct hf_db *db, struct hf_stats *stats)
     stats->failed = get(&counts->results[GUARD_FAILED]);
     stats->refused = get(&counts->results[GUARD_REFUSED]);
     stats->unknown = get(&counts->results[GUARD_UNKNOWN]);
-    stats->fallbacks = get(&record->fallbacks);
+    stats->fallbacks = get(&record->from_fallback);
     stats->retries = get(&counts->more_attempts);
     stats->held = get(&counts->held);
     stats->queued = get(&counts->queued);

@@ -10,6 +10,8 @@
 #include "base/ns.h"
 #include "client/alive.h"
 #include "client/cache.h"
+#include "client/errors.h"
+#include "client/events.h"
 #include "client/intents.h"
 #include "client/reaper.h"
 #include "client/record.h"
@@ -247,7 +249,6 @@ static void free_memory(struct hf_db *db)
     free_aligned(db, db->budget);
     free_aligned(db, db->tx_budget);
     cache_free(db->cache);
-    fallbacks_deinit(&db->fallbacks);
     record_free(db->record, db);
     events_free(db->events);
     alive_free(db->alive);
@@ -287,7 +288,6 @@ static struct hf_db *new_root(const struct client_config *config)
     list_init(&db->calls);
     list_init(&db->watching);
     txs_init(&db->txs);
-    fallbacks_init(&db->fallbacks, &db->mem);
     session_init(&db->session, db);
     return db;
 }

@@ -7,6 +7,7 @@
 #include "base/ns.h"
 #include "client/db.h"
 #include "client/drive.h"
+#include "client/errors.h"
 #include "client/fallback.h"
 #include "client/record.h"
 #include "os/clock.h"
@@ -275,9 +276,10 @@ static int fall_back(struct hf_db *db, const char *sql, const struct hf_call_opt
     struct hf_error said;
     error_clear(&said);
     if (fallbacks_may_answer(why->code) &&
-        fallbacks_find(&db->fallbacks, options != NULL ? options->operation : NULL, &fallback) &&
+        fallbacks_find(&db->record->fallbacks, options != NULL ? options->operation : NULL,
+                       &fallback) &&
         fallback.call(sql, why, fallback.arg, rows, &said) == 0 && *rows != NULL) {
-        record_count(&db->record->fallbacks);
+        record_count(&db->record->from_fallback);
         return HF_SUCCESS;
     }
     hf_rows_free(*rows);

@@ -20,6 +20,7 @@ enum hf_rc record_new(struct record **out, struct hf_db *db, struct hf_err *err)
         return mem_refused(&db->mem, sizeof *record, err);
     hist_mt_init(&record->latency);
     pthread_mutex_init(&record->news_lock, NULL);
+    fallbacks_init(&record->fallbacks, &db->mem);
     *out = record;
     return HF_OK;
 }
@@ -28,6 +29,7 @@ void record_free(struct record *record, struct hf_db *db)
 {
     if (record == NULL)
         return;
+    fallbacks_deinit(&record->fallbacks);
     pthread_mutex_destroy(&record->news_lock);
     mem_free(&db->mem, record);
 }

@@ -22,6 +22,7 @@
 
 #include "base/err.h"
 #include "base/hist_mt.h"
+#include "client/fallback.h"
 #include "core/guard.h"
 #include "core/snapshot.h"
 
@@ -37,9 +38,10 @@ struct record_endpoint {
 struct record {
     struct hist_mt latency;      /* of answered calls, whatever the answer */
     _Atomic uint64_t from_cache; /* answered without a call: HF_CACHE_FIRST */
-    _Atomic uint64_t fallbacks;
+    _Atomic uint64_t from_fallback;
     _Atomic uint64_t transactions, committed, rolled_back, tx_retries;
     _Atomic uint64_t resolved_committed, resolved_aborted, resolved_unknown;
+    struct fallbacks fallbacks;
     pthread_mutex_t news_lock; /* over the cursors */
     uint64_t watcher_cursor;
     struct record_endpoint endpoints[SNAPSHOT_ENDPOINTS_MAX];

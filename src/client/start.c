@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/ns.h"
+#include "client/errors.h"
 #include "os/clock.h"
 #include "pg/watcher.h"
 

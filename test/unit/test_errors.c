@@ -6,6 +6,7 @@
 
 #include <libpq-fe.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/ns.h"
@@ -36,7 +37,7 @@ static void errors__the_text_is_one_line_with_where_and_how_often(void **state)
     error.attempts = 3;
     assert_string_equal(hf_error_text(&error, text, sizeof text),
                         "SQLSTATE 53300: too many calls (attempt 3)");
-    strcpy(error.endpoint, "db2:5432");
+    snprintf(error.endpoint, sizeof error.endpoint, "%s", "db2:5432");
     assert_string_equal(hf_error_text(&error, text, sizeof text),
                         "SQLSTATE 53300: too many calls (attempt 3, db2:5432)");
     assert_string_equal(hf_error_text(&error, small, sizeof small), "SQLSTATE 53");
@@ -226,8 +227,8 @@ static void errors__the_attempts_own_words_come_first(void **state)
         .why = GUARD_WHY_NOT_REPEATABLE, .until_ns = HF_NEVER, .attempts = 1, .outcome = outcome};
     struct hf_error last;
     error_set(&last, HF_E_SERVER, "duplicate key value");
-    strcpy(last.sqlstate, "23505");
-    strcpy(last.constraint, "item_pkey");
+    snprintf(last.sqlstate, sizeof last.sqlstate, "%s", "23505");
+    snprintf(last.constraint, sizeof last.constraint, "%s", "item_pkey");
     last.position = 7;
     error_detail(&last, "Key (id)=(7) already exists.");
     assert_int_equal(error_from_guard(&error, GUARD_FAILED, &reason, &view, &last), HF_E_SERVER);

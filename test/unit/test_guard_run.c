@@ -14,7 +14,6 @@
 
 #include "base/bug.h"
 #include "base/ns.h"
-#include "client/alive.h"
 #include "client/guard_run.h"
 #include "holdfast.h"
 #include "os/clock.h"
@@ -313,24 +312,6 @@ static void guard_run__a_child_may_only_free_it(void **state)
     hf_guard_free(guard);
 }
 
-static void alive__a_child_of_a_fork_is_told_apart(void **state)
-{
-    (void)state;
-    struct hf_err err;
-    const _Atomic uint32_t *alive = alive_new(&err);
-    int status = 0;
-    assert_non_null(alive);
-    assert_true(alive_here(alive));
-    const pid_t child = fork();
-    if (child == 0)
-        _exit(alive_here(alive) ? 1 : 0);
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
-    assert_true(alive_here(alive));
-    alive_free(alive);
-    alive_free(NULL);
-}
-
 /* ---- events ---- */
 
 static struct {
@@ -489,7 +470,6 @@ int main(void)
         cmocka_unit_test(guard_run__the_macro_runs_its_expression_only_if_it_was_let_in),
         cmocka_unit_test(guard_run__wrong_calls_are_told_so),
         cmocka_unit_test(guard_run__a_child_may_only_free_it),
-        cmocka_unit_test(alive__a_child_of_a_fork_is_told_apart),
         cmocka_unit_test(guard_run__what_happens_is_told),
         cmocka_unit_test(
             guard_run__never_more_run_than_the_bulkhead_allows_and_all_come_to_their_turn),
