@@ -31,6 +31,8 @@ CPU_LIMIT, TPS_LIMIT, ADDED_LIMIT_US = 1.02, 0.98, 1.0
 
 
 def add_options(parser):
+    parser.add_argument("--smoke", action="store_true",
+                        help="as short as can be: tries out the benchmark, measures nothing")
     parser.add_argument("--stand-in", choices=("library", "libpq"), default="library",
                         help="in the library's place: libpq, to see the machine's noise")
 
@@ -128,9 +130,8 @@ def piece_rows(seconds):
     rows = []
     for found in rows_of([str(built(PROGRAM)), "micro", str(seconds)]):
         key = found["name"].replace(" ", "_") + f"_ns_{found['threads']}"
-        rows.append(Row(f"{found['name']}, {found['threads']} threads"[:-1 if found["threads"] == 1
-                                                                      else None],
-                        "ns", found["ns"], key="library_" + key))
+        threads = "1 thread" if found["threads"] == 1 else f"{found['threads']} threads"
+        rows.append(Row(f"{found['name']}, {threads}", "ns", found["ns"], key="library_" + key))
     return rows
 
 
@@ -142,11 +143,12 @@ def memory_rows(server):
 
 
 def run(options):
+    queries, pieces = ((0, 0.02) if options.smoke else (24, 0.4) if options.quick else (120, 2))
     build(PROGRAM)
     with Scratch() as scratch:
         server = Postgres(scratch, scale=1)
-        groups = [query_rows(scratch, server, options, 24 if options.quick else 120),
-                  piece_rows(0.4 if options.quick else 2), memory_rows(server)]
+        groups = [query_rows(scratch, server, options, queries), piece_rows(pieces),
+                  memory_rows(server)]
     print(report.table(options.stand_in, "libpq", groups))
     rows = [one for group in groups for one in group]
     print("\n" + report.verdict(rows))
