@@ -11,6 +11,7 @@
 #include "client/fallback.h"
 #include "client/record.h"
 #include "os/clock.h"
+#include "pg/watcher.h"
 
 /* ---- the work ---- */
 
@@ -108,12 +109,22 @@ static void over(struct call *call)
     query->recall = NULL;
 }
 
+/* The level of degradation lets old results be shown: not while only health checks or people are
+ * let in. */
+static bool may_recall(const struct call *call)
+{
+    struct hf_db *db = call->db;
+    watcher_refresh(db->watcher, &call->view->seen, &call->view->snapshot);
+    return degrade_config_allows(&db->ladder, (enum degrade_level)call->view->snapshot.level,
+                                 DEGRADE_CACHED_READ);
+}
+
 /* What the server itself has said of the statement is an answer, and no reason for an old one. */
 static bool find_cached(struct call *call, bool is_stale_ok)
 {
     const enum outcome_kind kind = outcome_rule(call->guard.outcome)->kind;
     return is_stale_ok && kind != OUTCOME_KIND_QUERY && kind != OUTCOME_KIND_CONTENTION &&
-           recall_fallback(query_of(call)->recall);
+           may_recall(call) && recall_fallback(query_of(call)->recall);
 }
 
 const struct call_ops query_ops = {
@@ -137,6 +148,8 @@ static bool is_recalled(const struct call *call, const struct query *query,
     const int64_t deadline_ns = request->deadline_ns != 0
                                     ? request->deadline_ns
                                     : ns_add(clock_now(), call->db->config.deadline_ns);
+    if (query->recall == NULL || !may_recall(call))
+        return false;
     return recall_first(query->recall, call->loop == NULL, deadline_ns, call->user_cancel);
 }
 
@@ -215,7 +228,9 @@ struct hf_rows *query_rows(struct call *call)
 
 bool query_has_fallback(struct call *call, int code)
 {
-    if (!fallbacks_may_answer(code) || !recall_fallback(query_of(call)->recall))
+    struct recall *recall = query_of(call)->recall;
+    if (recall == NULL || !fallbacks_may_answer(code) || !may_recall(call) ||
+        !recall_fallback(recall))
         return false;
     call->result = GUARD_SERVED_CACHED;
     return true;

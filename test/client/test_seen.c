@@ -332,7 +332,17 @@ static void seen__a_level_by_hand_refuses_what_it_does_not_allow(void **state)
         hf_exec(db, "CREATE TABLE never (n int)", NULL, HF_WITH(.intent = HF_WRITE), NULL, &err),
         HF_E_LEVEL);
     assert_true(err.may_repeat);
+    /* Old results are for where nobody is left to ask, and not for where nobody is to be asked. */
+    bool is_stale = false;
+    const struct hf_call_options *cached = HF_WITH(.intent = HF_READ, .cache = HF_CACHE_FALLBACK);
+    assert_string_equal(ask(db, "SELECT 'kept'", cached, NULL, NULL), "kept");
+    assert_success(hf_level_force(db, HF_LEVEL_CACHED_ONLY, 0, &err));
+    int64_t age_ms;
+    assert_string_equal(ask(db, "SELECT 'kept'", cached, &age_ms, &is_stale), "kept");
+    assert_true(is_stale);
     assert_success(hf_level_force(db, HF_LEVEL_MAINTENANCE, 0, &err));
+    assert_null(ask(db, "SELECT 'kept'", cached, NULL, NULL));
+    assert_int_equal(err.code, HF_E_LEVEL);
     assert_null(ask(db, "SELECT 1", HF_WITH(.intent = HF_READ), NULL, NULL));
     assert_int_equal(err.code, HF_E_LEVEL);
     hf_level_release(db);
