@@ -11,9 +11,14 @@ enum {
     C_DIGIT = 4,
     C_HEX = 8, /* also of digits */
     C_OPERATOR = 16,
+    C_DOLLAR = 32, /* goes on in a name */
 };
+#define C_NAME (C_START | C_DIGIT | C_DOLLAR)
 
-static const uint8_t classes[128] = {
+#define FOUR(x) x, x, x, x
+#define HIGH(x) FOUR(FOUR(FOUR(x))), FOUR(FOUR(FOUR(x))) /* 128 bytes */
+
+static const uint8_t classes[256] = {
     ['\t'] = C_BLANK,        ['\n'] = C_BLANK,        ['\v'] = C_BLANK,
     ['\f'] = C_BLANK,        ['\r'] = C_BLANK,        [' '] = C_BLANK,
     ['!'] = C_OPERATOR,      ['#'] = C_OPERATOR,      ['%'] = C_OPERATOR,
@@ -42,14 +47,13 @@ static const uint8_t classes[128] = {
     ['p'] = C_START,         ['q'] = C_START,         ['r'] = C_START,
     ['s'] = C_START,         ['t'] = C_START,         ['u'] = C_START,
     ['v'] = C_START,         ['w'] = C_START,         ['x'] = C_START,
-    ['y'] = C_START,         ['z'] = C_START,
+    ['y'] = C_START,         ['z'] = C_START,         ['$'] = C_DOLLAR,
+    [128] = HIGH(C_START),
 };
 
 static bool is(char c, unsigned of)
 {
-    const uint8_t byte = (uint8_t)c;
-    const unsigned has = byte < sizeof classes ? classes[byte] : (unsigned)C_START;
-    return (has & of) != 0;
+    return (classes[(uint8_t)c] & of) != 0;
 }
 
 /* The byte `ahead` of `at`, or 0 behind the end. A zero byte in the text belongs to nothing but
@@ -257,10 +261,7 @@ static enum lex_kind word_token(struct lex *lex, struct lex_token *token)
             return closed(lex, token, LEX_QUOTED_ESC, has_end, end);
         }
     }
-    end = at + 1;
-    while (end < lex->size && (is(lex->data[end], C_START | C_DIGIT) || lex->data[end] == '$'))
-        end++;
-    return closed(lex, token, LEX_WORD, true, end);
+    return closed(lex, token, LEX_WORD, true, skip_all(lex, at + 1, C_NAME));
 }
 
 /* Digits that single underscores may stand between. */

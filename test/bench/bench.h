@@ -51,6 +51,25 @@ struct bench_worker {
     pthread_barrier_t *start;
 };
 
+/* [--json] [--seconds S] [--only TEXT]. False if there is anything else, which is then told. */
+static inline bool bench_arguments(struct bench *bench, int argc, char **argv)
+{
+    *bench = (struct bench){.seconds = 0.5};
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--json") == 0) {
+            bench->is_json = true;
+        } else if (strcmp(argv[i], "--seconds") == 0 && i + 1 < argc) {
+            bench->seconds = strtod(argv[++i], NULL);
+        } else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc) {
+            bench->only = argv[++i];
+        } else {
+            fprintf(stderr, "usage: %s [--json] [--seconds S] [--only TEXT]\n", argv[0]);
+            return false;
+        }
+    }
+    return true;
+}
+
 static inline int64_t bench_now_ns(void)
 {
     struct timespec now;

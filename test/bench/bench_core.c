@@ -513,19 +513,9 @@ static void bench_guard(const struct bench *bench)
 
 int main(int argc, char **argv)
 {
-    struct bench bench = {.seconds = 0.5};
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--json") == 0) {
-            bench.is_json = true;
-        } else if (strcmp(argv[i], "--seconds") == 0 && i + 1 < argc) {
-            bench.seconds = strtod(argv[++i], NULL);
-        } else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc) {
-            bench.only = argv[++i];
-        } else {
-            fprintf(stderr, "usage: bench_core [--json] [--seconds S] [--only TEXT]\n");
-            return 2;
-        }
-    }
+    struct bench bench;
+    if (!bench_arguments(&bench, argc, argv))
+        return 2;
     bench_run(&bench,
               &(struct bench_case){.name = "empty call", .run = run_nothing, .threads_max = 2});
     bench_window(&bench);

@@ -13,25 +13,27 @@ def add_options(_parser):
 
 
 def run(options):
-    program = "test/bench/bench_core"
-    build(program)
+    programs = ("test/bench/bench_core", "test/bench/bench_sql")
     seconds = 0.25 if options.quick else 1.0
-    ours = rows_of([str(built(program)), "--json", "--seconds", str(seconds)])
+    ours = []
+    for program in programs:
+        build(program)
+        ours += rows_of([str(built(program)), "--json", "--seconds", str(seconds)])
     theirs, why_not = peers(seconds)
-    print(f"{'Holdfast':34} {'1 thread':>10} {'2 threads':>10} {'memory':>12}")
+    print(f"{'Holdfast':44} {'1 thread':>10} {'2 threads':>10} {'memory':>12}")
     for name in dict.fromkeys(row["name"] for row in ours):
         by_threads = {row["threads"]: row for row in ours if row["name"] == name}
         two = f"{by_threads[2]['ns']:7.1f} ns" if 2 in by_threads else ""
         memory = by_threads[1].get("bytes", 0)
-        print(f"{name:34} {by_threads[1]['ns']:7.1f} ns {two:>10} "
+        print(f"{name:44} {by_threads[1]['ns']:7.1f} ns {two:>10} "
               f"{f'{memory} bytes' if memory else '':>12}")
     print()
     if theirs is None:
         print(f"No peers beside it: {why_not}")
     else:
-        print(f"{'npm, same machine, same run':34} {'1 thread':>10}")
+        print(f"{'npm, same machine, same run':44} {'1 thread':>10}")
         for row in theirs:
-            print(f"{row['name']:34} {row['ns']:7.1f} ns")
+            print(f"{row['name']:44} {row['ns']:7.1f} ns")
     return figures(ours, theirs)
 
 
@@ -53,6 +55,9 @@ def figures(ours, theirs):
         "guard_ns": one["guard admit+record"]["ns"],
         "breaker_ns": one["breaker admit+record"]["ns"],
         "breaker_bytes": one["breaker admit+record"]["bytes"],
+        "shape_ns": one["shape: a join, 184 bytes"]["ns"],
+        "verdict_ns": one["verdict, seen before: a join, 184 bytes"]["ns"],
+        "verdict_new_ns": one["verdict, new: a join, 184 bytes"]["ns"],
     }
     for row in theirs or []:
         out["npm_" + row["name"].replace(", ", "_").replace(" ", "_") + "_ns"] = row["ns"]
