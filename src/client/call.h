@@ -203,8 +203,9 @@ struct call {
     struct loop *loop;     /* NULL: a blocking caller */
     struct hf_call *owner; /* who hears of its steps in a struct hf_loop: client/async.h */
     int wake_fd;           /* the object's own eventfd, for a blocking driver */
-    _Atomic int wake_at;   /* the eventfd that wakes its driver */
-    _Atomic uint32_t news; /* enum call_news */
+    _Atomic int64_t sleeps_until_ns; /* blocked without a timer until then: client/nudge.h */
+    _Atomic int wake_at;             /* the eventfd that wakes its driver */
+    _Atomic uint32_t news;           /* enum call_news */
     struct hf_cancel *user_cancel;
     struct call_watch watches[3];
     uint32_t wait_serial;    /* another one: wait.fd may be another file under the same number */

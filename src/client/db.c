@@ -75,6 +75,7 @@ static struct call *make_call(struct hf_db *db)
         return NULL;
     call->db = db;
     call->wake_fd = -1;
+    atomic_init(&call->sleeps_until_ns, HF_NEVER);
     call->cancel.fd = -1;
     call->wait.fd = -1;
     for (int i = 0; i < 3; i++)

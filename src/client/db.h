@@ -40,6 +40,7 @@ struct cache;
 struct events;
 struct exec_statement;
 struct intents;
+struct nudge;
 struct reaper;
 struct record;
 struct watcher;
@@ -97,12 +98,13 @@ struct hf_db {
     _Atomic uint32_t inside; /* public functions under way, and calls left to the reaper */
     _Atomic bool is_closing;
     struct reaper *reaper;
+    struct nudge *nudge;
 
     struct txs txs;
     struct hf_session session; /* that of all calls which bring none */
     struct db_counts counts;
     struct intents *intents;
-    struct cache *cache; /* NULL: none */
+    struct cache *cache;   /* NULL: none */
     struct events *events; /* NULL: nobody listens */
     struct record *record; /* client/record.h */
 };

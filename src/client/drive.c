@@ -5,6 +5,7 @@
 
 #include "base/ns.h"
 #include "client/db.h"
+#include "client/nudge.h"
 #include "client/reaper.h"
 #include "os/clock.h"
 
@@ -21,25 +22,48 @@ static void wait_until(struct pollfd *files, nfds_t count, int64_t deadline_ns)
     ppoll(files, count, limit, NULL);
 }
 
-static bool is_going(const struct call *call)
+/* The descriptors that the call waits for, its own eventfd first. Returns how many. */
+static nfds_t gather(const struct call *call, const struct call_wants *wants,
+                     struct pollfd files[CALL_POLLS_MAX])
 {
-    return call->state == CALL_IS_GOING;
+    nfds_t count = 0;
+    files[count++] = (struct pollfd){.fd = call->wake_fd, .events = POLLIN};
+    for (int i = 0; i < 3; i++) {
+        if (wants->fd[i] >= 0)
+            files[count++] = (struct pollfd){.fd = wants->fd[i], .events = wants->events[i]};
+    }
+    return count;
+}
+
+/* Waits once. Returns what is ready of the call's first descriptor. */
+static short wait_once(struct call *call, int64_t now_ns)
+{
+    struct call_wants wants;
+    struct pollfd files[CALL_POLLS_MAX];
+    call_wants(call, &wants);
+    nfds_t count = gather(call, &wants, files);
+    if (wants.deadline_ns > ns_add(now_ns, NUDGE_FAR_NS)) {
+        atomic_store_explicit(&call->sleeps_until_ns, wants.deadline_ns, memory_order_relaxed);
+        poll(files, count, -1);
+        atomic_store_explicit(&call->sleeps_until_ns, HF_NEVER, memory_order_relaxed);
+    } else {
+        wait_until(files, count, wants.deadline_ns);
+    }
+    if (files[0].revents != 0) {
+        eventfd_t unused;
+        eventfd_read(call->wake_fd, &unused);
+    }
+    return wants.fd[0] >= 0 ? files[1].revents : 0;
 }
 
 void call_drive(struct call *call)
 {
-    while (is_going(call)) {
-        struct call_wants wants;
-        call_wants(call, &wants);
-        struct pollfd files[4] = {{.fd = call->wake_fd, .events = POLLIN}};
-        for (int i = 0; i < 3; i++)
-            files[i + 1] = (struct pollfd){.fd = wants.fd[i], .events = wants.events[i]};
-        wait_until(files, 4, wants.deadline_ns);
-        if (files[0].revents != 0) {
-            eventfd_t count;
-            eventfd_read(call->wake_fd, &count);
-        }
-        call_turn(call, files[1].revents);
+    int64_t now_ns = call->guard.now_ns; /* the guard has just been told */
+    while (call->state == CALL_IS_GOING) {
+        short ready = wait_once(call, now_ns);
+        call_turn(call, ready);
+        if (call->state == CALL_IS_GOING)
+            now_ns = clock_now();
     }
 }
 

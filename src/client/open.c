@@ -13,6 +13,7 @@
 #include "client/errors.h"
 #include "client/events.h"
 #include "client/intents.h"
+#include "client/nudge.h"
 #include "client/reaper.h"
 #include "client/record.h"
 #include "client/start.h"
@@ -256,6 +257,7 @@ static void free_memory(struct hf_db *db)
 
 static void destroy(struct hf_db *db)
 {
+    nudge_free(db->nudge);
     reaper_free(db->reaper);
     for (uint32_t i = 0; i < db->endpoint_count; i++) {
         pool_deinit(&db->endpoints[i].pool);
@@ -307,6 +309,8 @@ static enum hf_rc build(struct hf_db *db, const struct hf_hooks *hooks, struct w
         rc = make_watcher(db, where, err);
     if (rc == HF_OK)
         rc = reaper_new(&db->reaper, db, err);
+    if (rc == HF_OK)
+        rc = nudge_new(&db->nudge, db, err);
     return rc;
 }
 
@@ -356,6 +360,7 @@ static void forget(struct hf_db *db)
     if (null_fd >= 0)
         close(null_fd);
     reaper_forget(db->reaper);
+    nudge_forget(db->nudge);
     watcher_free(db->watcher);
     free_memory(db);
     /* What else was allocated belonged to calls of the parent's other threads. */

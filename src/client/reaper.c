@@ -2,9 +2,7 @@
 
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
-#include <string.h>
 #include <sys/eventfd.h>
 
 #include "base/bug.h"
@@ -13,6 +11,7 @@
 #include "client/learning.h"
 #include "client/loop.h"
 #include "client/record.h"
+#include "client/threads.h"
 #include "client/warm.h"
 #include "os/clock.h"
 #include "pg/watcher.h"
@@ -124,18 +123,6 @@ static void *run(void *arg)
 
 /* ---- life ---- */
 
-static enum hf_rc start_thread(struct reaper *reaper, struct hf_err *err)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int why = pthread_create(&reaper->thread, NULL, run, reaper);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (why != 0)
-        return err_set(err, HF_RC_IO, "53000", "could not start a thread: %s", strerror(why));
-    return HF_OK;
-}
-
 enum hf_rc reaper_new(struct reaper **out, struct hf_db *db, struct hf_err *err)
 {
     *out = NULL;
@@ -158,7 +145,7 @@ enum hf_rc reaper_new(struct reaper **out, struct hf_db *db, struct hf_err *err)
     loop_watch(&reaper->loop, &reaper->hearing, reaper->ear.fd, POLLIN);
     watcher_listen(&reaper->ear);
     *out = reaper;
-    rc = start_thread(reaper, err);
+    rc = threads_start(&reaper->thread, run, reaper, err);
     if (rc == HF_OK)
         return HF_OK;
     *out = NULL;
