@@ -396,7 +396,6 @@ static void open_when_known(struct topology *t)
     }
     const bool is_late = t->now_ns - t->began_at_ns >= t->config.first_round_ns;
     t->is_open = is_complete || (is_any && is_late);
-    t->is_urgent = t->is_urgent || t->is_open;
 }
 
 static void judge_over_time(struct topology *t)

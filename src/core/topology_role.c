@@ -104,7 +104,7 @@ static uint32_t only_claim(const struct topology *t, struct standing *standings)
 }
 
 /* Who counts as the primary: the living claim; where nobody lives, the last one for as long as it
- * claims it; with rivals, nobody. */
+ * claims it (who fenced it was a living claim); with rivals, nobody. */
 static uint32_t choose_primary(const struct topology *t, struct standing *standings)
 {
     const uint32_t only = only_claim(t, standings);
@@ -112,7 +112,7 @@ static uint32_t choose_primary(const struct topology *t, struct standing *standi
         return only;
     const uint32_t last = t->primary;
     if (last == TOPOLOGY_NO_ENDPOINT || standings[last].role != ENDPOINT_PRIMARY ||
-        standings[last].is_fenced || standings[last].is_rival)
+        standings[last].is_rival)
         return TOPOLOGY_NO_ENDPOINT;
     for (uint32_t i = 0; i < t->count; i++)
         if (standings[i].is_rival)
@@ -179,12 +179,9 @@ static void take_standing(struct topology *t, uint32_t at, const struct standing
     e->is_alias = s->is_alias;
     e->other = s->other;
     if (is_new) {
-        /* Rivals share a number, so that whoever compares them finds nothing to choose by. */
-        if (!s->is_rival || *rivals_generation == 0)
-            ++t->generations;
+        e->role_generation = ++t->generations;
         if (s->is_rival)
-            *rivals_generation = t->generations;
-        e->role_generation = t->generations;
+            *rivals_generation = e->role_generation;
         e->role_timeline = s->timeline;
     }
     if (s->is_fenced && !was.is_fenced)
@@ -201,7 +198,7 @@ static void take_standing(struct topology *t, uint32_t at, const struct standing
         t->is_urgent = true;
 }
 
-/* Rivals that were joined by another one share the number of all. */
+/* Rivals share a number, so that whoever compares them finds nothing to choose by. */
 static void join_rivals(struct topology *t, const struct standing *standings, uint64_t generation)
 {
     for (uint32_t i = 0; i < t->count && generation != 0; i++)

@@ -104,6 +104,15 @@ static void topology_role__a_claim_on_the_timeline_of_one_that_is_down_counts(vo
     rig_silence(&rig, A, OUTCOME_CONNECT_REFUSED);
     rig_answer(&rig, B, rig_primary(1, 1000));
     assert_int_equal(rig.view.writer, B);
+    /* Two such claims are rivals, and neither the one that is down is the primary meanwhile. */
+    struct rig three;
+    rig_init(&three, NULL, 3);
+    rig_settle(&three);
+    rig_silence(&three, A, OUTCOME_CONNECT_REFUSED);
+    rig_answer(&three, B, rig_primary(1, 1000));
+    rig_answer(&three, C, rig_primary(1, 1000));
+    assert_int_equal(three.t.primary, TOPOLOGY_NO_ENDPOINT);
+    assert_true(three.view.has_rivals);
     /* Then that one falls and the first is back, alone: its number must be the higher one. */
     rig_silence(&rig, B, OUTCOME_CONNECT_REFUSED);
     rig.now += HF_SEC(1);
@@ -175,6 +184,13 @@ static void topology_role__a_foreign_server_is_refused_by_what_most_say(void **s
     assert_int_equal(rig_shown(&rig, A)->health, ENDPOINT_DOWN);
     assert_int_equal(rig.told[TOPOLOGY_NEWS_FOREIGN], 1);
     assert_int_equal(topology_why_not(&rig.t.endpoints[A]), TOPOLOGY_WHY_FOREIGN);
+    /* Where none has the most it is who is named first. */
+    struct rig pair;
+    rig_init(&pair, NULL, 2);
+    rig_answer(&pair, B, foreign);
+    rig_answer(&pair, A, rig_primary(1, 1000));
+    assert_int_equal(pair.view.writer, A);
+    assert_int_equal(topology_why_not(&pair.t.endpoints[B]), TOPOLOGY_WHY_FOREIGN);
     /* Later a majority changes nothing any more. */
     rig.now += HF_SEC(1);
     rig_answer(&rig, C, foreign);
