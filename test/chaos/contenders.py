@@ -56,13 +56,13 @@ class Proxy(Contender):
         self.process = None
 
     def conninfo(self, cluster):
-        return f"host={cluster.network.address('app')} port={self.PORT} user=postgres dbname=postgres"
+        return f"host=127.0.0.1 port={self.PORT} user=postgres dbname=postgres"
 
     def enter(self, cluster, folder, programs):
         hosts = ",".join(f"{server.address}:{server.port}" for server in cluster.servers.values())
         config = folder / "holdfast.yml"
-        config.write_text(f"proxy:\n  listen: {cluster.network.address('app')}\n"
-                          f"  port: {self.PORT}\n  unix_socket_dir: {folder}\n  auth_type: trust\n"
+        config.write_text(f"proxy:\n  listen: 127.0.0.1\n  port: {self.PORT}\n"
+                          f"  unix_socket_dir: {folder}\n  auth_type: trust\n"
                           f"databases:\n  postgres:\n    hosts: \"{hosts}\"\n")
         command = cluster.network.inside("app", ["setpriv", "--pdeathsig", "KILL",
                                                  programs["holdfast"], "proxy", "--config", config])
