@@ -305,7 +305,9 @@ static void confirm(struct commit *commit, const struct snapshot *view)
     query(commit, COMMIT_CONFIRMING, COMMIT_QUERY_CONFIRM, HF_NEVER);
 }
 
-/* What the watcher saw of the promotion, where no file was read. */
+/* What the watcher saw of the promotion, where no file was read. A standby's timeline is read from
+ * its control file, which may be late: but between the one before T and T there is none, so that
+ * one alone can be believed. */
 static void learn_switch(struct commit *commit, const struct snapshot *view)
 {
     const struct commit_history *known = &commit->history;
@@ -313,7 +315,8 @@ static void learn_switch(struct commit *commit, const struct snapshot *view)
         (known->is_whole && known->timeline == commit->answer.at.timeline))
         return;
     const struct snapshot_endpoint *at = &view->endpoints[commit->endpoint];
-    if (at->left_timeline == 0 || at->timeline != commit->answer.at.timeline)
+    if (at->left_timeline == 0 || at->left_timeline + 1 != at->timeline ||
+        at->timeline != commit->answer.at.timeline)
         return;
     commit->history = (struct commit_history){
         .timeline = at->timeline,

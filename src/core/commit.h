@@ -217,7 +217,9 @@ struct commit_switch {
  * seen (snapshot_endpoint.left_timeline): a connection on which pg_is_in_recovery() was true and
  * later is false has lived through the promotion, so nothing restarted in between, and
  * pg_last_wal_replay_lsn() is exactly where the timeline that the standby had followed was left.
- * That is one switch, is_whole is false, and no privilege was needed to read files.
+ * That is one switch, is_whole is false, and no privilege was needed to read files. It is believed
+ * where the numbers of the two timelines follow each other, since the one that a standby follows is
+ * known from its control file alone, which may be late.
  */
 struct commit_history {
     uint32_t timeline;

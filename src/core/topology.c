@@ -169,6 +169,17 @@ static void judge_silent(struct topology *t, uint32_t at)
 
 /* ---- events ---- */
 
+/* What was once seen of a promotion stays true of its timeline, though the connection that saw it
+ * is gone. */
+static void keep_promotion(struct topology_answer *answer, const struct topology_answer *before)
+{
+    if (answer->left_timeline != 0 || answer->is_in_recovery ||
+        answer->timeline != before->timeline)
+        return;
+    answer->left_timeline = before->left_timeline;
+    answer->left_lsn = before->left_lsn;
+}
+
 static void feed_answer(struct topology *t, uint32_t at, const struct topology_answer *answer)
 {
     struct topology_endpoint *e = &t->endpoints[at];
@@ -178,7 +189,9 @@ static void feed_answer(struct topology *t, uint32_t at, const struct topology_a
         return;
     }
     const bool is_first = !e->has_answer;
+    const struct topology_answer before = e->answer;
     e->answer = *answer;
+    keep_promotion(&e->answer, &before);
     e->answer.asked_at_ns = asked_ns;
     e->was_asked = e->has_answer = true;
     e->alive_at_ns = t->now_ns;

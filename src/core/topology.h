@@ -128,6 +128,9 @@ struct topology_answer {
     enum topology_receiver receiver;
     int64_t message_age_ns; /* of the receiver's last message; HF_NEVER: not known */
     int64_t replay_age_ns;  /* of the last replayed commit, server's clocks; HF_NEVER */
+    uint32_t
+        left_timeline; /* a primary whose promotion the asking connection lived through: what */
+    uint64_t left_lsn; /* it left then, and where; see snapshot.h */
 };
 
 enum topology_event_kind {

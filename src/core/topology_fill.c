@@ -88,6 +88,10 @@ static void fill_endpoint(struct topology *t, uint32_t at, struct snapshot *out)
     shown->sampled_at_ns = e->answer.asked_at_ns;
     shown->replayed_lsn = is_replica ? e->answer.replayed_lsn : e->answer.written_lsn;
     shown->lag_ns = is_replica ? e->lag_ns : 0;
+    if (is_replica)
+        return;
+    shown->left_timeline = e->answer.left_timeline;
+    shown->left_lsn = e->answer.left_lsn;
 }
 
 /* While no primary is known: that of the replica that is furthest, so that they can be compared

@@ -60,6 +60,7 @@ static const char ask_sql[] =
     " CASE WHEN r THEN (SELECT received_tli FROM pg_catalog.pg_stat_wal_receiver) END,"
     " CASE WHEN r THEN (SELECT (extract(epoch FROM pg_catalog.clock_timestamp() -"
     " last_msg_receipt_time) * 1000000)::bigint FROM pg_catalog.pg_stat_wal_receiver) END,"
+    " CASE WHEN NOT r THEN pg_catalog.pg_last_wal_replay_lsn() END,"
     " %s"
     " FROM (SELECT pg_catalog.pg_is_in_recovery() AS r OFFSET 0) AS s";
 
@@ -79,6 +80,7 @@ enum ask_column {
     ASK_RECEIVER,
     ASK_RECEIVED_TIMELINE,
     ASK_MESSAGE_AGE,
+    ASK_RECOVERED,
     ASK_CONTROL_TIMELINE,
 };
 
@@ -175,6 +177,24 @@ static uint32_t read_timeline(struct sampler *s, const PGresult *rows)
     return s->timeline_seen;
 }
 
+/* A connection that has seen a standby and now sees a primary has lived through its promotion: no
+ * restart lies in between, and its recovery ended where it left the timeline that it followed. */
+static void read_promotion(struct sampler *s, const PGresult *rows)
+{
+    struct topology_answer *answer = &s->report.answer;
+    if (answer->is_in_recovery) {
+        s->followed_timeline = answer->timeline;
+        return;
+    }
+    if (s->followed_timeline != 0) {
+        s->left_timeline = s->followed_timeline;
+        s->left_lsn = sampler_read_lsn(cell(rows, ASK_RECOVERED));
+        s->followed_timeline = 0;
+    }
+    answer->left_timeline = s->left_timeline;
+    answer->left_lsn = s->left_lsn;
+}
+
 static void read_answer(struct sampler *s, const PGresult *rows)
 {
     struct topology_answer *answer = &s->report.answer;
@@ -199,6 +219,7 @@ static void read_answer(struct sampler *s, const PGresult *rows)
             sampler_end_of_records(position, s->wal_block_bytes, s->wal_segment_bytes);
         answer->is_read_only = cell(rows, ASK_READ_ONLY)[0] == 't';
     }
+    read_promotion(s, rows);
     s->has_report = true;
     s->failures = 0;
 }
@@ -272,6 +293,7 @@ static void begin(struct sampler *s, int64_t now_ns)
         {NULL, NULL},
     };
     s->asked_at_ns = now_ns;
+    s->followed_timeline = s->left_timeline = 0;
     s->deadline_ns = ns_add(now_ns, s->config.connect_ns_max);
     if (conn_start(&s->conn, params, s->deadline_ns, &err) == CONN_FAILED) {
         fail(s, now_ns, s->conn.outcome, &err);

@@ -99,8 +99,11 @@ struct sampler {
     bool lacks_control; /* it may not even read the control file */
     uint64_t system_identifier, instance;
     uint64_t wal_segment_bytes, wal_block_bytes;
-    uint32_t timeline_seen; /* the newest, of this instance as a replica */
-    int64_t list_at_ns;     /* when to ask for replicas next */
+    uint32_t timeline_seen;     /* the newest, of this instance as a replica */
+    uint32_t followed_timeline; /* as this connection saw it last; 0: not as a replica */
+    uint32_t left_timeline;     /* and where that was left, if it has seen the promotion too */
+    uint64_t left_lsn;
+    int64_t list_at_ns; /* when to ask for replicas next */
     bool has_replicas;
     uint32_t replica_count;
     char replicas[SAMPLER_REPLICAS_MAX][SAMPLER_ADDRESS_SIZE];

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 import pgwire
-from demo_process import wait_until
+from demo_process import processes_in, wait_until
 from proxy_rig import PG_BIN, as_postgres, free_port
 
 SETTINGS = """
@@ -55,12 +55,12 @@ def find_asker():
     raise FileNotFoundError(f"no commit_ask: build it, or set COMMIT_ASK ({candidates})")
 
 
-def is_alive(pid):
-    """Not a zombie either: whoever inherits the children may take its time."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes() != b""
-    except OSError:
-        return False
+def send(pids, number):
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass
 
 
 class Server:
@@ -128,14 +128,14 @@ class Server:
 
     def kill(self):
         """The postmaster first, so that nobody tidies up."""
-        pids = self.pids()
-        for pid in pids:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        send(self.pids(), signal.SIGKILL)
         self.process.wait(10)
-        wait_until(lambda: not any(map(is_alive, pids)), 10, "its children are gone")
+
+        def is_gone():
+            left = processes_in(self.data)
+            send(left, signal.SIGKILL)
+            return not left
+        wait_until(is_gone, 10, "its children are gone")
 
     def stop(self, how=signal.SIGINT):
         if self.process is not None and self.process.poll() is None:
@@ -143,8 +143,7 @@ class Server:
             self.process.wait(20)
 
     def pause(self, is_paused=True):
-        for pid in self.pids():
-            os.kill(pid, signal.SIGSTOP if is_paused else signal.SIGCONT)
+        send(self.pids(), signal.SIGSTOP if is_paused else signal.SIGCONT)
 
     def promote(self):
         self.rows("SELECT pg_promote(true, 20)")
@@ -194,16 +193,8 @@ class Pair:
         """Nothing is streamed any more; returns what takes that back. The standby's receiver and
         the primary's sender stop, so that neither notices."""
         senders = [int(row[0]) for row in self.primary.rows("SELECT pid FROM pg_stat_replication")]
-        for pid in senders:
-            os.kill(pid, signal.SIGSTOP)
-
-        def mend():
-            for pid in senders:
-                try:
-                    os.kill(pid, signal.SIGCONT)
-                except ProcessLookupError:
-                    pass
-        return mend
+        send(senders, signal.SIGSTOP)
+        return lambda: send(senders, signal.SIGCONT)
 
     def promote(self):
         """The standby takes over; the former primary is whatever it is."""

@@ -517,6 +517,20 @@ static void commit__a_watcher_that_saw_the_promotion_is_enough(void **state)
     assert_done(&rig, GUARD_COMMITTED, COMMIT_WHY_RECORDED);
 }
 
+static void commit__a_promotion_over_two_timelines_is_not_believed(void **state)
+{
+    (void)state;
+    struct rig rig;
+    set_up(&rig);
+    see(&rig, 1, P + 2);
+    rig.view.endpoints[1].left_timeline = P; /* by a control file that was late */
+    rig.view.endpoints[1].left_lsn = 0x600;
+    begin(&rig);
+    assert_asks(&rig, COMMIT_QUERY_STATUS, 1);
+    says_as(&rig, P + 2, "0/600", "9", "f", "committed");
+    assert_asks(&rig, COMMIT_QUERY_HISTORY, 1);
+}
+
 static void commit__a_history_that_is_denied_leaves_it_unknown(void **state)
 {
     (void)state;
@@ -749,6 +763,7 @@ int main(void)
         cmocka_unit_test(commit__a_confirmation_that_fails_is_asked_for_again),
         cmocka_unit_test(commit__after_a_promotion_the_history_is_read),
         cmocka_unit_test(commit__a_watcher_that_saw_the_promotion_is_enough),
+        cmocka_unit_test(commit__a_promotion_over_two_timelines_is_not_believed),
         cmocka_unit_test(commit__a_history_that_is_denied_leaves_it_unknown),
         cmocka_unit_test(commit__with_nobody_to_ask_it_waits_for_a_primary),
         cmocka_unit_test(commit__without_a_primary_until_the_end_it_says_so),

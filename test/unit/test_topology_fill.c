@@ -235,9 +235,34 @@ static void topology_fill__the_lag_is_never_less_than_the_truth_and_not_much_mor
     }
 }
 
+/* Whoever asks for a lost COMMIT needs it, perhaps long after the connection that saw it. */
+static void topology_fill__a_promotion_that_was_seen_is_remembered(void **state)
+{
+    (void)state;
+    struct rig rig;
+    open_rig(&rig);
+    answer_at(&rig, A, rig_primary(1, 1000), 100);
+    answer_at(&rig, B, rig_replica(1, 1000), 110);
+    assert_int_equal(rig_shown(&rig, B)->left_timeline, 0);
+    struct topology_answer promoted = rig_primary(2, 1100);
+    promoted.left_timeline = 1;
+    promoted.left_lsn = 1050;
+    answer_at(&rig, B, promoted, 200);
+    assert_int_equal(rig_shown(&rig, B)->left_timeline, 1);
+    assert_int_equal(rig_shown(&rig, B)->left_lsn, 1050);
+    answer_at(&rig, B, rig_primary(2, 1200), 300); /* by another connection */
+    assert_int_equal(rig_shown(&rig, B)->left_timeline, 1);
+    assert_int_equal(rig_shown(&rig, B)->left_lsn, 1050);
+    answer_at(&rig, B, rig_primary(3, 1300), 400); /* promoted once more, unseen */
+    assert_int_equal(rig_shown(&rig, B)->left_timeline, 0);
+    answer_at(&rig, B, rig_replica(3, 1300), 500);
+    assert_int_equal(rig_shown(&rig, B)->left_timeline, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(topology_fill__a_promotion_that_was_seen_is_remembered),
         cmocka_unit_test(topology_fill__an_idle_primary_makes_no_lag),
         cmocka_unit_test(topology_fill__a_replica_that_has_all_but_the_last_is_as_late_as_that),
         cmocka_unit_test(topology_fill__lag_grows_while_the_primary_cannot_be_asked),
