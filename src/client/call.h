@@ -60,6 +60,7 @@
 
 struct call;
 struct hf_db;
+struct operation;
 struct loop;
 struct pg_result; /* libpq's PGresult */
 
@@ -190,6 +191,7 @@ struct call {
     bool is_stopping;
     bool is_answered;
     bool was_recalled;                   /* answered by the result cache without being started */
+    struct operation *operation;         /* that the caller named; NULL: none */
     uint64_t held_before, queued_before; /* of lane.stats when it began */
     bool is_abandoned; /* the reaper has it: nothing of the caller's may be touched */
     enum guard_resolution resolution;

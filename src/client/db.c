@@ -101,6 +101,7 @@ struct call *db_call_bare(struct hf_db *db)
     call->is_abandoned = false;
     call->was_cancelled = false;
     call->was_recalled = false;
+    call->operation = NULL;
     call->held_before = call->lane.stats.held;
     call->queued_before = call->lane.stats.queued;
     call->owner = NULL;

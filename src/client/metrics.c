@@ -337,6 +337,27 @@ static void write_endpoints(struct promtext *p, const struct look *look)
     }
 }
 
+static void write_operations(struct promtext *p, struct operations *operations)
+{
+    static const char *const results[] = {"served", "from_cache", "failed", "refused", "unknown"};
+    struct operation *operation;
+    promtext_family(p, "holdfast_operation_calls_total", PROMTEXT_COUNTER,
+                    "Calls of each operation by their end.");
+    for (uint32_t cursor = 0; (operation = operations_each(operations, &cursor)) != NULL;) {
+        for (size_t i = 0; i < GUARD_RESULTS; i++) {
+            const struct promtext_label labels[] = {
+                {"operation", operation->name}, {"result", results[i]}, {NULL, NULL}};
+            promtext_u64(p, labels, get(&operation->results[i]));
+        }
+    }
+    promtext_family(p, "holdfast_operation_seconds_total", PROMTEXT_COUNTER,
+                    "Time that the calls of each operation took.");
+    for (uint32_t cursor = 0; (operation = operations_each(operations, &cursor)) != NULL;) {
+        const struct promtext_label labels[] = {{"operation", operation->name}, {NULL, NULL}};
+        promtext_seconds(p, labels, (int64_t)get(&operation->spent_ns));
+    }
+}
+
 static void write_all(struct promtext *p, const struct look *look, uint64_t dropped)
 {
     const struct promtext_label version[] = {{"version", hf_version()}, {NULL, NULL}};
@@ -360,8 +381,10 @@ size_t hf_metrics(struct hf_db *db, char *text, size_t size)
     if (db_enter(db, NULL) != HF_SUCCESS)
         return 0;
     struct look *look = look_at(db);
-    if (look != NULL)
+    if (look != NULL) {
         write_all(&p, look, events_dropped(db->events));
+        write_operations(&p, &db->record->operations);
+    }
     mem_free(&db->mem, look);
     db_leave(db);
     return promtext_end(&p);

@@ -163,6 +163,7 @@ static void serve_recalled(struct call *call, struct query *query)
     call->result = GUARD_SERVED_CACHED;
     call->state = CALL_IS_DONE;
     record_count(&call->db->record->from_cache);
+    operations_count(call->operation, GUARD_SERVED_CACHED, 0);
 }
 
 int query_start(struct call *call, const char *sql, const struct hf_params *params,
@@ -199,6 +200,7 @@ int query_start(struct call *call, const char *sql, const struct hf_params *para
     struct guard_request request;
     db_request(db, intent, options, &request);
     call->user_cancel = options->cancel;
+    call->operation = operations_find(&db->record->operations, options->operation);
     query->recall = recall_new(db, sql, params, options, &request.route);
     if (is_recalled(call, query, &request))
         serve_recalled(call, query);

@@ -21,6 +21,7 @@ enum hf_rc record_new(struct record **out, struct hf_db *db, struct hf_err *err)
     hist_mt_init(&record->latency);
     pthread_mutex_init(&record->news_lock, NULL);
     fallbacks_init(&record->fallbacks, &db->mem);
+    operations_init(&record->operations, &db->mem);
     *out = record;
     return HF_OK;
 }
@@ -30,6 +31,7 @@ void record_free(struct record *record, struct hf_db *db)
     if (record == NULL)
         return;
     fallbacks_deinit(&record->fallbacks);
+    operations_deinit(&record->operations);
     pthread_mutex_destroy(&record->news_lock);
     mem_free(&db->mem, record);
 }
@@ -114,6 +116,7 @@ void record_call(const struct call *call)
     struct hf_db *db = call->db;
     const int64_t took_ns = call->guard.now_ns - call->started_ns;
     hist_mt_record(&db->record->latency, took_ns);
+    operations_count(call->operation, call->result, took_ns);
     if (!events_wants(db->events))
         return;
     bool is_told = tell_slow(db, call, took_ns);

@@ -23,6 +23,7 @@
 #include "base/err.h"
 #include "base/hist_mt.h"
 #include "client/fallback.h"
+#include "client/operations.h"
 #include "core/guard.h"
 #include "core/snapshot.h"
 
@@ -42,6 +43,7 @@ struct record {
     _Atomic uint64_t transactions, committed, rolled_back, tx_retries;
     _Atomic uint64_t resolved_committed, resolved_aborted, resolved_unknown;
     struct fallbacks fallbacks;
+    struct operations operations;
     pthread_mutex_t news_lock; /* over the cursors */
     uint64_t watcher_cursor;
     struct record_endpoint endpoints[SNAPSHOT_ENDPOINTS_MAX];

@@ -13,6 +13,7 @@
 #include "client/errors.h"
 #include "client/options.h"
 #include "client/reaper.h"
+#include "client/record.h"
 #include "client/tx.h"
 #include "client/tx_stack.h"
 #include "os/clock.h"
@@ -193,6 +194,7 @@ int tx_new(struct hf_db *db, const struct hf_tx_options *options, bool is_by_han
     call->work = seat;
     call->ops = &tx_ops;
     call->user_cancel = options->cancel;
+    call->operation = operations_find(&db->record->operations, options->operation);
     tx->db = db;
     tx->call = call;
     tx->session = options->session != NULL ? options->session : &db->session;

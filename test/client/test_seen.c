@@ -223,7 +223,7 @@ static void seen__the_metrics_are_a_page_that_prometheus_takes(void **state)
     double value = -1;
     struct hf_db *db = open_db(with_hooks());
     for (int i = 0; i < 3; i++)
-        assert_non_null(ask(db, "SELECT 1", NULL, NULL, NULL));
+        assert_non_null(ask(db, "SELECT 1", HF_WITH(.operation = "one"), NULL, NULL));
     const size_t needed = hf_metrics(db, NULL, 0);
     char *page = malloc(needed + 1000);
     assert_true(hf_metrics(db, page, needed + 1000) > 1000);
@@ -234,6 +234,9 @@ static void seen__the_metrics_are_a_page_that_prometheus_takes(void **state)
     assert_true(prom_value(page, "holdfast_call_seconds_count", &value));
     assert_int_equal((int)value, 3);
     assert_true(prom_value(page, "holdfast_level{level=\"full\"}", &value) && value == 1);
+    assert_true(prom_value(
+        page, "holdfast_operation_calls_total{operation=\"one\",result=\"served\"}", &value));
+    assert_int_equal((int)value, 3);
     endpoint_name(name);
     snprintf(series, sizeof series, "holdfast_endpoint_primary{endpoint=\"%s\"}", name);
     assert_true(prom_value(page, series, &value) && value == 1);
