@@ -10,6 +10,7 @@
 #include "client/query.h"
 #include "client/reaper.h"
 #include "client/statement_copy.h"
+#include "client/tx.h"
 #include "os/clock.h"
 
 /* ---- hf_calls ---- */
@@ -28,7 +29,7 @@ struct hf_call *async_new(struct hf_loop *loop, async_step *step, hf_done *done,
     return call;
 }
 
-static void free_call(struct hf_call *call)
+void async_drop(struct hf_call *call)
 {
     struct hf_loop *loop = call->loop;
     if (list_is_linked(&call->ended))
@@ -65,7 +66,7 @@ void async_end(struct hf_call *call, int code, struct hf_rows *rows, const struc
     call->engine = NULL;
     ++call->loop->told;
     async_tell(call, code, rows, err);
-    free_call(call);
+    async_drop(call);
 }
 
 /* ---- the loop ---- */
@@ -112,6 +113,7 @@ int hf_loop_new(struct hf_db *db, struct hf_loop **loop, struct hf_error *err)
         made->loop.arg = made;
         list_init(&made->ended);
         list_init(&made->calls);
+        list_init(&made->transactions);
         *loop = made;
     }
     db_leave(db);
@@ -142,6 +144,7 @@ void hf_loop_free(struct hf_loop *loop)
         return; /* its memory goes with hf_close() */
     }
     struct list_node *node;
+    tx_loop_forget(loop);
     while ((node = list_first(&loop->loop.calls)) != NULL)
         give_up(loop, container_of(node, struct call, link));
     while ((node = list_first(&loop->calls)) != NULL) {
@@ -291,7 +294,7 @@ int hf_loop_query(struct hf_loop *loop, const char *sql, const struct hf_params 
         made->is_stream = options != NULL && options->chunk_rows > 0;
         code = start_query(loop, made, sql, params, options, err);
         if (code != HF_SUCCESS)
-            free_call(made);
+            async_drop(made);
         else if (call != NULL)
             *call = made;
     }

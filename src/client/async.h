@@ -26,6 +26,7 @@ struct hf_loop {
     struct loop loop;
     struct list ended; /* hf_calls whose engine has made a step that they must hear of */
     struct list calls; /* all hf_calls */
+    struct list transactions;
     size_t pending;
     int told; /* ends in this turn */
     bool is_turning;
@@ -49,6 +50,8 @@ struct hf_call {
 
 /* A new one; NULL: no memory. */
 struct hf_call *async_new(struct hf_loop *loop, async_step *step, hf_done *done, void *arg);
+/* Frees one that was never called back, and never will be. */
+void async_drop(struct hf_call *call);
 /* Its engine is `engine` from now on, which is in the loop or will be (loop_add()). */
 void async_attach(struct hf_call *call, struct call *engine);
 /* It has changed by our hand: call_resume(), call_stop(). */

@@ -24,8 +24,8 @@ static const struct hf_call_options no_call_options;
 
 /* ---- statements ---- */
 
-static int prepare_statement(struct hf_tx *tx, const char *sql, const struct hf_params *params,
-                             const struct hf_call_options *options, struct hf_error *err)
+int tx_set_statement(struct hf_tx *tx, const char *sql, const struct hf_params *params,
+                     const struct hf_call_options *options, struct hf_error *err)
 {
     struct hf_err why;
     if (sql == NULL)
@@ -57,7 +57,7 @@ static int run_statement(struct hf_tx *tx, const char *sql, const struct hf_para
         options = &no_call_options;
     int code = tx_check(tx, err);
     if (code == HF_SUCCESS)
-        code = prepare_statement(tx, sql, params, options, err);
+        code = tx_set_statement(tx, sql, params, options, err);
     if (code != HF_SUCCESS)
         return code;
     struct hf_cancel *of_tx = tx->call->user_cancel;

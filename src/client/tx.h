@@ -121,7 +121,9 @@ struct hf_tx {
     struct hf_db *db;       /* this and `call` are not touched any more when it is GONE */
     struct call *call;
     struct hf_session *session;
-    struct list_node link; /* in db->txs.open */
+    struct list_node link; /* in db->txs.open, or in loop->transactions */
+    struct hf_loop *loop;  /* asynchronous: whose it is; NULL: it blocks */
+    void *copy;            /* asynchronous: text and parameters of the step */
     struct guard_request request;
     int64_t deadline_ns;
     int32_t isolation;
@@ -221,6 +223,10 @@ void tx_leave(struct hf_tx *tx);
 /* Runs a step on this thread, between enter and leave. HF_SUCCESS, or the step's error in `err`. */
 int tx_do(struct hf_tx *tx, enum tx_todo todo, struct hf_error *err);
 
+/* Makes tx->statement. HF_SUCCESS, or what is wrong with it. */
+int tx_set_statement(struct hf_tx *tx, const char *sql, const struct hf_params *params,
+                     const struct hf_call_options *options, struct hf_error *err);
+
 /* Why nothing can be done in it now; HF_SUCCESS if something can. */
 int tx_check(struct hf_tx *tx, struct hf_error *err);
 
@@ -234,5 +240,8 @@ int tx_conclude(struct hf_tx *tx, bool is_good, struct hf_error *err);
 int tx_end(struct hf_tx *tx, bool is_good, int code, struct hf_error *err);
 /* Frees one that is GONE. */
 void tx_free(struct hf_tx *tx);
+
+/* hf_loop_free(): the loop's transactions end with it. */
+void tx_loop_forget(struct hf_loop *loop);
 
 #endif

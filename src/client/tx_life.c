@@ -252,6 +252,8 @@ int tx_open(struct hf_db *db, const struct hf_tx_options *options, bool is_by_ha
 
 void tx_free(struct hf_tx *tx)
 {
+    if (tx->loop != NULL && list_is_linked(&tx->link))
+        list_remove(&tx->link);
     if (tx->task != NULL)
         tx->task->cut(tx->task);
     PQclear(tx->result);

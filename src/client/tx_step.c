@@ -671,8 +671,21 @@ static void over(struct call *call)
     struct tx_seat *seat = call->work;
     mem_free(&call->db->mem, seat->own_guard);
     seat->own_guard = NULL;
-    if (seat->owns_tx)
-        tx_free(seat->tx);
+    struct hf_tx *tx = seat->tx;
+    if (tx == NULL)
+        return;
+    mem_free(&call->db->mem, tx->copy);
+    tx->copy = NULL;
+    bool is_async = tx->loop != NULL;
+    if (!seat->owns_tx) { /* in a loop: its owner has not spoken yet */
+        int why = call_answer(call, NULL);
+        atomic_store(&tx->gone, why != HF_SUCCESS ? why : HF_E_CANCELLED);
+        atomic_store(&tx->owner, TX_GONE);
+    } else {
+        tx_free(tx);
+    }
+    if (is_async)
+        db_leave(call->db);
 }
 
 const struct call_ops tx_ops = {

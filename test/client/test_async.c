@@ -82,7 +82,7 @@ struct heard {
     int ends, chunks, code;
     int64_t rows, sum, more; /* `more`: statements to start from the callback */
     char sqlstate[6];
-    char message[512];
+    char message[1100];
 };
 
 static void hear(struct hf_call *call, int code, struct hf_rows *rows, const struct hf_error *why,
