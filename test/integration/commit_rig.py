@@ -2,7 +2,7 @@
 COMMIT: what test_commit_truth.py stands on.
 
     pair = Pair(folder)               a running pair; pair.primary, pair.standby, pair.promote()
-    asker = Asker(pair, role="app")   test/proof/commit_ask, which watches both from then on
+    asker = Asker(pair, role="app")   test/tools/commit_ask, which watches both from then on
     asker.lost(0, probe)              ("committed", "the server has recorded it", ...)
 
 A server is killed with all its children at once (its process group), as a machine that loses its
@@ -48,7 +48,7 @@ def find_asker():
     builds = [root / "build/check/gcc", root / "build/release"]
     if binary:
         builds.insert(0, Path(binary).parents[2])
-    candidates = [Path(given)] if given else [at / "test/proof/commit_ask" for at in builds]
+    candidates = [Path(given)] if given else [at / "test/tools/commit_ask" for at in builds]
     for path in candidates:
         if path.is_file():
             return path
@@ -213,13 +213,14 @@ class Asker:
 
     def __init__(self, pair, role="app"):
         self.servers = pair.servers
-        places = [f"host={server.folder} port={server.port} user={role} dbname=postgres"
-                  " connect_timeout=2" for server in pair.servers]
-        self.process = subprocess.Popen([str(find_asker()), *places], stdin=subprocess.PIPE,
+        hosts = ",".join(str(server.folder) for server in pair.servers)
+        ports = ",".join(str(server.port) for server in pair.servers)
+        place = f"host={hosts} port={ports} user={role} dbname=postgres connect_timeout=2"
+        self.process = subprocess.Popen([str(find_asker()), place], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True, start_new_session=True)
 
     def __enter__(self):
-        time.sleep(0.2)  # the first looks
+        self.probe_sql()  # its first words come when every server was asked once
         return self
 
     def __exit__(self, *_):

@@ -51,8 +51,9 @@ static void feed_line(struct catalog *catalog, struct sv line)
     }
     if (sv_to_int(fields[0], 0, USES_KINDS - 1, &kind) != SV_NUMBER_OK)
         die("a row has no kind");
-    if (catalog_feed(catalog, (enum uses_kind)kind, fields[1], fields[2], fields[3], fields[4],
-                     &err) != HF_OK)
+    const struct catalog_row row = {(enum uses_kind)kind, fields[1], fields[2], fields[3],
+                                    fields[4]};
+    if (catalog_feed(catalog, &row, &err) != HF_OK)
         die(err.message);
 }
 
