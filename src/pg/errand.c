@@ -72,8 +72,7 @@ static void run(const struct errands *e, const char *text, struct errand_answer 
     if (answer->kind == ERRAND_RESOLVE)
         resolve(text, answer);
     else
-        answer->rc = patroni_ask(text, &e->is_stopping, answer->places, ERRAND_PLACES_MAX,
-                                 &answer->count, &answer->err);
+        patroni_ask(text, &e->is_stopping, answer);
 }
 
 /* ---- the thread ---- */

@@ -143,8 +143,7 @@ static void read_member(struct scan *s, struct errand_place *place)
     expect(s, '}');
 }
 
-static void read_members(struct scan *s, struct errand_place *places, uint32_t places_max,
-                         uint32_t *count)
+static void read_members(struct scan *s, struct errand_answer *answer)
 {
     expect(s, '[');
     if (take(s, ']'))
@@ -152,18 +151,18 @@ static void read_members(struct scan *s, struct errand_place *places, uint32_t p
     do {
         struct errand_place place = {.port = 0};
         read_member(s, &place);
-        if (place.host[0] != '\0' && place.port != 0 && *count < places_max)
-            places[(*count)++] = place;
+        if (place.host[0] != '\0' && place.port != 0 && answer->count < ERRAND_PLACES_MAX)
+            answer->places[answer->count++] = place;
     } while (!s->is_bad && take(s, ','));
     expect(s, ']');
 }
 
-enum hf_rc patroni_read(const char *body, size_t size, struct errand_place *places,
-                        uint32_t places_max, uint32_t *count, struct hf_err *err)
+enum hf_rc patroni_read(const char *body, size_t size, struct errand_answer *answer)
 {
     struct scan scan = {.at = body, .end = body + size};
     bool has_members = false;
-    *count = 0;
+    answer->count = 0;
+    answer->rc = HF_OK;
     expect(&scan, '{');
     if (!take(&scan, '}')) {
         do {
@@ -172,7 +171,7 @@ enum hf_rc patroni_read(const char *body, size_t size, struct errand_place *plac
             expect(&scan, ':');
             if (strcmp(key, "members") == 0 && !scan.is_bad) {
                 has_members = true;
-                read_members(&scan, places, places_max, count);
+                read_members(&scan, answer);
             } else {
                 read_value(&scan, NULL, 0);
             }
@@ -180,8 +179,9 @@ enum hf_rc patroni_read(const char *body, size_t size, struct errand_place *plac
         expect(&scan, '}');
     }
     if (scan.is_bad || !has_members)
-        return err_set(err, HF_RC_PEER, "08P01", "the answer is no list of a cluster's members");
-    return HF_OK;
+        answer->rc = err_set(&answer->err, HF_RC_PEER, "08P01",
+                             "the answer is no list of a cluster's members");
+    return answer->rc;
 }
 
 /* ---- HTTP ---- */
@@ -258,7 +258,6 @@ static enum hf_rc connect_to(const struct url *url, int64_t deadline_ns,
             rc = sys_fail(err, errno, "could not make a socket");
             continue;
         }
-        rc = HF_OK;
         if (connect(*fd, a->ai_addr, a->ai_addrlen) != 0 && errno != EINPROGRESS)
             rc = sys_fail(err, errno, "could not connect");
         else
@@ -314,10 +313,10 @@ static const char *find_body(const char *answer, size_t size)
     return end + 4;
 }
 
-static enum hf_rc ask_one(const struct url *url, const _Atomic bool *is_stopping, char *answer,
-                          struct errand_place *places, uint32_t places_max, uint32_t *count,
-                          struct hf_err *err)
+static enum hf_rc ask_one(const struct url *url, const _Atomic bool *is_stopping, char *room,
+                          struct errand_answer *answer)
 {
+    struct hf_err *err = &answer->err;
     const int64_t deadline_ns = ns_add(clock_now(), ASK_NS_MAX);
     size_t size = 0;
     int fd = -1;
@@ -326,37 +325,36 @@ static enum hf_rc ask_one(const struct url *url, const _Atomic bool *is_stopping
         return rc;
     rc = send_request(fd, url, err);
     if (rc == HF_OK)
-        rc = receive(fd, deadline_ns, is_stopping, answer, &size, err);
+        rc = receive(fd, deadline_ns, is_stopping, room, &size, err);
     close(fd);
     if (rc != HF_OK)
         return rc;
-    const char *body = find_body(answer, size);
+    const char *body = find_body(room, size);
     if (body == NULL)
         return err_set(err, HF_RC_PEER, "08P01", "it did not answer with 200 OK");
-    return patroni_read(body, (size_t)(answer + size - body), places, places_max, count, err);
+    return patroni_read(body, (size_t)(room + size - body), answer);
 }
 
-enum hf_rc patroni_ask(const char *urls, const _Atomic bool *is_stopping,
-                       struct errand_place *places, uint32_t places_max, uint32_t *count,
-                       struct hf_err *err)
+void patroni_ask(const char *urls, const _Atomic bool *is_stopping, struct errand_answer *answer)
 {
-    char *answer = malloc(PATRONI_BYTES_MAX);
-    enum hf_rc rc = HF_RC_INVALID;
-    *count = 0;
-    if (answer == NULL)
-        return err_set(err, HF_RC_LIMIT, "53200", "out of memory");
-    for (const char *at = urls; *at != '\0' && rc != HF_OK;) {
+    char *room = malloc(PATRONI_BYTES_MAX);
+    struct hf_err *err = &answer->err;
+    answer->count = 0;
+    answer->rc = HF_RC_INVALID;
+    if (room == NULL)
+        answer->rc = err_set(err, HF_RC_LIMIT, "53200", "out of memory");
+    for (const char *at = urls; room != NULL && *at != '\0' && answer->rc != HF_OK;) {
         const size_t size = strcspn(at, ",");
         struct url url;
-        if (!read_url(at, size, &url))
-            rc = err_set(err, HF_RC_INVALID, "22023", "\"%.*s\" is no URL of Patroni", (int)size,
-                         at);
-        else if (ask_one(&url, is_stopping, answer, places, places_max, count, err) != HF_OK)
-            rc = err_while(err, "could not ask Patroni at %s:%s", url.host, url.port);
-        else
-            rc = HF_OK;
+        if (!read_url(at, size, &url)) {
+            answer->rc = err_set(err, HF_RC_INVALID, "22023", "\"%.*s\" is no URL of Patroni",
+                                 (int)size, at);
+        } else {
+            answer->rc = ask_one(&url, is_stopping, room, answer);
+            if (answer->rc != HF_OK)
+                err_while(err, "could not ask Patroni at %s:%s", url.host, url.port);
+        }
         at += size + (at[size] == ',');
     }
-    free(answer);
-    return rc;
+    free(room);
 }

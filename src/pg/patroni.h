@@ -24,14 +24,11 @@
 #define PATRONI_BYTES_MAX ((size_t)64 * 1024)
 
 /* Asks, one after the other, the URLs that commas separate, until one answers; 2 s for each. Ends
- * soon after `*is_stopping`. */
-enum hf_rc HF_MUST_USE patroni_ask(const char *urls, const _Atomic bool *is_stopping,
-                                   struct errand_place *places, uint32_t places_max,
-                                   uint32_t *count, struct hf_err *err);
+ * soon after `*is_stopping`. Fills rc, err, count and places of the answer, as the next one does. */
+void patroni_ask(const char *urls, const _Atomic bool *is_stopping, struct errand_answer *answer);
 
 /* The members in the body of an answer. A member without host or port is left out, as one that has
  * never started has none. */
-enum hf_rc HF_MUST_USE patroni_read(const char *body, size_t size, struct errand_place *places,
-                                    uint32_t places_max, uint32_t *count, struct hf_err *err);
+enum hf_rc patroni_read(const char *body, size_t size, struct errand_answer *answer);
 
 #endif

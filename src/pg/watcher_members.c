@@ -161,11 +161,12 @@ enum hf_rc watcher_members_read(struct watcher *w, struct hf_err *err)
     PQconninfoOption *options = PQconninfoParse(text, &unused);
     PQconninfoOption *defaults = PQconndefaults();
     PQfreemem(unused);
-    enum hf_rc rc = HF_OK;
-    if (options == NULL || defaults == NULL)
-        rc = err_set(err, HF_RC_INVALID, "22023", "the connection string cannot be read");
-    if (rc == HF_OK)
-        rc = read_options(w, options, err);
+    if (options == NULL || defaults == NULL) {
+        PQconninfoFree(options);
+        PQconninfoFree(defaults);
+        return err_set(err, HF_RC_INVALID, "22023", "the connection string cannot be read");
+    }
+    enum hf_rc rc = read_options(w, options, err);
     if (rc == HF_OK)
         rc = w->config.endpoints != NULL ? add_seeds_of_endpoints(w, err)
                                          : add_seeds_of_string(w, options, defaults, err);

@@ -117,17 +117,19 @@ static void try_fork(struct tool *tool)
 /* False to end. */
 static bool obey(struct tool *tool, const char *line)
 {
-    uint32_t endpoint;
-    int number;
+    char *rest = NULL;
+    const size_t word = strcspn(line, " \n");
+    const uint32_t endpoint = (uint32_t)strtoul(line + word, &rest, 10);
+    const int number = (int)strtol(rest, NULL, 10);
     if (strncmp(line, "stop", 4) == 0)
         return false;
     if (strncmp(line, "fork", 4) == 0)
         try_fork(tool);
     else if (strncmp(line, "view", 4) == 0)
         print_view(&tool->view);
-    else if (sscanf(line, "tell %u %d", &endpoint, &number) == 2)
+    else if (strncmp(line, "tell", 4) == 0)
         watcher_tell(tool->watcher, endpoint, (enum outcome_endpoint)number);
-    else if (sscanf(line, "drain %u %d", &endpoint, &number) == 2)
+    else if (strncmp(line, "drain", 5) == 0)
         watcher_drain(tool->watcher, endpoint, number != 0);
     return true;
 }
