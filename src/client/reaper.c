@@ -23,6 +23,7 @@ struct reaper {
     struct loop_extra hearing;
     struct warm warm[SNAPSHOT_ENDPOINTS_MAX];
     struct learning learning;
+    bool was_down[SNAPSHOT_ENDPOINTS_MAX];
     pthread_t thread;
     _Atomic bool is_stopping;
     pthread_mutex_t lock; /* over incoming */
@@ -74,11 +75,36 @@ void reaper_take(struct reaper *reaper, struct call *call)
 
 /* ---- what comes round ---- */
 
+/* A breaker opened because its server was gone has nothing to say of the server that is back: it
+ * has answered the watcher. Calls that have waited for it would be refused otherwise, in the moment
+ * in which they could be served. What was forced by hand stays. */
+static void forgive(struct db_endpoint *endpoint, int64_t now_ns)
+{
+    enum breaker_state state = breaker_state(endpoint->breaker);
+    if (state == BREAKER_OPEN || state == BREAKER_HALF_OPEN)
+        breaker_reset(endpoint->breaker, now_ns);
+}
+
+/* Before those who wait look at the new snapshot. */
+static void look_around(struct reaper *reaper)
+{
+    struct hf_db *db = reaper->db;
+    struct call_view *view = &reaper->loop.view;
+    watcher_refresh(db->watcher, &view->seen, &view->snapshot);
+    for (uint32_t i = 0; i < view->snapshot.count && i < db->endpoint_count; i++) {
+        bool is_down = view->snapshot.endpoints[i].health == ENDPOINT_DOWN;
+        if (reaper->was_down[i] && !is_down)
+            forgive(&db->endpoints[i], clock_now());
+        reaper->was_down[i] = is_down;
+    }
+}
+
 static void hear(struct loop *loop, struct loop_extra *unused)
 {
     (void)unused;
     struct reaper *reaper = loop->arg;
     watcher_listen(&reaper->ear);
+    look_around(reaper);
     db_wake_watching(reaper->db);
     record_news(reaper->db);
 }
@@ -101,7 +127,7 @@ static void sweep(struct reaper *reaper)
     if (now_ns < reaper->sweep_at_ns)
         return;
     reaper->sweep_at_ns = now_ns + REAPER_SWEEP_NS;
-    watcher_refresh(db->watcher, &reaper->loop.view.seen, &reaper->loop.view.snapshot);
+    look_around(reaper);
     const struct snapshot *view = &reaper->loop.view.snapshot;
     for (uint32_t i = 0; i < view->count && i < db->endpoint_count; i++)
         keep_pool(reaper, i, now_ns);
