@@ -51,7 +51,9 @@ struct hf_guard {
     _Atomic uint32_t news_generation;
     _Atomic bool was_full;
 
-    _Atomic uint64_t calls, results[GUARD_RESULTS], attempts, retries, queued, fallbacks;
+    /* Written by each call, and so on a line of their own. Calls and attempts follow from them. */
+    _Alignas(ALIGN) _Atomic uint64_t results[GUARD_RESULTS];
+    _Atomic uint64_t retries, queued, fallbacks;
 };
 
 /* One call, until nothing of it is outstanding. */
@@ -400,9 +402,7 @@ static void finish(struct run *run)
     const struct guard_stats *stats = &run->lane.stats;
     if (run->has_condition)
         pthread_cond_destroy(&run->granted);
-    count(&guard->calls, 1);
     count(&guard->results[run->result], 1);
-    count(&guard->attempts, stats->attempts);
     count(&guard->retries, stats->retries);
     count(&guard->queued, stats->queued);
     tell(guard, run);
@@ -552,11 +552,13 @@ void guard_run_view(struct hf_guard *guard, struct guard_run_view *view)
     const int64_t now_ns = clock_now();
     memset(view, 0, sizeof *view);
     memcpy(view->name, guard->view.endpoints[0].name, sizeof view->name);
-    view->calls = atomic_load(&guard->calls);
-    for (size_t i = 0; i < GUARD_RESULTS; i++)
+    for (size_t i = 0; i < GUARD_RESULTS; i++) {
         view->results[i] = atomic_load(&guard->results[i]);
-    view->attempts = atomic_load(&guard->attempts);
+        view->calls += view->results[i];
+    }
     view->retries = atomic_load(&guard->retries);
+    /* Each call that was not refused began with one. */
+    view->attempts = view->calls - view->results[GUARD_REFUSED] + view->retries;
     view->queued = atomic_load(&guard->queued);
     view->fallbacks = atomic_load(&guard->fallbacks);
     view->events_dropped = events_dropped(guard->events);
