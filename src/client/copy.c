@@ -1,20 +1,20 @@
 /*
  * COPY, both ways: a task of a transaction, its own one where the caller brings none.
  *
- *     FROM STDIN   STARTING --> PUTTING (parked between pieces) --> ENDING --> COMMIT if it is its own
- *     TO STDOUT    STARTING --> GETTING (parked between pieces) --> ENDING --> COMMIT if it is its own
+ *     FROM STDIN   STARTING --> PUTTING, parked between pieces --> ENDING --> COMMIT of its own
+ *     TO STDOUT    STARTING --> GETTING, parked between pieces --> ENDING --> COMMIT of its own
  *
  * A COPY of its own is a transaction of its own for the sake of the truth: should the connection be
  * lost while it is being committed, what became of it is found out like for any other. BEGIN goes
  * ahead of it, so it costs two round trips more.
  *
  * Bounded memory, and back-pressure. Inwards, no piece is taken before the line has taken the one
- * before, but for what fits in libpq's buffer; large pieces are cut. Outwards, a row is taken out of
- * libpq's buffer before more is read from the line, so a caller who is slow stops the server. (A row
- * itself must fit in memory, as with libpq.)
+ * before, but for what fits in libpq's buffer; large pieces are cut. Outwards, a row is taken out
+ * of libpq's buffer before more is read from the line, so a caller who is slow stops the server. (A
+ * row itself must fit in memory, as with libpq.)
  *
- * While rows go in, libpq does not say that the server has refused one: that is told by the end. The
- * server reads on and throws away until then.
+ * While rows go in, libpq does not say that the server has refused one: that is told by the end.
+ * The server reads on and throws away until then.
  */
 #include <libpq-fe.h>
 #include <poll.h>

@@ -7,6 +7,7 @@
 #include "base/bug.h"
 #include "client/errors.h"
 #include "client/query.h"
+#include "client/tx.h"
 #include "client/values.h"
 
 #define MADE_COLUMNS_MAX 1664 /* as many as PostgreSQL's own results may have */
@@ -111,6 +112,8 @@ void hf_rows_free(struct hf_rows *rows)
         return;
     if (rows->stream != NULL)
         query_abandon(rows->stream);
+    if (rows->tx != NULL)
+        tx_rows_end(rows);
     PGresult *home = rows->home;
     rows_body_drop(rows->body); /* where the body is its home, `rows` ends here */
     PQclear(home);
@@ -123,11 +126,16 @@ int hf_rows_next(struct hf_rows *rows, struct hf_error *err)
         return -1;
     }
     while (rows->row + 1 >= rows->count) {
-        if (rows->stream == NULL) {
+        if (rows->is_cut) {
+            error_set(err, HF_E_USAGE, "the transaction ended before its rows did");
+            return -1;
+        }
+        if (rows->stream == NULL && rows->tx == NULL) {
             rows->row = rows->count;
             return 0;
         }
-        if (query_next_chunk(rows, err) != HF_SUCCESS)
+        int code = rows->tx != NULL ? tx_rows_next(rows, err) : query_next_chunk(rows, err);
+        if (code != HF_SUCCESS)
             return -1;
     }
     ++rows->row;
@@ -197,7 +205,7 @@ int64_t hf_rows_count(const struct hf_rows *rows)
 {
     if (rows == NULL)
         return 0;
-    return rows->stream != NULL ? -1 : (int64_t)rows->gone + rows->count;
+    return rows->stream != NULL || rows->tx != NULL ? -1 : (int64_t)rows->gone + rows->count;
 }
 
 int hf_rows_columns(const struct hf_rows *rows)

@@ -24,6 +24,7 @@
 #include "holdfast.h"
 
 struct call;
+struct hf_tx;
 struct pg_result;
 
 struct rows_body {
@@ -40,6 +41,8 @@ struct hf_rows {
     bool is_stale;
     struct call *stream; /* brings the next chunk; NULL: nothing follows */
     bool is_stream;      /* has come, or comes, in chunks */
+    struct hf_tx *tx;    /* brings the next chunk where they are of a transaction (client/tx.h) */
+    bool is_cut;         /* the transaction ended before the rows did */
     uint64_t gone;       /* rows of the chunks before this one */
 };
 

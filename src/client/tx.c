@@ -41,6 +41,7 @@ int tx_set_statement(struct hf_tx *tx, const char *sql, const struct hf_params *
         .sql = sql,
         .params = params,
         .format = options->format,
+        .chunk_rows = options->chunk_rows,
         .no_prepare = options->no_prepare,
         .may_write = may_write,
     };
@@ -86,8 +87,7 @@ int hf_tx_query(struct hf_tx *tx, const char *sql, const struct hf_params *param
         return code;
     code = run_statement(tx, sql, params, options, err);
     if (code == HF_SUCCESS) {
-        *rows = rows_take(tx->result, tx->db->endpoints[tx->call->endpoint].name);
-        tx->result = NULL;
+        *rows = tx_rows_begin(tx);
         if (*rows == NULL)
             code = error_set(err, HF_E_MEMORY, "out of memory for the rows of the result");
     }
@@ -103,7 +103,9 @@ int hf_tx_exec(struct hf_tx *tx, const char *sql, const struct hf_params *params
     int code = tx_enter(tx, err);
     if (code != HF_SUCCESS)
         return code;
-    code = run_statement(tx, sql, params, options, err);
+    struct hf_call_options whole = options != NULL ? *options : no_call_options;
+    whole.chunk_rows = 0;
+    code = run_statement(tx, sql, params, &whole, err);
     if (code == HF_SUCCESS && affected != NULL)
         *affected = rows_affected_of(tx->result);
     PQclear(tx->result);
@@ -373,8 +375,8 @@ int hf_tx(struct hf_db *db, const struct hf_tx_options *options, hf_tx_work *wor
 /* ---- nested ---- */
 
 /* What a repetition from the savepoint can help against: the lock that was not to be had, or the
- * deadlock whose victim we were, is undone with the savepoint and may not come again. A snapshot that
- * is too old (40001) stays so until the whole begins anew. */
+ * deadlock whose victim we were, is undone with the savepoint and may not come again. A
+ * snapshot that is too old (40001) stays so until the whole begins anew. */
 static bool can_help(const struct hf_tx *tx)
 {
     const struct call_ending *failure = &tx->failure;

@@ -19,15 +19,15 @@
  * statements needs the simple protocol, and what is pending goes ahead of it in a round trip of
  * its own.
  *
- * THE PROBE (core/commit.h) is asked once, in the packet of the first INSERT, UPDATE, DELETE or MERGE
- * that has parameters or is certainly one statement; its answer comes back with that statement's
+ * THE PROBE (core/commit.h) is asked once, in the packet of the first INSERT, UPDATE, DELETE or
+ * MERGE that has parameters or is certainly one statement; its answer comes back with that statement's
  * own. Where no such statement came, and something may have been written, it goes in COMMIT's
  * packet and is answered before COMMIT begins. It never costs a round trip. Read-only transactions
  * have none. Whether this role may ask it is found out along with the first transaction.
  *
  * WHAT ENDS IT. An error does not end the attempt: the owner's logic gets it, and decides. When the
- * logic has returned, the first error that was not undone by a savepoint is what the guard hears, and
- * so decides whether the whole is run again. What ends it from outside (deadline, cancel, hf_close)
+ * logic has returned, the first error that was not undone by a savepoint is what the guard
+ * hears, and so decides whether the whole is run again. What ends it from outside (deadline, cancel, hf_close)
  * ends the call at once; the logic learns it from its next call.
  *
  * WHO OWNS IT. While the owner's logic runs nobody drives the call, and it may never come back (see
@@ -153,6 +153,8 @@ struct hf_tx {
     int64_t step_deadline_ns;
     bool is_overdue;          /* it has passed, and the statement was cancelled */
     struct pg_result *result; /* of the statement: the taker's */
+    struct hf_rows *rows;     /* that stream; NULL: none do */
+    bool is_discarding;       /* nobody wants the rest of them */
     struct tx_task *task;
     struct exec exec;
     struct script script;
@@ -230,7 +232,7 @@ int tx_set_statement(struct hf_tx *tx, const char *sql, const struct hf_params *
 /* Why nothing can be done in it now; HF_SUCCESS if something can. */
 int tx_check(struct hf_tx *tx, struct hf_error *err);
 
-/* Ends the call, whatever it is at, and frees the transaction; between enter and (without) leave. */
+/* Ends the call, whatever it is at, and frees the transaction; after enter, instead of leave. */
 void tx_close(struct hf_tx *tx);
 /* COMMIT if it `is_good`, else ROLLBACK. Afterwards the call has been answered, or is parked in
  * another attempt (tx->attempt). */
@@ -240,6 +242,17 @@ int tx_conclude(struct hf_tx *tx, bool is_good, struct hf_error *err);
 int tx_end(struct hf_tx *tx, bool is_good, int code, struct hf_error *err);
 /* Frees one that is GONE. */
 void tx_free(struct hf_tx *tx);
+
+/* ---- rows that stream (tx_rows.c), for client/rows.c ---- */
+
+/* The first chunk, which is in tx->result; between enter and leave. NULL: no memory. */
+struct hf_rows *tx_rows_begin(struct hf_tx *tx);
+/* The next chunk into `rows`; at the end rows->tx is NULL. */
+int tx_rows_next(struct hf_rows *rows, struct hf_error *err);
+/* hf_rows_free(): the rest is read away, so that the transaction can go on. */
+void tx_rows_end(struct hf_rows *rows);
+/* The transaction ends first. */
+void tx_rows_cut(struct hf_tx *tx);
 
 /* hf_loop_free(): the loop's transactions end with it. */
 void tx_loop_forget(struct hf_loop *loop);

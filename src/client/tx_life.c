@@ -256,6 +256,7 @@ void tx_free(struct hf_tx *tx)
         list_remove(&tx->link);
     if (tx->task != NULL)
         tx->task->cut(tx->task);
+    tx_rows_cut(tx);
     PQclear(tx->result);
     free(tx);
 }
@@ -270,6 +271,7 @@ void tx_close(struct hf_tx *tx)
     /* What is still out after the answer works on with it. */
     struct tx_seat *seat = call->work;
     seat->owns_tx = true;
+    tx_rows_cut(tx);
     PQclear(tx->result);
     tx->result = NULL;
     drive_release(call);
@@ -327,7 +329,7 @@ int tx_check(struct hf_tx *tx, struct hf_error *err)
     }
     if (tx->attempt != tx->logic_attempt)
         return error_set(err, HF_E_LOST, "the transaction was ended by the limit of an attempt");
-    if (tx->todo == TX_TASK || tx->todo == TX_NEXT_ROWS)
+    if (tx->stage != TX_STAGE_NEW)
         return error_set(err, HF_E_USAGE,
                          "a COPY or rows that stream must be ended before the transaction goes on");
     if (tx->has_failure) {

@@ -212,13 +212,15 @@ static int start_statement(struct hf_tx *tx, const char *sql, const struct hf_pa
     int code = tx_check(tx, err);
     if (code != HF_SUCCESS)
         return code;
+    struct hf_call_options whole = *options;
+    whole.chunk_rows = 0;
     struct statement_copy *copy = statement_copy_new(&tx->db->mem, sql, params);
     struct hf_call *call = copy != NULL ? async_new(tx->loop, stepped, done, arg) : NULL;
     if (call == NULL) {
         mem_free(&tx->db->mem, copy);
         return error_set(err, HF_E_MEMORY, "out of memory for a statement");
     }
-    code = tx_set_statement(tx, copy->sql, &copy->params, options, err);
+    code = tx_set_statement(tx, copy->sql, &copy->params, &whole, err);
     if (code != HF_SUCCESS) {
         mem_free(&tx->db->mem, copy);
         async_drop(call);

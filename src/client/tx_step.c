@@ -406,7 +406,7 @@ static enum call_step turn_exec(struct hf_tx *tx)
         return wait_on(tx);
     tx->result = tx->exec.result;
     tx->exec.result = NULL;
-    if (step == EXEC_ROWS && !tx->call->is_stopping)
+    if (step == EXEC_ROWS && !tx->call->is_stopping && !tx->is_discarding)
         return CALL_PARKED;
     if (step == EXEC_DONE) {
         const struct call_ending *ended = &tx->exec.ended;

@@ -130,8 +130,7 @@ static struct hf_db *open_directly(void)
     return db;
 }
 
-/* The server's answers fill the line while we are still sending: who only sends would wait for ever.
- */
+/* The server's answers fill the line while we still send: who only sends would wait for ever. */
 static void pipeline__much_in_both_directions_at_once_does_not_block(void **state)
 {
     (void)state;

@@ -565,212 +565,75 @@ static void tx__a_nested_work_waits_for_a_lock_from_its_savepoint(void **state)
     hf_close(lock.db);
 }
 
-/* ---- ends from outside ---- */
+/* ---- rows in chunks ---- */
 
-static int slow_work(struct hf_tx *tx, void *arg, struct hf_error *err)
-{
-    (void)arg;
-    assert_ok(insert(tx, 1, err), err);
-    return hf_tx_exec(tx, "SELECT pg_sleep(20)", NULL, NULL, NULL, err);
-}
-
-static void tx__the_deadline_ends_it_and_nothing_stays(void **state)
-{
-    (void)state;
-    struct hf_error err;
-    struct hf_db *db = tx_rig_open(&rig, NULL);
-    int64_t began = tx_rig_ms();
-    assert_code(hf_tx(db, &(struct hf_tx_options){.deadline_ms = 300}, slow_work, NULL, &err),
-                HF_E_DEADLINE, &err);
-    assert_in_range(tx_rig_ms() - began, 250, 1500);
-    while (rig_number(server(), "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND "
-                                "query LIKE '%sleep%' AND pid <> pg_backend_pid()") > 0)
-        assert_in_range(tx_rig_ms() - began, 0, 5000); /* the server was told to stop, too */
-    hf_close(db);
-    assert_int_equal(tx_rig_count(server()), 0);
-}
-
-static void tx__one_statements_own_deadline(void **state)
+static void tx__rows_stream_and_the_transaction_goes_on(void **state)
 {
     (void)state;
     struct hf_error err;
     struct hf_tx *tx;
+    struct hf_rows *rows;
     struct hf_db *db = tx_rig_open(&rig, NULL);
     assert_ok(hf_tx_begin(db, NULL, &tx, &err), &err);
-    assert_ok(insert(tx, 1, &err), &err);
-    int64_t began = tx_rig_ms();
-    assert_code(
-        hf_tx_exec(tx, "SELECT pg_sleep(20)", NULL, HF_WITH(.deadline_ms = 200), NULL, &err),
-        HF_E_DEADLINE, &err);
-    assert_in_range(tx_rig_ms() - began, 150, 1500);
-    assert_code(insert(tx, 2, &err), HF_E_SERVER, &err); /* it waits for its rollback ... */
-    hf_tx_rollback(tx);
-    assert_ok(hf_tx_begin(db, NULL, &tx, &err), &err);
-    assert_ok(hf_tx_savepoint(tx, &err), &err);
-    assert_code(
-        hf_tx_exec(tx, "SELECT pg_sleep(20)", NULL, HF_WITH(.deadline_ms = 100), NULL, &err),
-        HF_E_DEADLINE, &err);
-    assert_ok(hf_tx_rollback_to(tx, &err), &err); /* ... and lives after one to a savepoint */
+    for (int with_params = 0; with_params < 2; with_params++) {
+        int64_t sum = 0;
+        assert_ok(hf_tx_query(tx,
+                              with_params ? "SELECT generate_series(1, $1::int)"
+                                          : "SELECT generate_series(1, 10000)",
+                              with_params ? HF_PARAMS(hf_int(10000)) : NULL,
+                              HF_WITH(.chunk_rows = 64), &rows, &err),
+                  &err);
+        assert_int_equal(hf_rows_count(rows), -1);
+        while (hf_rows_next(rows, &err) == 1) {
+            sum += hf_rows_int(rows, 0);
+            if (sum == 1)
+                assert_code(insert(tx, 1, &err), HF_E_USAGE, &err); /* it is busy with the rows */
+        }
+        assert_int_equal(sum, 10000 * 10001 / 2);
+        hf_rows_free(rows);
+        assert_ok(insert(tx, 1 + with_params, &err), &err);
+    }
+    /* Of a thousand one is enough. */
+    assert_ok(hf_tx_query(tx, "SELECT generate_series(1, 1000)", NULL, HF_WITH(.chunk_rows = 10),
+                          &rows, &err),
+              &err);
+    assert_int_equal(hf_rows_next(rows, &err), 1);
+    hf_rows_free(rows);
     assert_ok(insert(tx, 3, &err), &err);
     assert_ok(hf_tx_commit(tx, &err), &err);
+    assert_int_equal(tx_rig_count(server()), 3);
     hf_close(db);
-    assert_int_equal(tx_rig_count(server()), 1);
 }
 
-static void *fire_soon(void *cancel)
-{
-    struct timespec pause = {.tv_nsec = 200000000};
-    nanosleep(&pause, NULL);
-    hf_cancel_fire(cancel);
-    return NULL;
-}
-
-static void tx__a_cancel_ends_it(void **state)
-{
-    (void)state;
-    struct hf_error err;
-    struct hf_cancel *cancel;
-    pthread_t thread;
-    struct hf_db *db = tx_rig_open(&rig, NULL);
-    assert_ok(hf_cancel_new(&cancel, &err), &err);
-    assert_int_equal(pthread_create(&thread, NULL, fire_soon, cancel), 0);
-    int64_t began = tx_rig_ms();
-    assert_code(hf_tx(db, &(struct hf_tx_options){.cancel = cancel}, slow_work, NULL, &err),
-                HF_E_CANCELLED, &err);
-    assert_in_range(tx_rig_ms() - began, 150, 2500);
-    pthread_join(thread, NULL);
-    hf_cancel_free(cancel);
-    hf_close(db);
-    assert_int_equal(tx_rig_count(server()), 0);
-}
-
-/* The owner sits in code of its own while the deadline passes. */
-static void tx__an_idle_owner_loses_the_connection_at_the_deadline(void **state)
+static void tx__rows_that_stream_say_when_they_are_cut_short(void **state)
 {
     (void)state;
     struct hf_error err;
     struct hf_tx *tx;
-    struct hf_db *db = tx_rig_open(&rig, NULL);
-    assert_ok(hf_tx_begin(db, &(struct hf_tx_options){.deadline_ms = 300}, &tx, &err), &err);
-    assert_ok(insert(tx, 1, &err), &err);
-    int64_t began = tx_rig_ms();
-    while (rig_number(server(), "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in "
-                                "transaction'") > 0)
-        assert_in_range(tx_rig_ms() - began, 0, 5000);
-    assert_code(insert(tx, 2, &err), HF_E_DEADLINE, &err);
-    assert_code(hf_tx_commit(tx, &err), HF_E_DEADLINE, &err);
-    hf_close(db);
-    assert_int_equal(tx_rig_count(server()), 0);
-}
-
-/* ---- longjmp ---- */
-
-static jmp_buf jump_to;
-
-static int jump_out(struct hf_tx *tx, void *arg, struct hf_error *err)
-{
-    (void)arg;
-    assert_ok(insert(tx, 1, err), err);
-    longjmp(jump_to, 1);
-}
-
-static __attribute__((noinline)) void run_and_jump(struct hf_db *db,
-                                                   const struct hf_tx_options *options)
-{
-    hf_tx(db, options, jump_out, NULL, NULL);
-}
-
-static long idle_in_transaction(void)
-{
-    return rig_number(server(), "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in "
-                                "transaction'");
-}
-
-static void tx__a_work_left_by_longjmp_is_undone_by_the_next_call(void **state)
-{
-    (void)state;
-    struct hf_error err;
-    struct hf_db *db = tx_rig_open(&rig, NULL);
-    if (setjmp(jump_to) == 0)
-        run_and_jump(db, NULL);
-    assert_int_equal(idle_in_transaction(), 1);
-    int id = 2; /* no savepoint of the one that was left */
-    assert_ok(hf_tx(db, NULL, insert_one, &id, &err), &err);
-    assert_int_equal(idle_in_transaction(), 0);
-    assert_int_equal(rig_number(server(), "SELECT sum(id) FROM t"), 2);
-    hf_close(db);
-}
-
-static void tx__a_work_left_by_longjmp_is_undone_by_hf_close(void **state)
-{
-    (void)state;
-    struct hf_db *db = tx_rig_open(&rig, NULL);
-    if (setjmp(jump_to) == 0)
-        run_and_jump(db, NULL);
-    hf_close(db);
-    assert_int_equal(tx_rig_count(server()), 0);
-}
-
-static void tx__a_work_left_by_longjmp_is_undone_at_its_deadline(void **state)
-{
-    (void)state;
-    struct hf_db *db = tx_rig_open(&rig, NULL);
-    struct hf_tx_options options = {.deadline_ms = 300};
-    if (setjmp(jump_to) == 0)
-        run_and_jump(db, &options);
-    int64_t began = tx_rig_ms();
-    while (idle_in_transaction() > 0)
-        assert_in_range(tx_rig_ms() - began, 0, 5000);
-    assert_int_equal(tx_rig_count(server()), 0);
-    hf_close(db);
-}
-
-static void *jump_in_thread(void *db)
-{
-    jmp_buf here;
-    memcpy(&here, &jump_to, sizeof here); /* one thread at a time uses jump_to */
-    if (setjmp(jump_to) == 0)
-        run_and_jump(db, NULL);
-    return NULL;
-}
-
-static void tx__a_work_left_by_longjmp_is_undone_when_its_thread_ends(void **state)
-{
-    (void)state;
-    pthread_t thread;
-    struct hf_db *db = tx_rig_open(&rig, NULL);
-    assert_int_equal(pthread_create(&thread, NULL, jump_in_thread, db), 0);
-    pthread_join(thread, NULL);
-    assert_int_equal(idle_in_transaction(), 0);
-    hf_close(db);
-    assert_int_equal(tx_rig_count(server()), 0);
-}
-
-/* ---- closing ---- */
-
-static int close_inside(struct hf_tx *tx, void *arg, struct hf_error *err)
-{
-    struct hf_db *db = arg;
-    assert_ok(insert(tx, 1, err), err);
-    hf_close(db);
-    assert_code(insert(tx, 2, err), HF_E_CLOSED, err);
-    return 0;
-}
-
-static void tx__hf_close_ends_what_is_open(void **state)
-{
-    (void)state;
-    struct hf_error err;
-    struct hf_tx *tx;
+    struct hf_rows *rows;
+    int code;
     struct hf_db *db = tx_rig_open(&rig, NULL);
     assert_ok(hf_tx_begin(db, NULL, &tx, &err), &err);
-    assert_ok(insert(tx, 1, &err), &err);
+    assert_ok(hf_tx_query(tx, "SELECT 1 / (500 - i) FROM generate_series(1, 1000) i", NULL,
+                          HF_WITH(.chunk_rows = 10), &rows, &err),
+              &err);
+    while ((code = hf_rows_next(rows, &err)) == 1)
+        ;
+    assert_int_equal(code, -1);
+    assert_string_equal(err.sqlstate, "22012");
+    assert_int_equal(hf_rows_next(rows, &err), -1);
+    hf_rows_free(rows);
+    hf_tx_rollback(tx);
+    assert_ok(hf_tx_begin(db, NULL, &tx, &err), &err);
+    assert_ok(hf_tx_query(tx, "SELECT generate_series(1, 1000)", NULL, HF_WITH(.chunk_rows = 10),
+                          &rows, &err),
+              &err);
+    assert_code(hf_tx_commit(tx, &err), HF_E_USAGE, &err);
+    while ((code = hf_rows_next(rows, &err)) == 1)
+        ;
+    assert_int_equal(code, -1);
+    hf_rows_free(rows);
     hf_close(db);
-    assert_code(hf_tx_commit(tx, &err), HF_E_CLOSED, &err);
-    assert_int_equal(tx_rig_count(server()), 0);
-    db = tx_rig_open(&rig, NULL);
-    assert_code(hf_tx(db, NULL, close_inside, db, &err), HF_E_CLOSED, &err);
-    assert_int_equal(tx_rig_count(server()), 0);
 }
 
 static int begin_rig(void **state)
@@ -810,16 +673,9 @@ int main(void)
         cmocka_unit_test(tx__a_serialization_failure_runs_the_work_again),
         cmocka_unit_test(tx__the_victim_of_a_deadlock_runs_again),
         cmocka_unit_test(tx__repetition_ends_and_says_how_often_it_was_tried),
+        cmocka_unit_test(tx__rows_stream_and_the_transaction_goes_on),
+        cmocka_unit_test(tx__rows_that_stream_say_when_they_are_cut_short),
         cmocka_unit_test(tx__a_nested_work_waits_for_a_lock_from_its_savepoint),
-        cmocka_unit_test(tx__the_deadline_ends_it_and_nothing_stays),
-        cmocka_unit_test(tx__one_statements_own_deadline),
-        cmocka_unit_test(tx__a_cancel_ends_it),
-        cmocka_unit_test(tx__an_idle_owner_loses_the_connection_at_the_deadline),
-        cmocka_unit_test(tx__a_work_left_by_longjmp_is_undone_by_the_next_call),
-        cmocka_unit_test(tx__a_work_left_by_longjmp_is_undone_by_hf_close),
-        cmocka_unit_test(tx__a_work_left_by_longjmp_is_undone_at_its_deadline),
-        cmocka_unit_test(tx__a_work_left_by_longjmp_is_undone_when_its_thread_ends),
-        cmocka_unit_test(tx__hf_close_ends_what_is_open),
     };
     return cmocka_run_group_tests(tests, begin_rig, end_rig);
 }

@@ -127,8 +127,8 @@ static void loss__by_hand_the_truth_is_told_and_nothing_repeated(void **state)
     }
 }
 
-/* Connection open, server healthy, and no answer: it is not waited for until nothing can be found out
- * any more. */
+/* Connection open, server healthy, and no answer: it is not waited for until nothing can be found
+ * out any more. */
 static void loss__a_line_that_falls_silent_leaves_time_to_ask(void **state)
 {
     (void)state;
