@@ -51,10 +51,12 @@ static enum hf_rc feed(struct catalog *catalog, const struct answers *answers, s
     for (int kind = 0; kind < USES_KINDS; kind++) {
         const PGresult *rows = answers->rows[kind];
         for (int row = 0; rows != NULL && row < PQntuples(rows); row++) {
-            const enum hf_rc rc = catalog_feed(
-                catalog, (enum uses_kind)kind, value_at(rows, row, COLUMN_SCHEMA),
-                value_at(rows, row, COLUMN_NAME), value_at(rows, row, COLUMN_VOLATILITY),
-                value_at(rows, row, COLUMN_NOTE), err);
+            const struct catalog_row read = {.kind = (enum uses_kind)kind,
+                                             .schema = value_at(rows, row, COLUMN_SCHEMA),
+                                             .name = value_at(rows, row, COLUMN_NAME),
+                                             .volatility = value_at(rows, row, COLUMN_VOLATILITY),
+                                             .note = value_at(rows, row, COLUMN_NOTE)};
+            const enum hf_rc rc = catalog_feed(catalog, &read, err);
             if (rc != HF_OK)
                 return rc;
         }

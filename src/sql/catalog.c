@@ -71,32 +71,36 @@ static bool volatility_of(struct sv letter, enum catalog_volatility *volatility)
     return true;
 }
 
-enum hf_rc catalog_feed(struct catalog *catalog, enum uses_kind kind, struct sv schema,
-                        struct sv name, struct sv volatility, struct sv note, struct hf_err *err)
+static enum hf_rc refuse_full(const struct catalog *catalog, struct hf_err *err)
+{
+    err_set(err, HF_RC_LIMIT, "54000", "the catalogue has more names than there is room for");
+    return err_detail(err, "Room for %u names and %u bytes; taken are %u and %u.",
+                      (unsigned)catalog->capacity, (unsigned)catalog->texts_size,
+                      (unsigned)catalog->count, (unsigned)catalog->texts_used);
+}
+
+enum hf_rc catalog_feed(struct catalog *catalog, const struct catalog_row *row, struct hf_err *err)
 {
     enum catalog_volatility is;
     hf_assert(!catalog->is_sealed);
-    if (!volatility_of(volatility, &is))
+    if (!volatility_of(row->volatility, &is))
         return err_set(err, HF_RC_INVALID, "22023",
-                       "\"" SV_FMT "\" of %s \"" SV_FMT "\" is no volatility", SV_ARG(volatility),
-                       uses_kind_name(kind), SV_ARG(name));
-    const size_t size = schema.size + name.size + note.size + 3;
-    if (catalog->count == catalog->capacity || size > catalog->texts_size - catalog->texts_used) {
-        err_set(err, HF_RC_LIMIT, "54000", "the catalogue has more names than there is room for");
-        return err_detail(err, "Room for %u names and %u bytes; taken are %u and %u.",
-                          (unsigned)catalog->capacity, (unsigned)catalog->texts_size,
-                          (unsigned)catalog->count, (unsigned)catalog->texts_used);
-    }
-    const struct catalog_entry none = {0};
-    const struct catalog_entry *before =
-        catalog->count > 0 ? &catalog->entries[catalog->count - 1] : &none;
-    const struct catalog_entry entry = {.schema_at = put_text(catalog, schema, before->schema_at),
-                                        .name_at = put_text(catalog, name, before->name_at),
-                                        .note_at = put_text(catalog, note, before->note_at),
-                                        .kind = (uint8_t)kind,
-                                        .volatility = (uint8_t)is};
-    catalog->entries[catalog->count] = entry;
-    const bool is_in = map_insert(&catalog->map, hash_of(catalog, kind, name), catalog->count);
+                       "\"" SV_FMT "\" of %s \"" SV_FMT "\" is no volatility",
+                       SV_ARG(row->volatility), uses_kind_name(row->kind), SV_ARG(row->name));
+    const size_t size = row->schema.size + row->name.size + row->note.size + 3;
+    if (catalog->count == catalog->capacity || size > catalog->texts_size - catalog->texts_used)
+        return refuse_full(catalog, err);
+    struct catalog_entry before = {0};
+    if (catalog->count > 0)
+        before = catalog->entries[catalog->count - 1];
+    catalog->entries[catalog->count] =
+        (struct catalog_entry){.schema_at = put_text(catalog, row->schema, before.schema_at),
+                               .name_at = put_text(catalog, row->name, before.name_at),
+                               .note_at = put_text(catalog, row->note, before.note_at),
+                               .kind = (uint8_t)row->kind,
+                               .volatility = (uint8_t)is};
+    const uint64_t hash = hash_of(catalog, row->kind, row->name);
+    const bool is_in = map_insert(&catalog->map, hash, catalog->count);
     hf_assert(is_in);
     catalog->count++;
     return HF_OK;

@@ -7,23 +7,24 @@
  * its place; verdicts carry the generation they were made with, and verdicts.h forgets older ones.
  *
  *     catalog_init(catalog, memory, size, generation)
- *     for each query of catalog_query(): for each row: catalog_feed(catalog, kind, ...)
+ *     for each query of catalog_query(): for each row: catalog_feed(catalog, &row, err)
  *     catalog_seal(catalog)
  *     catalog_judge(catalog, uses, verdict)
  *
  * How names are judged. Which function "f" means depends on search_path, on the arguments' types
  * and on what was created a moment ago. So a name without a schema stands for all functions of that
- * name in all schemas, and the most volatile of them decides; with a schema, for all of that schema.
- * VOLATILE makes the statement a write; STABLE and IMMUTABLE functions cannot write (the server
- * itself holds them to that). A function that is not in the catalogue makes it a write too, marked
- * VERDICT_IS_UNSEEN: something new, and a reason to load the catalogue again.
+ * name in all schemas, and the most volatile of them decides; with a schema, for all of that
+ * schema. VOLATILE makes the statement a write; STABLE and IMMUTABLE functions cannot write (the
+ * server itself holds them to that). A function that is not in the catalogue makes it a write too,
+ * marked VERDICT_IS_UNSEEN: something new, and a reason to load the catalogue again.
  *
- * What is loaded. Of functions all names, with aggregates as volatile as the functions they are made
- * of. Of relations, operators and types only those whose use can run something volatile, so that
- * the catalogue of a database of a hundred thousand tables is small: views, and tables with row
- * security, whose rewrite rules or policies call a volatile function, through views over views (the
- * rules name functions by OID, so there search_path is no question); operators by their functions;
- * domains with checks, types and casts by theirs. A bare server has about 3,000 names in 80 KB.
+ * What is loaded. Of functions all names, with aggregates as volatile as the functions they are
+ * made of. Of relations, operators and types only those whose use can run something volatile, so
+ * that the catalogue of a database of a hundred thousand tables is small: views, and tables with
+ * row security, whose rewrite rules or policies call a volatile function, through views over views
+ * (the rules name functions by OID, so there search_path is no question); operators by their
+ * functions; domains with checks, types and casts by theirs. A bare server has about 3,000 names in
+ * 80 KB.
  *
  * What nobody sees: a function called as if it were a column (row.f), a volatile function behind an
  * implicit cast, what a function that was declared STABLE does in other servers. A write among them
@@ -36,8 +37,8 @@
  *
  * Lists. "allow" says that a function is harmless whatever the catalogue says; "deny" that it
  * writes. An entry is "name" or "schema.name"; deny wins. Functions of PostgreSQL that are volatile
- * only because their result changes (random(), clock_timestamp(), gen_random_uuid(), pg_sleep() ...)
- * are allowed from the start; catalog_harmless() is the list of them.
+ * only because their result changes (random(), clock_timestamp(), gen_random_uuid(), pg_sleep()
+ * ...) are allowed from the start; catalog_harmless() is the list of them.
  */
 #ifndef HF_SQL_CATALOG_H
 #define HF_SQL_CATALOG_H
@@ -101,10 +102,19 @@ size_t catalog_size(uint32_t names, uint32_t text_size);
 void catalog_init(struct catalog *catalog, void *memory, uint32_t names, uint32_t text_size,
                   uint32_t generation, struct hash_key key);
 
-/* One row. HF_RC_LIMIT if there is no room: the catalogue is then not to be used, since what is
- * missing in it would be missing from the candidates too. HF_RC_INVALID for what is no volatility. */
-enum hf_rc HF_MUST_USE catalog_feed(struct catalog *catalog, enum uses_kind kind, struct sv schema,
-                                    struct sv name, struct sv volatility, struct sv note,
+/* A row of catalog_query(). */
+struct catalog_row {
+    enum uses_kind kind;
+    struct sv schema;
+    struct sv name;
+    struct sv volatility; /* "i", "s" or "v" */
+    struct sv note;
+};
+
+/* Copies a row. HF_RC_LIMIT if there is no room: the catalogue is then not to be used, since what is
+ * missing in it would be missing from the candidates too. HF_RC_INVALID for what is no volatility.
+ */
+enum hf_rc HF_MUST_USE catalog_feed(struct catalog *catalog, const struct catalog_row *row,
                                     struct hf_err *err);
 
 /* No more rows: it can be read now. */

@@ -133,8 +133,8 @@ static bool is_temporary(struct json_at range_var)
            has_name(range_var, "schemaname", "pg_temp");
 }
 
-/* SELECT ... INTO makes a table. The clause hangs on the first SELECT of a UNION, so the walk is what
- * finds it. */
+/* SELECT ... INTO makes a table. The clause hangs on the first SELECT of a UNION, so the walk is
+ * what finds it. */
 static void look_into(struct work *work, struct json_at clause)
 {
     const struct json_at relation = json_field(clause, "rel");
@@ -223,8 +223,8 @@ static bool is_off(struct json_at value)
     return sv_eq_nocase(word, SV("off")) || sv_eq_nocase(word, SV("false"));
 }
 
-/* EXPLAIN (ANALYZE off) is the one that does not run it; a literal does not count. Of an option that
- * is there twice the last one counts. */
+/* EXPLAIN (ANALYZE off) is the one that does not run it; a literal does not count. Of an option
+ * that is there twice the last one counts. */
 static bool is_analyze(struct json_at explain)
 {
     struct json_at options = json_enter(json_field(explain, "options")), item;
@@ -507,8 +507,8 @@ static bool is_array(struct json_at value)
     return value.at < value.end && *value.at == '[';
 }
 
-/* What a field says wherever it stands. The names are those of libpg_query's nodes; `schema` is what
- * the walk remembers from the field before. */
+/* What a field says wherever it stands. The names are those of libpg_query's nodes; `schema` is
+ * what the walk remembers from the field before. */
 static void look_field(struct work *work, struct sv key, struct json_at value, struct sv schema)
 {
     char text[USES_NAME_SIZE];

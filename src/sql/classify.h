@@ -12,9 +12,10 @@
  * How it decides. Each statement of the string has a kind, and a table says the class and traits of
  * the kind; those that depend on what is inside (SELECT, EXPLAIN, COPY, SET, DECLARE, PREPARE,
  * transaction statements ...) have a function. A kind that is not in the table is DDL. Then the
- * whole tree is gone through once: an INSERT, UPDATE, DELETE or MERGE anywhere within a SELECT makes
- * it a write, a locking clause makes it lock, and names are collected. The string's class is the
- * strongest of its statements', its traits are all of theirs, its reason is the strongest one's.
+ * whole tree is gone through once: an INSERT, UPDATE, DELETE or MERGE anywhere within a SELECT
+ * makes it a write, a locking clause makes it lock, and names are collected. The string's class is
+ * the strongest of its statements', its traits are all of theirs, its reason is the strongest
+ * one's.
  *
  * A literal never makes a class weaker: EXPLAIN (ANALYZE 'off') counts as if it ran.
  *

@@ -10,8 +10,8 @@
  * parsed: 10 to 100 us, and memory of libpg_query for that time.
  *
  * One judge for each lane or worker; catalogue and lists are shared and only read. The owner hands
- * in a newer catalogue with judge_renew() at a moment of its own choice; the old one must live until
- * all judges have.
+ * in a newer catalogue with judge_renew() at a moment of its own choice; the old one must live
+ * until all judges have.
  */
 #ifndef HF_SQL_JUDGE_H
 #define HF_SQL_JUDGE_H
@@ -45,8 +45,8 @@ size_t judge_size(uint32_t capacity);
 struct judge *judge_init(void *memory, uint32_t capacity, uint64_t seed,
                          const struct catalog *catalog, const struct catalog_lists *lists);
 
-/* The verdict, valid until the next call. judge->shape is the statement's shape afterwards. The hint
- * is another matter: hint_read(). */
+/* The verdict, valid until the next call. judge->shape is the statement's shape afterwards. The
+ * hint is another matter: hint_read(). */
 const struct verdict *judge_statement(struct judge *judge, struct sv sql,
                                       const struct lex_rules *rules);
 

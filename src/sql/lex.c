@@ -341,7 +341,8 @@ static enum lex_kind dollar_token(struct lex *lex, struct lex_token *token)
 
 /*
  * Operators end where a comment begins. One of several characters may end in + or - only if a
- * character is in it that no operator of standard SQL has: so "=-1" is "=" and "-", and "@-" is one.
+ * character is in it that no operator of standard SQL has: so "=-1" is "=" and "-", and "@-" is
+ * one.
  */
 static enum lex_kind operator_token(struct lex *lex, struct lex_token *token)
 {

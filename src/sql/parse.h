@@ -36,7 +36,8 @@ void parse_run(struct parse *parse, struct sv text);
 void parse_free(struct parse *parse);
 
 /* libpg_query's name for the structure of a statement, for tests that compare shapes with it: two
- * texts of one fingerprint differ in literals, and a little more, only. 0 if it cannot be parsed. */
+ * texts of one fingerprint differ in literals, and a little more, only. 0 if it cannot be parsed.
+ */
 uint64_t parse_fingerprint(const char *text);
 
 #endif

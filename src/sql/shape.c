@@ -412,7 +412,8 @@ static void put_operator(struct builder *b, struct sv text)
     put(b, LEX_OPERATOR, sv_eq(text, SV("!=")) ? SV("<>") : text);
 }
 
-/* What stands for a literal of this kind. Numbers are not 0: float(0) is a mistake to the grammar. */
+/* What stands for a literal of this kind. Numbers are not 0: float(0) is a mistake to the grammar.
+ */
 static struct sv stripped(enum lex_kind kind)
 {
     static const struct sv by_kind[] = {

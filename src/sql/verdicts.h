@@ -9,15 +9,15 @@
  *     entry: verdict, links, hash          texts: blocks of 64 bytes, chained
  *     [ ][ ][ ][ ] ... capacity            [####][##  ][####] ... blocks
  *
- * Memory is given once; nothing is allocated afterwards. When entries or blocks run out, the clock's
- * hand goes round: an entry that was used since it last passed stays, another one goes. A shape
- * longer than VERDICTS_TEXT_MAX is not kept.
+ * Memory is given once; nothing is allocated afterwards. When entries or blocks run out, the
+ * clock's hand goes round: an entry that was used since it last passed stays, another one goes. A
+ * shape longer than VERDICTS_TEXT_MAX is not kept.
  *
- * Generations. Verdicts were made with a catalogue; after verdicts_renew() those of an older one are
- * not found any more, and leave when the hand comes or their shape is put in again. What was LEARNED
- * from a server stays: verdicts_learn() marks a shape as a write because a server answered 25006 to it,
- * which no reading of the catalogue can outweigh. A learned entry may be forgotten like any other
- * when room is needed; the server will say it again.
+ * Generations. Verdicts were made with a catalogue; after verdicts_renew() those of an older one
+ * are not found any more, and leave when the hand comes or their shape is put in again. What was
+ * LEARNED from a server stays: verdicts_learn() marks a shape as a write because a server answered
+ * 25006 to it, which no reading of the catalogue can outweigh. A learned entry may be forgotten
+ * like any other when room is needed; the server will say it again.
  *
  * Thread: one for each lane or worker, without locks. Lanes learn each for itself: the price is one
  * refused statement in each, and that nothing on a query's path is shared.

@@ -1,9 +1,9 @@
 /*
  * The lexer and the shapes it is made into, from any bytes, under both rules for backslashes.
  *
- * Checked beside the absence of crashes: tokens come in order and do not overlap; a shape is its own
- * shape, in the same state and with the same hash; it is as long as it says, within its limit. And
- * hints, which are wrong or right and never half of it.
+ * Checked beside the absence of crashes: tokens come in order and do not overlap; a shape is its
+ * own shape, in the same state and with the same hash; it is as long as it says, within its limit.
+ * And hints, which are wrong or right and never half of it.
  */
 #include <string.h>
 

@@ -219,7 +219,8 @@ def test_class__the_catalogue_tells_what_grammar_cannot(judge, both):
     expected = [("write", sql) if "SELECT f_stable" in sql or "WITH w" in sql else (name, sql)
                 for name, sql in BY_CATALOGUE]  # app has another f_stable, and w is a view too
     found = judge([sql for _, sql in expected])
-    assert [(verdict[0], sql) for verdict, (_, sql) in zip(found, expected, strict=True)] == expected
+    called = [(verdict[0], sql) for verdict, (_, sql) in zip(found, expected, strict=True)]
+    assert called == expected
     check(judge, both, [sql for _, sql in expected])
 
 
@@ -315,7 +316,8 @@ class Generator:
 
     def statement(self):
         head = self.pick("", "", "", "EXPLAIN ", "EXPLAIN ANALYZE ", "EXPLAIN (ANALYZE off) ",
-                         "WITH c AS (SELECT 1) ", "WITH c AS (INSERT INTO u VALUES (1) RETURNING a) ",
+                         "WITH c AS (SELECT 1) ",
+                         "WITH c AS (INSERT INTO u VALUES (1) RETURNING a) ",
                          "SELECT 1; ", "DECLARE c CURSOR FOR ", "SET LOCAL work_mem = '1MB'; ",
                          "PREPARE q AS ", "CREATE TEMP TABLE y AS ", "COPY (")
         body = self.select() + self.pick("", "", "", lambda: " UNION ALL " + self.select())

@@ -38,11 +38,12 @@ static int setup(void **state)
     memory = malloc(catalog_size(64, 1024));
     assert_non_null(memory);
     catalog_init(&catalog, memory, 64, 1024, 3, (struct hash_key){1, 2});
-    for (size_t i = 0; i < COUNT(rows); i++)
-        assert_int_equal(catalog_feed(&catalog, rows[i].kind, sv_from_cstr(rows[i].schema),
-                                      sv_from_cstr(rows[i].name), sv_from_cstr(rows[i].volatility),
-                                      sv_from_cstr(rows[i].note), &err),
-                         HF_OK);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        const struct catalog_row row = {
+            rows[i].kind, sv_from_cstr(rows[i].schema), sv_from_cstr(rows[i].name),
+            sv_from_cstr(rows[i].volatility), sv_from_cstr(rows[i].note)};
+        assert_int_equal(catalog_feed(&catalog, &row, &err), HF_OK);
+    }
     catalog_seal(&catalog);
     return 0;
 }
@@ -210,16 +211,18 @@ static void catalog__is_bounded_and_says_when_it_is_full(void **state)
     struct hf_err err;
     assert_true(catalog_size(2, 16) <= sizeof small);
     catalog_init(&few, small, 2, 16, 1, (struct hash_key){1, 2});
-    const struct sv s = SV("s");
-    assert_int_equal(catalog_feed(&few, USES_FUNCTION, s, SV("f"), SV("x"), SV(""), &err),
-                     HF_RC_INVALID);
-    assert_int_equal(
-        catalog_feed(&few, USES_FUNCTION, s, SV("toolongforit"), SV("v"), SV(""), &err),
-        HF_RC_LIMIT);
-    assert_int_equal(catalog_feed(&few, USES_FUNCTION, s, SV("f"), SV("v"), SV(""), &err), HF_OK);
-    assert_int_equal(catalog_feed(&few, USES_FUNCTION, s, SV("g"), SV("i"), SV(""), &err), HF_OK);
-    assert_int_equal(catalog_feed(&few, USES_FUNCTION, s, SV("h"), SV("i"), SV(""), &err),
-                     HF_RC_LIMIT);
+    static const struct {
+        const char *name, *volatility;
+        enum hf_rc rc;
+    } fed[] = {
+        {"f", "x", HF_RC_INVALID}, {"f", "", HF_RC_INVALID}, {"toolongforit", "v", HF_RC_LIMIT},
+        {"f", "v", HF_OK},         {"g", "i", HF_OK},        {"h", "i", HF_RC_LIMIT},
+    };
+    for (size_t i = 0; i < COUNT(fed); i++) {
+        const struct catalog_row row = {USES_FUNCTION, SV("s"), sv_from_cstr(fed[i].name),
+                                        sv_from_cstr(fed[i].volatility), SV("")};
+        assert_int_equal(catalog_feed(&few, &row, &err), fed[i].rc);
+    }
     catalog_seal(&few);
     assert_int_equal(catalog_find(&few, NULL, USES_FUNCTION, SV(""), SV("f"), NULL),
                      CATALOG_VOLATILE);

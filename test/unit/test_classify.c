@@ -296,7 +296,8 @@ static void classify__deep_statements_need_little_stack(void **state)
     pthread_attr_destroy(&attributes);
 }
 
-/* What the grammar says of a statement it says of its shape, but for literals that it would believe. */
+/* What the grammar says of a statement it says of its shape, but for literals that it would
+ * believe. */
 static void classify__a_shape_is_judged_as_its_statement(void **state)
 {
     (void)state;

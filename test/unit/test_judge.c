@@ -75,8 +75,8 @@ static void judge__another_catalogue_judges_anew(void **state)
     assert_int_equal(judged(judge, "SELECT f(1)")->is, VERDICT_WRITE);
     assert_true(catalog_size(8, 256) <= sizeof memory);
     catalog_init(&catalog, memory, 8, 256, 5, (struct hash_key){1, 2});
-    assert_int_equal(
-        catalog_feed(&catalog, USES_FUNCTION, SV("public"), SV("f"), SV("s"), SV(""), &err), HF_OK);
+    const struct catalog_row row = {USES_FUNCTION, SV("public"), SV("f"), SV("s"), SV("")};
+    assert_int_equal(catalog_feed(&catalog, &row, &err), HF_OK);
     catalog_seal(&catalog);
     judge_renew(judge, &catalog);
     const struct verdict *verdict = judged(judge, "SELECT f(2)");

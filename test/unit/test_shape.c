@@ -315,8 +315,9 @@ static const char *random_sql(struct rng *rng, char *out, size_t size)
 }
 
 /*
- * Statements of one shape mean the same but for literals: as far as libpg_query can tell, a statement
- * and its shape have one fingerprint. It takes no notice of constants, parameters and lists of them.
+ * Statements of one shape mean the same but for literals: as far as libpg_query can tell, a
+ * statement and its shape have one fingerprint. It takes no notice of constants, parameters and
+ * lists of them.
  */
 static void shape__a_shape_has_the_fingerprint_of_its_statement(void **state)
 {
