@@ -353,6 +353,24 @@ static void cache__a_leader_that_is_lost_is_taken_over(void **state)
     close_cache();
 }
 
+static void cache__what_somebody_fetches_is_not_pushed_out(void **state)
+{
+    (void)state;
+    char key[16];
+    open_cache(64 << 10);
+    put("k", "", 1, 7 << 10, NOW);
+    struct cache_ask leader = ask_at("k", NOW + HF_SEC(70)), second = leader;
+    struct cache_found found;
+    assert_int_equal(cache_ask(cache, &leader, &found), CACHE_LEAD);
+    for (int i = 0; i < 20; i++) {
+        snprintf(key, sizeof key, "k%d", i);
+        put(key, "", i, 7 << 10, NOW);
+    }
+    assert_int_equal(cache_ask(cache, &second, &found), CACHE_FOLLOW);
+    cache_leave(cache, &leader);
+    close_cache();
+}
+
 static void cache__a_follower_gives_up_at_its_deadline(void **state)
 {
     (void)state;
@@ -434,6 +452,7 @@ int main(void)
         cmocka_unit_test(cache__without_memory_nothing_is_kept_and_nothing_breaks),
         cmocka_unit_test(cache__who_comes_second_follows_the_first),
         cmocka_unit_test(cache__a_leader_that_is_lost_is_taken_over),
+        cmocka_unit_test(cache__what_somebody_fetches_is_not_pushed_out),
         cmocka_unit_test(cache__a_follower_gives_up_at_its_deadline),
         cmocka_unit_test(cache__many_threads_ask_a_server_once),
     };
