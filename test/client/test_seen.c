@@ -580,9 +580,11 @@ static void seen__an_outage_is_bridged_told_and_over(void **state)
     assert_true(declined >= 1);
     assert_true(err.may_repeat);
     char text[600];
+    pthread_mutex_lock(&heard.lock);
     keep_text(hf_error_text(&err, text, sizeof text));
     keep_text(err.detail);
     keep_text(err.hint);
+    pthread_mutex_unlock(&heard.lock);
     const int lost = wait_event(HF_EVENT_LEVEL, "cached_only", 0);
     assert_int_equal(hf_level(db), HF_LEVEL_CACHED_ONLY);
     /* What the server says itself is an answer: no old result hides it. */
