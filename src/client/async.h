@@ -1,12 +1,12 @@
 /*
- * struct hf_loop and its calls: the asynchronous interface, a face of client/loop.h.
+ * struct hf_loop and its calls: the asynchronous interface, a face of client/call_loop.h.
  *
  *     hf_call   what a caller has started and will be called back for, once or for each chunk
  *     engine    the struct call that does it
  *
  * A callback comes from hf_turn() only, never from the function that started the call: what has
- * ended meanwhile waits in `ended`. So who starts calls in a callback is not called back while still
- * inside of it, and stacks do not grow.
+ * ended meanwhile waits in `ended`. So who starts calls in a callback is not called back while
+ * still inside of it, and stacks do not grow.
  *
  * An engine call may live through several hf_calls: a transaction is one, parked between its
  * statements, each of which is an hf_call of its own. While it has no owner nobody is told of its
@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #include "base/list.h"
-#include "client/loop.h"
+#include "client/call_loop.h"
 #include "holdfast.h"
 
 struct hf_loop {

@@ -5,9 +5,9 @@
 
 #include "base/bug.h"
 #include "base/rng.h"
+#include "client/call_loop.h"
 #include "client/db.h"
 #include "client/errors.h"
-#include "client/loop.h"
 #include "client/record.h"
 #include "client/statements.h"
 #include "core/outcome.h"

@@ -4,7 +4,7 @@
  * and says what it waits for. Who drives it is another matter:
  *
  *     blocking      call_drive(): poll() on the caller's own thread            (client/drive.h)
- *     asynchronous  an epoll over any number of calls, on the loop's thread    (client/loop.h)
+ *     asynchronous  an epoll over any number of calls, on the loop's thread    (client/call_loop.h)
  *     left behind   the same kind of loop, on the reaper's thread              (client/reaper.h)
  *
  * The engine carries out what the guard (core/guard.h) orders. What the work itself is (a
@@ -114,7 +114,8 @@ struct call_ops {
     void (*resolve_stop)(struct call *call);
     /* DONE: the last moment at which the caller's memory may be used. NULL: nothing to do. */
     void (*answered)(struct call *call);
-    /* Nothing is outstanding any more and the call object goes back: free call->work. NULL: nothing.
+    /* Nothing is outstanding any more and the call object goes back: free call->work. NULL:
+     * nothing.
      */
     void (*over)(struct call *call);
 };
@@ -164,7 +165,7 @@ struct call_view {
 /* Empty: knows no server. */
 void call_view_init(struct call_view *view);
 
-/* One registration with an epoll; used by client/loop.c only. */
+/* One registration with an epoll; used by client/call_loop.c only. */
 struct call_watch {
     struct call *call; /* NULL: of a struct loop_extra */
     int fd;            /* -1: none */
@@ -211,7 +212,7 @@ struct call {
     struct hf_cancel *user_cancel;
     struct call_watch watches[3];
     uint32_t wait_serial;    /* another one: wait.fd may be another file under the same number */
-    uint32_t watched_serial; /* client/loop.c's */
+    uint32_t watched_serial; /* client/call_loop.c's */
     struct timer timer;
     struct list_node link;     /* in its loop, or among the free */
     struct list_node watching; /* in db->watching: wants to hear of new snapshots */

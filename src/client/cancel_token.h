@@ -1,6 +1,6 @@
 /*
- * What hf_cancel_fire() sets off: a flag that stays, and a descriptor that wakes whoever polls. Both
- * may be touched by a signal handler.
+ * What hf_cancel_fire() sets off: a flag that stays, and a descriptor that wakes whoever polls.
+ * Both may be touched by a signal handler.
  */
 #ifndef HF_CLIENT_CANCEL_TOKEN_H
 #define HF_CLIENT_CANCEL_TOKEN_H

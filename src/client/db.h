@@ -5,9 +5,9 @@
  *                   -> breakers, bulkheads, pools, guards -> watcher (pg/watcher.h) -> reaper
  *                   -> waits for the first server (client/open.c)
  *
- * Each public function begins with db_enter() and ends with db_leave(): that is how hf_close() knows
- * when nobody is inside any more, how a child of fork() is recognised, and where nothing is left to
- * do about both.
+ * Each public function begins with db_enter() and ends with db_leave(): that is how hf_close()
+ * knows when nobody is inside any more, how a child of fork() is recognised, and where nothing is
+ * left to do about both.
  *
  * Locks, each held for a few instructions and none while another is taken, something is called back
  * or I/O is done:

@@ -9,10 +9,10 @@
  *     EXEC_DONE: exec.result is the last result or NULL, exec.ended says how it went
  *
  * Statements with parameters are prepared by the connection once they have come for the second
- * time; see client/statements.h. The error "cached plan must not change result type" and a statement
- * that the server has lost come out with facts.is_stale_statement set and are forgotten here, so
- * that running it once more, outside of a transaction, cures it; who may do that is not decided
- * here.
+ * time; see client/statements.h. The error "cached plan must not change result type" and a
+ * statement that the server has lost come out with facts.is_stale_statement set and are forgotten
+ * here, so that running it once more, outside of a transaction, cures it; who may do that is not
+ * decided here.
  *
  * After EXEC_DONE nothing is outstanding on the connection, unless it is lost.
  *
@@ -64,10 +64,9 @@ struct exec {
     struct call_ending ended; /* outcome and facts, from EXEC_DONE on */
     int phase;                /* of exec.c */
     uint32_t slot;            /* of the statement among the prepared */
-    bool
-        is_stopped; /* set by its owner: nothing more is sent, whatever stands before the statement */
-    bool is_sent;   /* the statement's text and parameters are not needed any more */
-    bool rows_shown; /* EXEC_ROWS has been returned */
+    bool is_stopped;          /* set by its owner: the statement is not sent any more */
+    bool is_sent;             /* the statement's text and parameters are not needed any more */
+    bool rows_shown;          /* EXEC_ROWS has been returned */
     char evicted[STATEMENTS_NAME_BYTES];
 };
 

@@ -10,8 +10,9 @@
 #define MEMO_PLACES 1024 /* a power of two */
 #define SHAPES_KEPT 512
 
-/* Three words without a lock: who reads while somebody writes sees words that do not belong together,
- * and then `b_mixed` does not come out as the key's second half. A verdict of zero is nobody's. */
+/* Three words without a lock: who reads while somebody writes sees words that do not belong
+ * together, and then `b_mixed` does not come out as the key's second half. A verdict of zero is
+ * nobody's. */
 struct memo {
     _Atomic uint64_t a;
     _Atomic uint64_t b_mixed; /* b ^ verdict */

@@ -7,8 +7,8 @@
  *                                                    PostgreSQL's own parser, the catalogue
  *
  * The memo is by the exact text, so that a statement that comes again costs a look at one place:
- * the 128 bits of its key decide, which nobody can steer who does not know the process's secret. What
- * was learned (a replica said 25006) and what a newer catalogue says replaces what is in it.
+ * the 128 bits of its key decide, which nobody can steer who does not know the process's secret.
+ * What was learned (a replica said 25006) and what a newer catalogue says replaces what is in it.
  *
  * Any thread.
  */

@@ -117,3 +117,10 @@ void learning_end(struct learning *learning)
     catalog_drop(learning->catalog, &learning->db->mem);
     learning->catalog = NULL;
 }
+
+void learning_forget(struct learning *learning)
+{
+    if (learning->interrupt_fd >= 0)
+        close(learning->interrupt_fd);
+    catalog_drop(learning->catalog, &learning->db->mem);
+}

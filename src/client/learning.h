@@ -7,7 +7,8 @@
  * changes every LEARNING_AGAIN_NS, and sooner when another unknown name comes. Until then, and
  * whenever it fails, what is unknown is taken for a write.
  *
- * Of the reaper's thread; the thread that loads has all signals blocked and is interrupted at the end.
+ * Of the reaper's thread; the thread that loads has all signals blocked and is interrupted at the
+ * end.
  */
 #ifndef HF_CLIENT_LEARNING_H
 #define HF_CLIENT_LEARNING_H
@@ -41,6 +42,8 @@ struct learning {
 void learning_init(struct learning *learning, struct hf_db *db);
 /* Begins to learn if it is time to, and takes what was learned. */
 void learning_turn(struct learning *learning, const struct snapshot *view, int64_t now_ns);
+/* In a child after fork(). */
+void learning_forget(struct learning *learning);
 /* Interrupts and joins the thread; intents have no catalogue afterwards. */
 void learning_end(struct learning *learning);
 

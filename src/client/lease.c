@@ -1,9 +1,9 @@
 /*
  * A connection on loan: a call whose work does nothing but hold it, parked until it is given back.
  *
- * Its guard has no breakers: a loan of minutes says nothing of how fast the server answers. What was
- * done on the connection nobody knows, so it is cleaned before anybody else has it (DISCARD ALL, in
- * attempt.c), and closed if it comes back inside of a transaction.
+ * Its guard has no breakers: a loan of minutes says nothing of how fast the server answers. What
+ * was done on the connection nobody knows, so it is cleaned before anybody else has it (DISCARD
+ * ALL, in attempt.c), and closed if it comes back inside of a transaction.
  */
 #include <libpq-fe.h>
 

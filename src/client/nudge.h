@@ -4,9 +4,9 @@
  * A poll() with a timeout sets a timer of the kernel and takes it back, which costs 0.6 us of CPU:
  * as much as all that guards the call. Nearly no call ever comes near its deadline. So a blocking
  * driver whose deadline is further away than NUDGE_FAR_NS polls without a timeout and says so
- * (call.sleeps_until_ns); this thread looks at all calls every NUDGE_LOOK_NS and writes the eventfd of
- * those whose deadline has come near. They wake, and wait for the rest with a timer of their own. So
- * deadlines are as exact as ever.
+ * (call.sleeps_until_ns); this thread looks at all calls every NUDGE_LOOK_NS and writes the eventfd
+ * of those whose deadline has come near. They wake, and wait for the rest with a timer of their
+ * own. So deadlines are as exact as ever.
  *
  * It runs no hook and waits for nothing, so nobody's code can make it late.
  */

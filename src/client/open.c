@@ -350,8 +350,8 @@ int db_open(struct hf_db **db, const struct client_config *config, const struct 
 
 /* ---- closing ---- */
 
-/* In a child after fork(): the threads are not there, the locks are in whatever state they were, and
- * the connections are the parent's. */
+/* In a child after fork(): the threads are not there, the locks are in whatever state they were,
+ * and the connections are the parent's. */
 static void forget(struct hf_db *db)
 {
     int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);

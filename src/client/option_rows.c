@@ -96,8 +96,8 @@ static const struct opt_row pool_rows[] = {
          "that those made together do not end together."),
     TIME(client_pool_config, idle_ns, "idle", "10min", HF_MS(100), HF_NEVER,
          "How long a connection is kept without being used."),
-    /* A write on a connection whose server has just closed it ends with an unknown outcome. The look
-     * costs a microsecond, which is nothing to who comes a hundred times a second. */
+    /* A write on a connection whose server has just closed it ends with an unknown outcome. The
+     * look costs a microsecond, which is nothing to who comes a hundred times a second. */
     TIME(client_pool_config, check_after_ns, "check_after", "10ms", 0, HF_NEVER,
          "A connection that was idle for longer is looked at before it is used."),
     TIME(client_pool_config, connect_timeout_ns, "connect_timeout", "5s", HF_MS(10), HOUR,

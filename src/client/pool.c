@@ -192,8 +192,8 @@ void pool_deinit(struct pool *pool)
     pthread_mutex_destroy(&pool->lock);
 }
 
-/* The descriptor is shared with the parent, and libpq says good-bye on it when it closes: so what it
- * closes is another file in the same place. */
+/* The descriptor is shared with the parent, and libpq says good-bye on it when it closes: so what
+ * it closes is another file in the same place. */
 static void make_mute(struct conn *conn, int null_fd)
 {
     int fd = conn_fd(conn);

@@ -8,19 +8,19 @@
  *
  *            pool_take: the one used last (LIFO)
  *     idle ------------------------------------------> taken --pool_give--> idle, or closed:
- *       |                                                ^                  too old, of a former role,
- *       | pool_sweep: too old, idle for too long,        |                  not clean, closing
- *       v             more than idle_max, former role    |
+ *       |                                                ^                  too old, of a former
+ *       role, | pool_sweep: too old, idle for too long,        |                  not clean,
+ *       closing v             more than idle_max, former role    |
  *     closed <--pool_drop------------------------------ new: pool_make, then conn_start() ...
  *
  * LIFO keeps the few that are needed warm and lets the rest grow old. A lifetime is drawn for each
- * connection from the last tenth of what is configured, so that connections made together do not end
- * together.
+ * connection from the last tenth of what is configured, so that connections made together do not
+ * end together.
  *
  * A connection that has idled for longer than check_after_ns is looked at before it is given out:
  * has the server closed it, has it said something that nobody asked for (FATAL on its way out)? A
- * busy one is not: that look costs a system call. What is lost within check_after_ns is found out by
- * the attempt itself.
+ * busy one is not: that look costs a system call. What is lost within check_after_ns is found out
+ * by the attempt itself.
  *
  * Threads: any. The lock is held for a few instructions, never while something is closed, looked at
  * or connected.

@@ -35,8 +35,8 @@ static inline struct query *query_of(struct call *call)
     return call->work;
 }
 
-/* The rows of a call that was served, or parked with a chunk; NULL: no memory. They take the result;
- * a chunk's call goes on with the rows. */
+/* The rows of a call that was served, or parked with a chunk; NULL: no memory. They take the
+ * result; a chunk's call goes on with the rows. */
 struct hf_rows *query_rows(struct call *call);
 
 /* A result is there to make rows of. */
@@ -46,7 +46,8 @@ static inline bool query_has_rows(struct call *call)
     return query->result != NULL || (query->recall != NULL && query->recall->has_found);
 }
 
-/* The answer is this code: true if there is an old result instead, of which query_rows() makes rows.
+/* The answer is this code: true if there is an old result instead, of which query_rows() makes
+ * rows.
  */
 bool query_has_fallback(struct call *call, int code);
 

@@ -7,9 +7,9 @@
 
 #include "base/bug.h"
 #include "base/container_of.h"
+#include "client/call_loop.h"
 #include "client/db.h"
 #include "client/learning.h"
-#include "client/loop.h"
 #include "client/record.h"
 #include "client/threads.h"
 #include "client/warm.h"
@@ -206,6 +206,7 @@ void reaper_forget(struct reaper *reaper)
 {
     if (reaper == NULL)
         return;
+    learning_forget(&reaper->learning);
     loop_forget(&reaper->loop);
     mem_free(&reaper->db->mem, reaper);
 }

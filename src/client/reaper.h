@@ -1,12 +1,12 @@
 /*
  * The reaper: a thread that ends what callers left behind, and keeps the pools.
  *
- *     drive_release(call), answered but not over ----> its loop: cancel, drain or close, permits back
- *     every REAPER_SWEEP_NS --------------------------> pool_sweep() of each server, size_min kept
- *     the watcher's ear ------------------------------> calls that wait hear of the new snapshot
- *     the watcher's news, breakers' changes ----------> record_news()
+ *     drive_release(call), answered but not over ----> its loop: cancel, drain or close, permits
+ *     back every REAPER_SWEEP_NS --------------------------> pool_sweep() of each server, size_min
+ *     kept the watcher's ear ------------------------------> calls that wait hear of the new
+ *     snapshot the watcher's news, breakers' changes ----------> record_news()
  *
- * It is a loop (client/loop.h) with a thread around it, all signals blocked.
+ * It is a loop (client/call_loop.h) with a thread around it, all signals blocked.
  */
 #ifndef HF_CLIENT_REAPER_H
 #define HF_CLIENT_REAPER_H

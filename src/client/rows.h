@@ -52,7 +52,8 @@ struct hf_rows *rows_take(struct pg_result *result, const char *endpoint);
 /* One more reader of a body: a result from the cache. NULL: no memory. */
 struct hf_rows *rows_share(struct rows_body *body, int64_t age_ms, bool is_stale);
 
-/* Rows whose first chunk `result` is, and `stream` brings the next. Takes `result`, not the call. */
+/* Rows whose first chunk `result` is, and `stream` brings the next. Takes `result`, not the call.
+ */
 struct hf_rows *rows_stream(struct pg_result *result, const char *endpoint, struct call *stream);
 
 /* The next chunk of rows that stream. False: no memory; `result` is gone in any case. */

@@ -21,7 +21,8 @@ void session_deinit(struct hf_session *session)
 void session_wrote(struct hf_session *session, int64_t now_ns)
 {
     pthread_mutex_lock(&session->lock);
-    /* A position kept from before does not contain this write, and either of both would be enough. */
+    /* A position kept from before does not contain this write, and either of both would be enough.
+     */
     session->lsn = 0;
     session->timeline = 0;
     if (atomic_load(&session->written_at_ns) < now_ns)

@@ -1,5 +1,5 @@
 /*
- * Transactions in the caller's loop, step by step: the same transaction, driven by client/loop.h.
+ * Transactions in the caller's loop, step by step: the same transaction, driven by client/call_loop.h.
  *
  *     hf_loop_begin -----> call in the loop, parked ---> done(), hf_call_tx()
  *     hf_loop_tx_query --> a step: resumed, parked ----> done(), rows
@@ -112,6 +112,8 @@ static void ended(struct hf_call *call)
         if (engine->state == CALL_IS_GOING)
             return;
         code = call_answer(engine, &err);
+        if (call->tx->decision != NULL)
+            db_decision(engine, call->tx->decision);
         struct tx_seat *seat = engine->work;
         seat->owns_tx = true;
         call->engine = NULL;

@@ -11,7 +11,7 @@
 #ifndef HF_CLIENT_WARM_H
 #define HF_CLIENT_WARM_H
 
-#include "client/loop.h"
+#include "client/call_loop.h"
 #include "client/pool.h"
 
 struct warm {

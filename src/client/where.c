@@ -159,8 +159,8 @@ enum hf_rc where_parse(struct where *where, const char *conninfo, struct hf_err 
     const char *const keys[] = {"dbname", "target_session_attrs", NULL};
     const char *const values[] = {conninfo, "none of libpq's", NULL};
     *where = (struct where){0};
-    /* Without a "=" or a scheme libpq takes it for the name of a database, which is not what anybody
-     * means here. */
+    /* Without a "=" or a scheme libpq takes it for the name of a database, which is not what
+     * anybody means here. */
     if (strchr(conninfo, '=') == NULL && strstr(conninfo, "://") == NULL && conninfo[0] != '\0')
         return refuse(err, "it is neither a URL nor a list of key=value");
     PGconn *pg = PQconnectStartParams(keys, values, 1);

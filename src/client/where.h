@@ -4,8 +4,8 @@
  * libpq knows many sources: the string, as URL or as words, service files, the environment, and its
  * own defaults. All of that is asked of it without a connection being made: a connection that is
  * begun with a wrong target_session_attrs has been through all of libpq's reading and checking when
- * it fails, and nothing has been sent or looked up. (target_session_attrs itself means nothing here:
- * roles are found by the watcher.)
+ * it fails, and nothing has been sent or looked up. (target_session_attrs itself means nothing
+ * here: roles are found by the watcher.)
  */
 #ifndef HF_CLIENT_WHERE_H
 #define HF_CLIENT_WHERE_H

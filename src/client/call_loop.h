@@ -12,13 +12,13 @@
  * `wait_serial` when a number may mean another file than before.
  *
  * Wake-ups by other threads (permits, snapshots, hf_close) come through one eventfd; the loop then
- * looks at the calls that wait for such news. loop_deinit() goes once through every lock under which
- * calls are woken, so that no wake-up is on its way to a descriptor that is closed.
+ * looks at the calls that wait for such news. loop_deinit() goes once through every lock under
+ * which calls are woken, so that no wake-up is on its way to a descriptor that is closed.
  *
  * Threads: one, but for call_wake().
  */
-#ifndef HF_CLIENT_LOOP_H
-#define HF_CLIENT_LOOP_H
+#ifndef HF_CLIENT_CALL_LOOP_H
+#define HF_CLIENT_CALL_LOOP_H
 
 #include "base/err.h"
 #include "base/list.h"

@@ -1,4 +1,4 @@
-#include "client/loop.h"
+#include "client/call_loop.h"
 
 #include <errno.h>
 #include <fcntl.h>
