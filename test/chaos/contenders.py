@@ -44,6 +44,13 @@ class Holdfast(Contender):
     worker = "worker_holdfast"
 
 
+class HoldfastLoop(Contender):
+    """Its asynchronous half."""
+
+    name = "libholdfast-async"
+    worker = "worker_loop"
+
+
 class Proxy(Contender):
     """The plain libpq worker, through `holdfast proxy` on the application's machine."""
 
@@ -79,4 +86,4 @@ class Proxy(Contender):
             self.process.kill()
 
 
-ALL = [Libpq, LibpqSpread, Holdfast, Proxy]
+ALL = [Libpq, LibpqSpread, Holdfast, HoldfastLoop, Proxy]

@@ -3,11 +3,13 @@
  * second connection and a list of SQLSTATEs, here each call says what it is owed.
  *
  * Seats of even writers have a session each, and now and then leave its token where readers find it,
- * as processes hand it to one another. Those of odd ones share that of the hf_db.
+ * as processes hand it to one another. Those of odd ones share that of the hf_db. How a seat asks,
+ * blocking or in a loop, is asker.h's business.
  */
 #include "store.h"
 
-#include <holdfast.h>
+#include "asker.h"
+
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +28,7 @@ struct store {
 struct seat {
     struct store *store;
     struct hf_session *session;
+    struct asker *asker;
 };
 
 static void tell(struct told *told, const struct hf_error *err)
@@ -71,11 +74,13 @@ struct seat *seat_new(struct store *store)
     if (seat == NULL || hf_session_new(store->db, &seat->session, NULL) != HF_SUCCESS)
         abort();
     seat->store = store;
+    seat->asker = asker_new(store->db);
     return seat;
 }
 
 void seat_free(struct seat *seat)
 {
+    asker_free(seat->asker);
     hf_session_free(seat->session);
     free(seat);
 }
@@ -120,34 +125,23 @@ static void adopt_token(struct seat *seat, int writer)
         give_up("hf_session_adopt", &err);
 }
 
-static int insert_both(struct hf_tx *tx, void *arg, struct hf_error *err)
-{
-    const struct row *row = arg;
-    const struct hf_params *params = HF_PARAMS(hf_int(row->writer), hf_int(row->number));
-    int failed = hf_tx_exec(tx, "INSERT INTO chaos_row VALUES ($1, $2)", params, NULL, NULL, err);
-
-    if (failed)
-        return failed;
-    return hf_tx_exec(tx, "INSERT INTO chaos_twin VALUES ($1, $2)", params, NULL, NULL, err);
-}
-
 enum answer seat_write(struct seat *seat, enum way way, struct row row, int deadline_ms,
                        struct told *told)
 {
+    struct hf_session *session = session_of(seat, row.writer);
+    struct hf_rows *rows = NULL;
     struct hf_error err;
     int failed;
 
     if (way == WAY_TRANSACTION) {
-        struct hf_tx_options options = {.deadline_ms = deadline_ms,
-                                        .session = session_of(seat, row.writer)};
+        struct hf_tx_options options = {.deadline_ms = deadline_ms, .session = session};
 
-        failed = hf_tx(seat->store->db, &options, insert_both, &row, &err);
+        failed = asker_insert_both(seat->asker, row, &options, &err);
     } else {
         failed =
-            hf_exec(seat->store->db, "INSERT INTO chaos_row VALUES ($1, $2)",
-                    HF_PARAMS(hf_int(row.writer), hf_int(row.number)),
-                    HF_WITH(.deadline_ms = deadline_ms, .session = session_of(seat, row.writer)),
-                    NULL, &err);
+            asker_query(seat->asker, INSERT_ROW, HF_PARAMS(hf_int(row.writer), hf_int(row.number)),
+                        HF_WITH(.deadline_ms = deadline_ms, .session = session), &rows, &err);
+        hf_rows_free(rows);
     }
     return failed ? answer_of(&err, told) : ANSWER_DONE;
 }
@@ -173,9 +167,9 @@ enum answer seat_read(struct seat *seat, enum promise promise, struct row row, i
 
     if (promise == PROMISE_SHARED)
         adopt_token(seat, row.writer);
-    if (hf_query(seat->store->db, "SELECT 1 FROM chaos_row WHERE writer = $1 AND number = $2",
-                 HF_PARAMS(hf_int(row.writer), hf_int(row.number)), &options, &rows,
-                 &err) != HF_SUCCESS)
+    if (asker_query(seat->asker, "SELECT 1 FROM chaos_row WHERE writer = $1 AND number = $2",
+                    HF_PARAMS(hf_int(row.writer), hf_int(row.number)), &options, &rows,
+                    &err) != HF_SUCCESS)
         return answer_of(&err, told);
     *found = hf_rows_next(rows, NULL) == 1;
     hf_rows_free(rows);
