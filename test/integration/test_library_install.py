@@ -1,5 +1,7 @@
 """The library as it is installed: its symbols, its header in C and C++, pkg-config."""
 
+import platform
+import re
 import subprocess
 import sys
 
@@ -11,6 +13,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 import library_symbols  # noqa: E402
 
 HEADER = ROOT / "include/holdfast.h"
+LAYOUT = ROOT / "test/integration/library_layout.txt"
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +58,23 @@ def test_the_static_library_has_no_other_names_either(installed):
                           check=True)
     names = sorted(line.split()[-1] for line in done.stdout.splitlines() if " " in line)
     assert names == library_symbols.declared(HEADER.read_text())
+
+
+def layout(folder):
+    """A line for each struct that programs allocate: its name and its size."""
+    names = re.findall(r"^struct (hf_\w+) \{", HEADER.read_text(), re.MULTILINE)
+    lines = "".join(f'printf("{name} %zu\\n", sizeof(struct {name}));' for name in names)
+    (folder / "layout.c").write_text(f"#include <holdfast.h>\n#include <stdio.h>\n"
+                                     f"int main(void) {{ {lines} return 0; }}\n")
+    subprocess.run(["gcc", "-I", HEADER.parent, folder / "layout.c", "-o", folder / "layout"],
+                   check=True)
+    return run(folder / "layout")
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the record is of x86_64")
+def test_no_struct_has_changed_its_size(tmp_path):
+    """New fields come out of `reserved`: a program and the library it meets must agree."""
+    assert layout(tmp_path) == LAYOUT.read_text(), f"if this is meant to be, record it in {LAYOUT}"
 
 
 @pytest.mark.parametrize("compiler, standard, language", [
