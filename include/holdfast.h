@@ -279,6 +279,7 @@ struct hf_hooks {
     int (*on_start)(const char *why, int64_t waited_ms, void *arg);
     int64_t slow_ms; /* 1 s; negative: never */
     void *arg;
+    uint64_t reserved[4];
 };
 
 struct hf_options {
@@ -452,7 +453,9 @@ struct hf_tx_options {
     bool is_read_only; /* may go to a replica */
     bool is_deferrable;
     bool is_independent;  /* inside of another one: a transaction of its own, no savepoint */
-    bool retry_savepoint; /* nested: run it again from its savepoint, where that can help */
+    bool retry_savepoint; /* nested: run it again from its savepoint, where that can help: a lock
+                           * that was not to be had (55P03), a deadlock (40P01). Not against 40001,
+                           * which only the whole transaction can be rid of */
     int32_t consistency;
     int64_t staleness_ms;
     int64_t deadline_ms; /* of all its attempts together */
@@ -460,7 +463,7 @@ struct hf_tx_options {
     struct hf_cancel *cancel;
     const char *operation;
     struct hf_retry_options retry; /* 0: options.tx_retry */
-    struct hf_decision *decision;
+    struct hf_decision *decision;  /* filled when it ends */
     uint64_t reserved[8];
 };
 
@@ -479,23 +482,34 @@ typedef int hf_tx_work(struct hf_tx *tx, void *arg, struct hf_error *err);
  * Run again as a whole, within attempts, budget and deadline: after 40001 and 40P01, after a lost
  * connection while COMMIT had not been sent, and whatever else proves that nothing happened.
  *
+ * BEGIN goes with the first statement, savepoints with the next one: a work of one statement costs
+ * two round trips, nesting none. The transaction's time, now(), is that of its first statement.
+ *
+ * An error within `work` leaves the transaction to be rolled back, or to its savepoint: statements
+ * before that are refused with 25P02. If the work returns 0 all the same, it is rolled back and the
+ * error is told. Do not send COMMIT or ROLLBACK by hf_tx_exec().
+ *
  * A COMMIT whose answer is lost is resolved: HF_SUCCESS if it took effect, a repetition or an error
  * with may_repeat if it certainly did not, HF_E_UNKNOWN only if no server could say before the
  * deadline.
  *
- * C++ exceptions that leave `work` roll back and go on. A longjmp() out of it cannot be seen when
- * it happens: the transaction is rolled back by the next call of this thread for the same hf_db, by
- * hf_close(), or at its deadline, whichever comes first.
+ * C++ exceptions that leave `work` roll back and go on; so does pthread_exit(). A longjmp() out of
+ * it cannot be seen when it happens: the transaction is rolled back by the next call of this thread
+ * (that it was left is found by walking the stack), when the thread ends, by hf_close(), or within
+ * a second of its deadline, whichever comes first. Where the stack cannot be walked (within code
+ * made at run time, or on a coroutine's stack), an hf_tx() that might be nested is refused with
+ * HF_E_USAGE: say hf_tx_nested() or is_independent there.
  */
 HF_API int hf_tx(struct hf_db *db, const struct hf_tx_options *options, hf_tx_work *work, void *arg,
                  struct hf_error *err);
 
-/* The same, nested in `tx`, said openly. */
+/* The same, nested in `tx`, said openly. Of the options retry_savepoint and retry are looked at. */
 HF_API int hf_tx_nested(struct hf_tx *tx, const struct hf_tx_options *options, hf_tx_work *work,
                         void *arg, struct hf_error *err);
 
 /* For languages with their own ways of scope: by hand. No repetition, all the rest. Commit and
- * rollback free `tx` whatever they return. */
+ * rollback free `tx` whatever they return. If it was ended by its deadline or by hf_close(), each
+ * call says so until then. */
 HF_API int hf_tx_begin(struct hf_db *db, const struct hf_tx_options *options, struct hf_tx **tx,
                        struct hf_error *err);
 HF_API int hf_tx_commit(struct hf_tx *tx, struct hf_error *err);
@@ -504,6 +518,10 @@ HF_API int hf_tx_savepoint(struct hf_tx *tx, struct hf_error *err);   /* one lev
 HF_API int hf_tx_release(struct hf_tx *tx, struct hf_error *err);     /* one level up, kept */
 HF_API int hf_tx_rollback_to(struct hf_tx *tx, struct hf_error *err); /* one level up, undone */
 
+/* Of the options: intent (what the statement is), deadline (then it is cancelled, and the
+ * transaction waits for its rollback, or that to a savepoint), cancel (ends the whole transaction),
+ * format, chunk_rows, no_prepare and decision. While rows stream (chunk_rows) the transaction is
+ * busy with them; freed early, the rest is read away. */
 HF_API int hf_tx_query(struct hf_tx *tx, const char *sql, const struct hf_params *params,
                        const struct hf_call_options *options, struct hf_rows **rows,
                        struct hf_error *err);
@@ -520,20 +538,27 @@ HF_API uint32_t hf_tx_attempt(const struct hf_tx *tx);
 struct hf_copy;
 struct hf_pipeline;
 
-/* COPY ... FROM STDIN: put, put, ..., end. COPY ... TO STDOUT: get until 0, end. */
+/* COPY ... FROM STDIN: put, put, ..., end. COPY ... TO STDOUT: get until 0, end. Pieces may end
+ * anywhere; those that come out are whole rows. Memory is bounded whatever the size, and a slow
+ * side slows the other. Without a tx it is a transaction of its own, whose commit is resolved like
+ * any. A single attempt: the data are not kept. The deadline holds for all of it together. */
 HF_API int hf_copy_start(struct hf_db *db, struct hf_tx *tx, const char *sql,
                          const struct hf_call_options *options, struct hf_copy **copy,
                          struct hf_error *err);
 HF_API int hf_copy_put(struct hf_copy *copy, const void *data, size_t size, struct hf_error *err);
 /* 1: `*data`, `*size` is the next piece, good until the next call; 0: that was all; -1: broken. */
 HF_API int hf_copy_get(struct hf_copy *copy, const void **data, size_t *size, struct hf_error *err);
-/* Frees it. `give_up` not NULL: the server is told so, and nothing of it is kept. */
+/* Frees it, and says how it went: rows that the server refused are told of here. `give_up` not
+ * NULL: the server is told so, and nothing of it is kept; a `tx` then waits for its rollback, or
+ * that to a savepoint. */
 HF_API int hf_copy_end(struct hf_copy *copy, const char *give_up, uint64_t *rows,
                        struct hf_error *err);
 
-/* Many statements, one round trip. What was added runs in order as one implicit transaction (or as
- * part of `tx`); after an error the rest is skipped. Add, add, ..., run, take the rows of each in
- * order, free. Without a tx the whole is a single attempt unless options say it is idempotent. */
+/* Many statements, one round trip. What was added runs in order as one transaction (or as part of
+ * `tx`); after an error the rest is skipped. Add, add, ..., run, take the rows of each in order,
+ * free. Without a tx it is run again as a whole whenever it is proved that nothing of it took
+ * effect, and its commit is resolved, as by hf_tx(). Results are kept in memory until they are
+ * taken. */
 HF_API int hf_pipeline_new(struct hf_db *db, struct hf_tx *tx,
                            const struct hf_call_options *options, struct hf_pipeline **pipeline,
                            struct hf_error *err);
@@ -619,7 +644,9 @@ HF_API int hf_loop_query(struct hf_loop *loop, const char *sql, const struct hf_
 HF_API void hf_call_cancel(struct hf_call *call);
 
 /* Transactions step by step: `done` of begin gets the transaction by hf_call_tx(). One statement
- * at a time; commit and rollback free it. */
+ * at a time, in whole results. Commit and rollback free it; where they fail at once because it has
+ * ended already (its deadline), `done` is not called and it is freed, too. hf_loop_free() ends and
+ * frees the transactions that are open. The blocking functions refuse them. */
 HF_API int hf_loop_begin(struct hf_loop *loop, const struct hf_tx_options *options, hf_done *done,
                          void *arg, struct hf_error *err);
 HF_API struct hf_tx *hf_call_tx(struct hf_call *call);
