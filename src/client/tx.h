@@ -20,15 +20,16 @@
  * its own.
  *
  * THE PROBE (core/commit.h) is asked once, in the packet of the first INSERT, UPDATE, DELETE or
- * MERGE that has parameters or is certainly one statement; its answer comes back with that statement's
- * own. Where no such statement came, and something may have been written, it goes in COMMIT's
- * packet and is answered before COMMIT begins. It never costs a round trip. Read-only transactions
- * have none. Whether this role may ask it is found out along with the first transaction.
+ * MERGE that has parameters or is certainly one statement; its answer comes back with that
+ * statement's own. Where no such statement came, and something may have been written, it goes in
+ * COMMIT's packet and is answered before COMMIT begins. It never costs a round trip. Read-only
+ * transactions have none. Whether this role may ask it is found out along with the first
+ * transaction.
  *
  * WHAT ENDS IT. An error does not end the attempt: the owner's logic gets it, and decides. When the
- * logic has returned, the first error that was not undone by a savepoint is what the guard
- * hears, and so decides whether the whole is run again. What ends it from outside (deadline, cancel, hf_close)
- * ends the call at once; the logic learns it from its next call.
+ * logic has returned, the first error that was not undone by a savepoint is what the guard hears,
+ * and so decides whether the whole is run again. What ends it from outside (deadline, cancel,
+ * hf_close) ends the call at once; the logic learns it from its next call.
  *
  * WHO OWNS IT. While the owner's logic runs nobody drives the call, and it may never come back (see
  * tx_stack.h). So others may take the call away: `owner` is OUTSIDE then, and whoever makes it GONE
@@ -121,9 +122,10 @@ struct hf_tx {
     struct hf_db *db;       /* this and `call` are not touched any more when it is GONE */
     struct call *call;
     struct hf_session *session;
-    struct list_node link; /* in db->txs.open, or in loop->transactions */
-    struct hf_loop *loop;  /* asynchronous: whose it is; NULL: it blocks */
-    void *copy;            /* asynchronous: text and parameters of the step */
+    struct hf_decision *decision; /* the owner's, to be filled at the end; NULL: none */
+    struct list_node link;        /* in db->txs.open, or in loop->transactions */
+    struct hf_loop *loop;         /* asynchronous: whose it is; NULL: it blocks */
+    void *copy;                   /* asynchronous: text and parameters of the step */
     struct guard_request request;
     int64_t deadline_ns;
     int32_t isolation;

@@ -198,6 +198,7 @@ int tx_new(struct hf_db *db, const struct hf_tx_options *options, bool is_by_han
     tx->db = db;
     tx->call = call;
     tx->session = options->session != NULL ? options->session : &db->session;
+    tx->decision = options->decision;
     tx->isolation = options->isolation;
     tx->is_read_only = options->is_read_only;
     tx->is_deferrable = options->is_deferrable;
@@ -268,6 +269,8 @@ void tx_close(struct hf_tx *tx)
     delist(tx);
     if (call->state == CALL_IS_PARKED || call->state == CALL_IS_GOING)
         call_stop(call);
+    if (tx->decision != NULL)
+        db_decision(call, tx->decision);
     /* What is still out after the answer works on with it. */
     struct tx_seat *seat = call->work;
     seat->owns_tx = true;

@@ -619,7 +619,7 @@ static void cut(struct call *call)
 static void answered(struct call *call)
 {
     struct hf_tx *tx = tx_of(call);
-    record_transaction(call, tx != NULL && tx->todo == TX_COMMIT);
+    record_transaction(call, tx != NULL && (tx->todo == TX_COMMIT || call->facts.commit_sent));
     if (tx == NULL)
         return;
     if (tx->stage == TX_STAGE_TASK) { /* the task is its owner's */
