@@ -45,7 +45,7 @@
 #include "net/tls.h"
 #include "os/sys.h"
 
-#define SQ_ENTRIES 512  /* few, so that they stay in the cache; more just means another call */
+#define SQ_ENTRIES 128  /* few, so that they stay in the cache; more just means another call */
 #define QUICK_MAX  512  /* sends of one turn; then what was asked for is handed over */
 #define CQ_ENTRIES 8192 /* what may come in one turn without the kernel having to keep it aside */
 
@@ -56,7 +56,7 @@
 #define PROVIDED_SIZE   4096
 #define PROVIDED_STRIDE (PROVIDED_SIZE + 192)
 #define PROVIDED_GROUP  0
-#define PROVIDED_MIN    16   /* in the ring, however little comes */
+#define PROVIDED_MIN    8    /* in the ring, however little comes */
 #define CALM_TURNS      1024 /* that took far less than the ring holds, before it holds less */
 #define PAGE            4096
 
@@ -85,14 +85,14 @@ struct uring {
     uint32_t taken;                 /* that came out of it in this turn */
     uint32_t calm;                  /* turns in a row that took far less than is wanted */
     uint32_t spare_count;           /* that are neither there nor in use */
-    uint16_t spare[PROVIDED_COUNT]; /* the last one was used last */
     uint32_t batch;                 /* completions to look at in this turn */
     struct __kernel_timespec timer; /* the kernel reads it when the request is handed over */
     uint32_t quick_count;
-    struct stream *quick[QUICK_MAX]; /* with a send that reports only failure */
     bool is_set_up;
     bool is_enabled;
     bool is_wake_armed;
+    uint16_t spare[PROVIDED_COUNT];  /* the last one was used last */
+    struct stream *quick[QUICK_MAX]; /* with a send that reports only failure */
     struct loop_block blocks[PROVIDED_COUNT];
 };
 
@@ -237,7 +237,7 @@ static enum hf_rc make_provided(struct loop *loop, struct hf_err *err)
         return sys_fail(err, -rc, "could not register buffers with io_uring");
     io_uring_buf_ring_init(uring->provided);
     uring->want = PROVIDED_MIN;
-    for (uint32_t id = 0; id < PROVIDED_COUNT; id++) {
+    for (uint32_t id = PROVIDED_COUNT; id-- > 0;) {
         uring->blocks[id].id = (uint16_t)id;
         uring->blocks[id].is_provided = true;
         provide(uring, id);
