@@ -24,7 +24,8 @@
 #define PATRONI_BYTES_MAX ((size_t)64 * 1024)
 
 /* Asks, one after the other, the URLs that commas separate, until one answers; 2 s for each. Ends
- * soon after `*is_stopping`. Fills rc, err, count and places of the answer, as the next one does. */
+ * soon after `*is_stopping`. Fills rc, err, count and places of the answer; so does the next one.
+ */
 void patroni_ask(const char *urls, const _Atomic bool *is_stopping, struct errand_answer *answer);
 
 /* The members in the body of an answer. A member without host or port is left out, as one that has
