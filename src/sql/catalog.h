@@ -14,21 +14,22 @@
  * How names are judged. Which function "f" means depends on search_path, on the arguments' types
  * and on what was created a moment ago. So a name without a schema stands for all functions of that
  * name in all schemas, and the most volatile of them decides; with a schema, for all of that
- * schema. VOLATILE makes the statement a write; STABLE and IMMUTABLE functions cannot write (the
- * server itself holds them to that). A function that is not in the catalogue makes it a write too,
- * marked VERDICT_IS_UNSEEN: something new, and a reason to load the catalogue again.
+ * schema. VOLATILE makes the statement a write; STABLE and IMMUTABLE functions do not write (the
+ * server refuses it to them, but for what they call). A function that is not in the catalogue makes
+ * it a write too, marked VERDICT_IS_UNSEEN: something new, and a reason to load the catalogue
+ * again.
  *
  * What is loaded. Of functions all names, with aggregates as volatile as the functions they are
- * made of. Of relations, operators and types only those whose use can run something volatile, so
- * that the catalogue of a database of a hundred thousand tables is small: views, and tables with
- * row security, whose rewrite rules or policies call a volatile function, through views over views
- * (the rules name functions by OID, so there search_path is no question); operators by their
- * functions; domains with checks, types and casts by theirs. A bare server has about 3,000 names in
- * 80 KB.
+ * made of, and functions whose body is parsed SQL as what that calls. Of relations, operators and
+ * types only those whose use can run something volatile, so that the catalogue of a database of a
+ * hundred thousand tables is small: views, and tables with row security, whose rewrite rules or
+ * policies call a volatile function, through views over views (the rules name functions by OID, so
+ * there search_path is no question); operators by their functions; domains with checks, types and
+ * casts by theirs. A bare server has about 3,000 names in 80 KB.
  *
  * What nobody sees: a function called as if it were a column (row.f), a volatile function behind an
- * implicit cast, what a function that was declared STABLE does in other servers. A write among them
- * ends on a replica with 25006, and is learned (verdicts.h).
+ * implicit cast, what a function that was declared STABLE calls in a body that is a text. A write
+ * among them ends on a replica with 25006, and is learned (verdicts.h).
  *
  * Without a catalogue (NULL) the names of PostgreSQL 15's own functions and operators are known
  * (catalog_builtin.h), everything else is unknown, and relations are taken for tables: good enough
@@ -111,8 +112,9 @@ struct catalog_row {
     struct sv note;
 };
 
-/* Copies a row. HF_RC_LIMIT if there is no room: the catalogue is then not to be used, since what is
- * missing in it would be missing from the candidates too. HF_RC_INVALID for what is no volatility.
+/* Copies a row. HF_RC_LIMIT if there is no room: the catalogue is then not to be used, since what
+ * is missing in it would be missing from the candidates too. HF_RC_INVALID for what is no
+ * volatility.
  */
 enum hf_rc HF_MUST_USE catalog_feed(struct catalog *catalog, const struct catalog_row *row,
                                     struct hf_err *err);

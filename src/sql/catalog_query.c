@@ -14,6 +14,9 @@
                 f("random_normal") f("set_config") f("setseed") f("timeofday") f("uuidv4")         \
                     f("uuidv7")
 
+/* What initdb makes has smaller OIDs (FirstNormalObjectId). */
+#define FIRST_OF_USERS "16384"
+
 #define AS_ITEM(name) name,
 #define AS_SQL(name)  "," name
 
@@ -22,24 +25,6 @@ const char *const *catalog_harmless(void)
     static const char *const names[] = {HARMLESS(AS_ITEM) NULL};
     return names;
 }
-
-/* A procedure cannot stand in an expression. An aggregate is called immutable by the catalogue,
- * whatever the functions are that it is made of. */
-static const char functions[] =
-    "SELECT n.nspname::text, p.proname::text,"
-    "       max(greatest(p.provolatile::text, parts.volatility) COLLATE \"C\"), ''"
-    "  FROM pg_catalog.pg_proc p"
-    "  JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace"
-    "  LEFT JOIN LATERAL ("
-    "       SELECT max(q.provolatile::text COLLATE \"C\") AS volatility"
-    "         FROM pg_catalog.pg_aggregate a, pg_catalog.pg_proc q"
-    "        WHERE a.aggfnoid = p.oid"
-    "          AND q.oid IN (a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn,"
-    "                        a.aggdeserialfn, a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn)"
-    "       ) parts ON p.prokind = 'a'"
-    " WHERE p.prokind <> 'p'"
-    " GROUP BY n.nspname, p.proname"
-    " ORDER BY n.nspname, p.proname";
 
 /* Functions that are volatile and not harmless, and aggregates that are made of a volatile one. */
 #define WRITERS                                                                                    \
@@ -66,6 +51,45 @@ static const char functions[] =
     "            ':(?:funcid|opfuncid|aggfnoid|winfnoid) (\\d+)', 'g') m,"                         \
     "        writers f"                                                                            \
     "  WHERE f.oid = m[1]::oid)"
+
+/* A procedure cannot stand in an expression. An aggregate is called immutable by the catalogue,
+ * whatever the functions are that it is made of. A function with a body of parsed SQL (BEGIN ATOMIC,
+ * RETURN) is as volatile as what that calls, whatever it was declared: the server lets a STABLE one
+ * call nextval(). Bodies that are texts tell nothing here. The column of the bodies came with
+ * PostgreSQL 14; by way of jsonb it may be missing. */
+static const char functions[] =
+    "WITH RECURSIVE trees AS ("
+    "       SELECT p.oid, to_jsonb(p) ->> 'prosqlbody' AS tree"
+    "         FROM pg_catalog.pg_proc p"
+    "         JOIN pg_catalog.pg_language l ON l.oid = p.prolang"
+    "        WHERE l.lanname = 'sql' AND p.oid >= " FIRST_OF_USERS "),"
+    "     writers AS " WRITERS ","
+    "     calls AS " CALLS ","
+    "     uses AS ("
+    "       SELECT DISTINCT t.oid, m[1]::oid AS used"
+    "         FROM trees t, LATERAL regexp_matches(t.tree, ':funcid (\\d+)', 'g') m),"
+    "     reach AS ("
+    "       SELECT DISTINCT c.oid, c.name FROM calls c"
+    "        UNION"
+    "       SELECT u.oid, r.name FROM uses u JOIN reach r ON r.oid = u.used),"
+    "     bodies AS (SELECT oid, min(name) AS name FROM reach GROUP BY oid)"
+    "SELECT n.nspname::text, p.proname::text,"
+    "       max(greatest(p.provolatile::text, parts.volatility,"
+    "                    CASE WHEN b.oid IS NOT NULL THEN 'v' END) COLLATE \"C\"),"
+    "       coalesce(min(b.name), '')"
+    "  FROM pg_catalog.pg_proc p"
+    "  JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace"
+    "  LEFT JOIN bodies b ON b.oid = p.oid"
+    "  LEFT JOIN LATERAL ("
+    "       SELECT max(q.provolatile::text COLLATE \"C\") AS volatility"
+    "         FROM pg_catalog.pg_aggregate a, pg_catalog.pg_proc q"
+    "        WHERE a.aggfnoid = p.oid"
+    "          AND q.oid IN (a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn,"
+    "                        a.aggdeserialfn, a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn)"
+    "       ) parts ON p.prokind = 'a'"
+    " WHERE p.prokind <> 'p'"
+    " GROUP BY n.nspname, p.proname"
+    " ORDER BY n.nspname, p.proname";
 
 static const char relations[] =
     "WITH RECURSIVE trees AS ("

@@ -56,6 +56,9 @@ INSERT INTO p VALUES (1);
 ALTER TABLE p ENABLE ROW LEVEL SECURITY;
 CREATE POLICY p_write ON p TO app USING (f_write(a) > 0);
 GRANT ALL ON ALL TABLES IN SCHEMA public TO app;
+CREATE FUNCTION f_body() RETURNS bigint STABLE LANGUAGE sql RETURN nextval('s');
+CREATE FUNCTION f_body_over() RETURNS bigint STABLE LANGUAGE sql BEGIN ATOMIC SELECT f_body(); END;
+CREATE FUNCTION f_body_plain() RETURNS int STABLE LANGUAGE sql RETURN (SELECT max(a) FROM t);
 CREATE PROCEDURE proc(int) LANGUAGE sql AS 'SELECT 1';
 """
 
@@ -197,6 +200,9 @@ BY_CATALOGUE = [
     ("write", "SELECT f_unsaid(1)"),
     ("write", "SELECT app.f_stable('x')"),
     ("read", "SELECT public.f_stable(1)"),
+    ("write", "SELECT f_body()"),
+    ("write", "SELECT public.f_body_over()"),
+    ("read", "SELECT f_body_plain()"),
     ("write", "SELECT sum_write(a) FROM t"),
     ("read", "SELECT sum_plain(a) FROM t"),
     ("write", "SELECT 1 ### 2"),
@@ -226,8 +232,8 @@ def test_class__the_catalogue_tells_what_grammar_cannot(judge, both):
 
 def test_class__what_is_called_a_write_here_is_refused_by_the_standby(judge, both):
     """So that the table above is about something."""
-    for sql in ("SELECT f_write(1)", "SELECT sum_write(a) FROM t", "SELECT 1 ### 2",
-                "SELECT 1::d_write", "SELECT * FROM w", "SELECT * FROM w_over",
+    for sql in ("SELECT f_write(1)", "SELECT f_body()", "SELECT f_body_over()",
+                "SELECT sum_write(a) FROM t", "SELECT 1 ### 2", "SELECT 1::d_write", "SELECT * FROM w", "SELECT * FROM w_over",
                 "SELECT * FROM w_agg", "SELECT * FROM w_operator", "SELECT app.f_stable('x')"):
         assert both[1].run(sql) == "25006", sql
 
