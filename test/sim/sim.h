@@ -237,7 +237,8 @@ struct sim {
     struct sim_server servers[SIM_SERVERS_MAX];
     uint64_t position;  /* the end of the rightful primary's WAL */
     uint64_t confirmed; /* with synchronous standbys: the end of what was acknowledged */
-    uint64_t cut[SIM_TIMELINES_MAX]; /* where each timeline was left */
+    uint64_t start[SIM_TIMELINES_MAX]; /* where each timeline began */
+    uint64_t cut[SIM_TIMELINES_MAX]; /* and was left; before its start if nobody descends from it */
     uint32_t timeline;               /* of the primary */
     uint32_t writes;
     struct sim_write write[SIM_WRITES_MAX];

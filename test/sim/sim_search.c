@@ -62,7 +62,7 @@ static void answer_status(struct sim *sim, struct sim_search *search)
     search->is_good = true;
 }
 
-/* The latest switches are enough: searches are not that old. */
+/* Its ancestors. The latest are enough: searches are not that old. */
 static void answer_history(struct sim *sim, struct sim_search *search)
 {
     const struct sim_server *server = &sim->servers[search->server];
@@ -71,11 +71,13 @@ static void answer_history(struct sim *sim, struct sim_search *search)
         return;
     uint32_t first = server->timeline > 80 ? server->timeline - 80 : 1;
     search->history[0] = '\0';
-    for (uint32_t timeline = first; timeline < server->timeline; timeline++)
-        used +=
-            (size_t)snprintf(search->history + used, sizeof search->history - used,
-                             "%" PRIu32 "\t%" PRIX32 "/%" PRIX32 "\tsimulated\n", timeline,
-                             (uint32_t)(sim->cut[timeline] >> 32), (uint32_t)sim->cut[timeline]);
+    for (uint32_t timeline = first; timeline < server->timeline; timeline++) {
+        uint64_t cut = sim->cut[timeline];
+        if (cut > sim->start[timeline])
+            used += (size_t)snprintf(search->history + used, sizeof search->history - used,
+                                     "%" PRIu32 "\t%" PRIX32 "/%" PRIX32 "\tsimulated\n", timeline,
+                                     (uint32_t)(cut >> 32), (uint32_t)cut);
+    }
     search->values[0] = search->history;
     search->is_good = true;
 }

@@ -419,16 +419,36 @@ static void depose(struct sim *sim, uint32_t old, uint32_t chosen)
     server->fenced_at_ns = sim->now_ns + rng_range_ns(&sim->rng, 0, HF_SEC(3));
 }
 
+/* The timeline that a replica has followed last: of newer ones it may never have received a thing.
+ */
+static uint32_t followed(const struct sim *sim, const struct sim_server *server)
+{
+    uint32_t timeline = server->timeline;
+    while (timeline > 1 && server->end <= sim->start[timeline])
+        --timeline;
+    return timeline;
+}
+
+/* The surviving history ends at `end` and goes on elsewhere. Timelines that begin beyond it are no
+ * ancestors any more. */
+static void leave(struct sim *sim, uint64_t end)
+{
+    sim->cut[sim->timeline] = UINT64_MAX;
+    for (uint32_t timeline = sim->timeline; timeline >= 1 && sim->cut[timeline] > end; timeline--) {
+        sim->cut[timeline] = end;
+        lose(sim, timeline, end);
+    }
+    sim->start[++sim->timeline] = end;
+}
+
 void wal_promote(struct sim *sim, uint32_t old, uint32_t chosen)
 {
     struct sim_server *next = &sim->servers[chosen];
     if (old != NO_SERVER)
         depose(sim, old, chosen);
-    uint32_t left = sim->timeline++;
-    sim->cut[left] = next->end;
-    lose(sim, left, next->end);
-    next->left_timeline = next->is_watched ? left : 0;
+    next->left_timeline = next->is_watched ? followed(sim, next) : 0;
     next->left_lsn = next->end;
+    leave(sim, next->end);
     next->is_watched = false;
     next->is_primary = true;
     next->timeline = sim->timeline;

@@ -73,7 +73,7 @@ static void *ask(void *argument)
     }
     PQclear(result);
     PQfinish(conn);
-    if (write(wake[1], &question, sizeof question) != sizeof question)
+    if (write(wake[1], &question, sizeof(void *)) != sizeof(void *))
         abort();
     return NULL;
 }
@@ -96,7 +96,7 @@ static void start(struct tool *tool, const struct commit *commit,
 static void take_result(struct commit_event *event, const char **values)
 {
     struct question *question;
-    if (read(wake[0], &question, sizeof question) != sizeof question)
+    if (read(wake[0], &question, sizeof(void *)) != sizeof(void *))
         abort();
     static char kept[COMMIT_COLUMNS_MAX][VALUE_BYTES];
     event->kind = question->is_answered ? COMMIT_EV_RESULT : COMMIT_EV_FAILED;
@@ -152,12 +152,13 @@ static void lost(struct tool *tool, char *text)
     struct commit_probe probe;
     struct hf_err err;
     const char *columns[COMMIT_PROBE_COLUMNS] = {0};
-    unsigned endpoint = 0;
-    long ms = 0;
-    int used = 0, count = 0;
-    if (sscanf(text, "%u %ld%n", &endpoint, &ms, &used) < 2 || endpoint >= tool->view.count)
+    int count = 0;
+    char *rest = text;
+    uint32_t endpoint = (uint32_t)strtoul(rest, &rest, 10);
+    long ms = strtol(rest, &rest, 10);
+    if (endpoint >= tool->view.count)
         abort();
-    char *rest = text + used + strspn(text + used, " \n");
+    rest += strspn(rest, " \n");
     while (*rest != '\0' && count < COMMIT_PROBE_COLUMNS) {
         char *end = rest + strcspn(rest, "|\n");
         bool is_last = *end != '|';
