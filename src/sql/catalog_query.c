@@ -53,10 +53,10 @@ const char *const *catalog_harmless(void)
     "  WHERE f.oid = m[1]::oid)"
 
 /* A procedure cannot stand in an expression. An aggregate is called immutable by the catalogue,
- * whatever the functions are that it is made of. A function with a body of parsed SQL (BEGIN ATOMIC,
- * RETURN) is as volatile as what that calls, whatever it was declared: the server lets a STABLE one
- * call nextval(). Bodies that are texts tell nothing here. The column of the bodies came with
- * PostgreSQL 14; by way of jsonb it may be missing. */
+ * whatever the functions are that it is made of. A function with a body of parsed SQL (BEGIN
+ * ATOMIC, RETURN) is as volatile as what that calls, whatever it was declared: the server lets a
+ * STABLE one call nextval(). Bodies that are texts tell nothing here. The column of the bodies came
+ * with PostgreSQL 14; by way of jsonb it may be missing. */
 static const char functions[] =
     "WITH RECURSIVE trees AS ("
     "       SELECT p.oid, to_jsonb(p) ->> 'prosqlbody' AS tree"

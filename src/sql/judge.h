@@ -4,7 +4,7 @@
  *
  *     text -- hint_read --> hint
  *          -- shape_make --> shape -- verdicts_find --> verdict
- *                                  '-- not seen: parse_run, classify_tree, catalog_judge, verdicts_put
+ *                              '-- not seen: parse_run, classify_tree, catalog_judge, verdicts_put
  *
  * A shape that is in the cache costs no allocation and about a microsecond. One that is not is
  * parsed: 10 to 100 us, and memory of libpg_query for that time.

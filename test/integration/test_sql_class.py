@@ -233,8 +233,9 @@ def test_class__the_catalogue_tells_what_grammar_cannot(judge, both):
 def test_class__what_is_called_a_write_here_is_refused_by_the_standby(judge, both):
     """So that the table above is about something."""
     for sql in ("SELECT f_write(1)", "SELECT f_body()", "SELECT f_body_over()",
-                "SELECT sum_write(a) FROM t", "SELECT 1 ### 2", "SELECT 1::d_write", "SELECT * FROM w", "SELECT * FROM w_over",
-                "SELECT * FROM w_agg", "SELECT * FROM w_operator", "SELECT app.f_stable('x')"):
+                "SELECT sum_write(a) FROM t", "SELECT 1 ### 2", "SELECT 1::d_write",
+                "SELECT * FROM w", "SELECT * FROM w_over", "SELECT * FROM w_agg",
+                "SELECT * FROM w_operator", "SELECT app.f_stable('x')"):
         assert both[1].run(sql) == "25006", sql
 
 

@@ -190,6 +190,22 @@ static void catalog__judges_by_the_strongest_name(void **state)
     }
 }
 
+static void catalog__a_denied_function_makes_a_write(void **state)
+{
+    (void)state;
+    static const char *const deny[] = {"now", NULL};
+    static const struct catalog_lists lists = {NULL, deny};
+    static struct uses uses;
+    struct verdict verdict = {.is = VERDICT_READ};
+    uses_init(&uses);
+    uses_add(&uses, USES_FUNCTION, SV(""), SV("now"));
+    catalog_judge(&catalog, &lists, &uses, &verdict);
+    assert_int_equal(verdict.is, VERDICT_WRITE);
+    assert_int_equal(verdict.reason, VERDICT_BY_DENY);
+    for (int i = CATALOG_IMMUTABLE; i <= CATALOG_DENIED; i++)
+        assert_non_null(catalog_volatility_name((enum catalog_volatility)i));
+}
+
 static void catalog__names_that_were_not_looked_at_make_a_write(void **state)
 {
     (void)state;
@@ -235,6 +251,7 @@ int main(void)
         cmocka_unit_test(catalog__without_one_the_built_in_names_are_known),
         cmocka_unit_test(catalog__lists_overrule_it_and_deny_wins),
         cmocka_unit_test(catalog__judges_by_the_strongest_name),
+        cmocka_unit_test(catalog__a_denied_function_makes_a_write),
         cmocka_unit_test(catalog__names_that_were_not_looked_at_make_a_write),
         cmocka_unit_test(catalog__is_bounded_and_says_when_it_is_full),
     };

@@ -52,6 +52,9 @@ static void shape__literals_are_stripped_by_their_kind(void **state)
         {"SELECT B'01', x'1f', N'n', U&'\\0061' UESCAPE '!', 1", "select b'', x'', n'', '', 1"},
         {"SELECT 'a'\n  'b'", "select ''"},
         {"SELECT U&\"d!0061\" UESCAPE '!', U&\"x\"", "select U&\"d!0061\" uescape '!', U&\"x\""},
+        {"SELECT U&\"a\" b, U&\"a\" UESCAPE b, U&'a' b, U&'a' UESCAPE 1",
+         "select U&\"a\" b, U&\"a\" uescape b, '' b, '' 1"},
+        {"SELECT U&\"a\" UESCAPE 'too long'", "select U&\"a\" uescape ''"},
         {"SELECT $12, $1", "select $1, $1"},
         {"SELECT float(3) '1', DATE '2024-01-01'", "select float(1) '', date ''"},
         {"SELECT null, TRUE, False", "select null, true, false"},
@@ -101,6 +104,10 @@ static void shape__lists_of_any_length_are_one(void **state)
         {"VALUES ((SELECT 1, 2)), (DEFAULT)", "values((select 1, 1)), (default)"},
         {"t.in(1, 2), s.values (1), (2)", "t.in(1, 1), s.values(1), (1)"},
         {"x AS values (1, 2)", "x as values(1, 1)"},
+        {"VALUES) (1), (2)", "values) (1), (1)"},
+        {"(VALUES) (1), (2)", "(values) (1), (1)"},
+        {"a IN (CASE b WHEN 1 THEN 2, 3), (4)", "a in(case b when 1 then 1, 1), (1)"},
+        {"a) IN (1, 2)]", "a) in($1)]"},
     };
     check(cases, COUNT(cases));
 }
