@@ -30,6 +30,8 @@ int main(int argc, char **argv)
     struct hf_rows *rows;
     char text[512];
 
+    printf("libholdfast %s waits for a database\n", hf_version());
+    fflush(stdout);
     if (hf_open_with(&db, &options, &err) != HF_SUCCESS ||
         hf_query(db, "SELECT version()", NULL, NULL, &rows, &err) != HF_SUCCESS) {
         printf("%s\n", hf_error_text(&err, text, sizeof(text)));
