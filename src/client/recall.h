@@ -7,9 +7,9 @@
  *     a server answered: recall_keep()
  *     always:            recall_free()
  *
- * The key is the text of the statement, the format of its result and every parameter with its type,
- * all bytes of them. Whose rows they are need not be in it: a cache belongs to one struct hf_db, all
- * of whose connections are one role in one database.
+ * The key is the statement as text, the format of its result and every parameter with its type,
+ * all bytes of them. Whose rows they are need not be in it: a cache belongs to one struct hf_db,
+ * all of whose connections are one role in one database.
  *
  * Only reads are kept. What is served as fresh keeps what the call asks of consistency: the writes
  * of its session are in it (client/cache.h), it is not older than a bounded read allows, and a read
