@@ -13,11 +13,13 @@ _begun = time.monotonic()
 
 
 class Build:
-    """Where the programs are that are measured: an optimised build of its own, so that no other's
-    options get in; or one that somebody else has made, and answers for."""
+    """Where the programs are that are measured: a build of its own with the options that the product
+    is shipped with (tools/setup.sh), so that no other's get in; or one that somebody else has made,
+    and answers for."""
 
     folder = ROOT / "build" / "bench"
     is_ours = True
+    OPTIONS = ("--buildtype=release", "-Db_lto=true")
 
 
 def die(what, how):
@@ -44,11 +46,11 @@ def build(*targets):
             if not built(target).is_file():
                 die(f"there is no {built(target)}", "Leave --build out, or build that first.")
         return
-    if not built("build.ninja").exists():
-        setup = ["meson", "setup", str(Build.folder), "--buildtype=release"]
-        done = subprocess.run(setup, cwd=ROOT, capture_output=True, text=True)
-        if done.returncode != 0:
-            die("meson setup failed", done.stdout[-2000:])
+    verb = "configure" if built("build.ninja").exists() else "setup"
+    done = subprocess.run(["meson", verb, str(Build.folder), *Build.OPTIONS], cwd=ROOT,
+                          capture_output=True, text=True)
+    if done.returncode != 0:
+        die(f"meson {verb} failed", done.stdout[-2000:])
     done = subprocess.run(["ninja", "-C", str(Build.folder), *targets], capture_output=True,
                           text=True)
     if done.returncode != 0:

@@ -11,6 +11,9 @@ against pgbouncer's one thread, unless a row says otherwise; both are held on th
 with one client, where never two of client, proxy and server work at the same time, all of them are.
 Else chance decides how far each wake-up is: with pgbouncer measured beside itself on a busy
 machine, ratios then went from 0.6 to 1.5, and with it from 0.95 to 1.05 (--stand-in pgbouncer).
+
+What no proxy over this loop can go below, on this machine and in this hour, is told beside the CPU:
+the ratio that relay.c has, which carries bytes and does nothing else.
 """
 
 import os
@@ -88,6 +91,7 @@ class Bench:
         self.ours = ours(scratch, self.server)
         self.theirs = PgBouncer(scratch, self.server)
         self.direct = Direct(scratch, self.server)
+        self.relay = Relay(scratch, self.server) if ours is Holdfast else None
         self.pair = (self.ours, self.theirs)
 
     # ---- CPU, throughput and latency of selects ----
@@ -95,23 +99,28 @@ class Bench:
     def selects(self):
         """All loads share the time alike."""
         slices = {}
-        with self.ours.start(), self.theirs.start(), self.direct.start():
+        relay = [self.relay] if self.relay is not None else []
+        with ExitStack() as stack:
+            for pooler in (*self.pair, self.direct, *relay):
+                stack.enter_context(pooler.start())
             for number, cell in enumerate(self.cells):
                 left = len(self.cells) - number
                 until = time.monotonic() + (self.end - time.monotonic()) / left
+                direct = [self.direct] if cell[0] == "simple" else []
                 slices[cell] = self._take_turns(
-                    *cell, (*self.pair, self.direct) if cell[0] == "simple" else self.pair,
+                    *cell, (*self.pair, *direct, *relay),
                     lambda pairs, until=until: pairs > 0 and time.monotonic() > until)
                 say(f"selects, {name_of(cell)}: {len(slices[cell][self.ours])} pairs")
         return [self._cost_rows(slices), self._tps_rows(slices), self._latency_rows(slices)]
 
     def _take_turns(self, mode, clients, poolers, is_done, is_free=False):
         """{pooler: slices}: the first two in turn, each of them first in every other pair, until
-        is_done(pairs); a third one now and then, only to be seen beside them. Unless `is_free`,
-        each pooler is held on one core: it is one thread, and where it wakes is chance."""
+        is_done(pairs); the others now and then, only to be seen beside them. Unless `is_free`, each
+        pooler is held on one core: it is one thread, and where it wakes is chance."""
         with ExitStack() as stack:
             loads = [stack.enter_context(self._load(pooler, mode, clients)) for pooler in poolers]
-            held = None if clients == 1 else [pooler.process for pooler in poolers[:2]]
+            held = None if clients == 1 else [pooler.process for pooler in poolers
+                                              if pooler.process is not None]
             if not is_free:
                 stack.enter_context(self.scratch.on_one_core(held))
             pairs = 0
@@ -127,7 +136,9 @@ class Bench:
     @staticmethod
     def _whole_pairs(slices):
         """Without the pairs of which one was starved by what else the machine does."""
-        ours, theirs = list(slices)[:2]
+        ours, theirs, *others = list(slices)
+        for one in others:
+            slices[one] = [sample for sample in slices[one] if sample.transactions]
         whole = [pair for pair in zip(slices[ours], slices[theirs])
                  if all(one.transactions for one in pair)]
         if not whole:
@@ -141,13 +152,21 @@ class Bench:
 
     def _cost_rows(self, slices):
         rows = {cell: self._row(f"CPU of a select, {name_of(cell)}", "us", lambda one: one.cost_us,
-                                slices[cell], limit=Limit(CPU_LIMITS[cell[1]]))
+                                slices[cell], limit=Limit(CPU_LIMITS[cell[1]]),
+                                note=self._relay_beside(slices[cell]))
                 for cell in self.cells}
         for clients in {clients for _, clients in self.cells}:
             worst = max((rows[cell] for cell in self.cells if cell[1] == clients),
                         key=lambda row: row.figure)
             worst.key = f"proxy_cpu_over_pgbouncer_c{clients}"
         return list(rows.values())
+
+    def _relay_beside(self, samples):
+        relay = [one.cost_us for one in samples.get(self.relay, [])]
+        if not relay:
+            return ""
+        theirs = statistics.median(one.cost_us for one in samples[self.theirs])
+        return f"bare relay {statistics.median(relay) / theirs:.2f}"
 
     def _tps_rows(self, slices):
         rows = {cell: self._row(f"selects a second, {name_of(cell)}", "", lambda one: one.tps,
@@ -312,8 +331,8 @@ def go_before_others():
 def run(options):
     effort = SMOKE if options.smoke else QUICK if options.quick else FULL
     ours = next(one for one in STAND_INS if one.name == options.stand_in)
-    ours.IO = options.io
-    build(load.CLIENTS, *ours.targets())
+    ours.IO = Relay.IO = options.io
+    build(load.CLIENTS, *ours.targets(), *Relay.targets())
     go_before_others()
     where = machine()
     with Scratch() as scratch:
