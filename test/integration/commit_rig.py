@@ -211,13 +211,14 @@ class Pair:
 class Asker:
     """The tool, from its start on a watcher of both servers."""
 
-    def __init__(self, pair, role="app"):
+    def __init__(self, pair, role="app", version=150000):
         self.servers = pair.servers
         hosts = ",".join(str(server.folder) for server in pair.servers)
         ports = ",".join(str(server.port) for server in pair.servers)
         place = f"host={hosts} port={ports} user={role} dbname=postgres connect_timeout=2"
         self.process = subprocess.Popen([str(find_asker()), place], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, text=True, start_new_session=True)
+                                        stdout=subprocess.PIPE, text=True, start_new_session=True,
+                                        env={**os.environ, "COMMIT_ASK_VERSION": str(version)})
 
     def __enter__(self):
         self.probe_sql()  # its first words come when every server was asked once

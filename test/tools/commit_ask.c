@@ -11,8 +11,11 @@
  *     lost ENDPOINT MS COLUMN|COLUMN...           -> committed, aborted or unresolved; why
  *     lost ENDPOINT MS                            the same without an answer of the probe
  *
- * "-" stands for SQL's NULL. Each question of the machine runs on a thread and a connection of its
- * own; what comes too late is inert by its number, which is part of what is tested.
+ * "-" stands for SQL's NULL. COMMIT_ASK_VERSION names the server_version_num whose words are used:
+ * those of versions before 13 are understood by later ones as well.
+ *
+ * Each question of the machine runs on a thread and a connection of its own; what comes too late is
+ * inert by its number, which is part of what is tested.
  */
 #include <libpq-fe.h>
 #include <poll.h>
@@ -28,7 +31,6 @@
 #include "os/clock.h"
 #include "pg/watcher.h"
 
-#define SERVER_15   150000
 #define VALUE_BYTES 4096
 #define LOOK_NS     HF_MS(10)
 
@@ -40,6 +42,7 @@ struct tool {
     struct snapshot view;
 };
 
+static int server_version = 150000;
 static int wake[2]; /* results of questions: pointers to struct question */
 
 /* ---- questions ---- */
@@ -88,7 +91,7 @@ static void start(struct tool *tool, const struct commit *commit,
     question->conninfo = tool->conninfo;
     if (!watcher_target(tool->watcher, action->endpoint, &question->target))
         abort();
-    commit_sql(commit, action->query, SERVER_15, question->sql);
+    commit_sql(commit, action->query, server_version, question->sql);
     if (pthread_create(&thread, NULL, ask, question) != 0 || pthread_detach(thread) != 0)
         abort();
 }
@@ -186,7 +189,8 @@ static void lost(struct tool *tool, char *text)
 static void obey(struct tool *tool, char *line)
 {
     if (strncmp(line, "probe ", 6) == 0) {
-        printf("%s\n", commit_probe_sql(SERVER_15, (enum commit_mark)strtol(line + 6, NULL, 10)));
+        printf("%s\n",
+               commit_probe_sql(server_version, (enum commit_mark)strtol(line + 6, NULL, 10)));
         fflush(stdout);
     } else if (strncmp(line, "setup", 5) == 0) {
         printf("%s\n", COMMIT_SETUP_SQL);
@@ -203,6 +207,9 @@ int main(int argc, char **argv)
     struct hf_err err;
     if (argc != 2 || pipe(wake) != 0)
         return 2;
+    const char *version = getenv("COMMIT_ASK_VERSION");
+    if (version != NULL)
+        server_version = (int)strtol(version, NULL, 10);
     tool.conninfo = argv[1];
     mem_init(&tool.mem, 0);
     const struct watcher_config config = {.conninfo = argv[1]};

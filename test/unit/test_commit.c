@@ -386,6 +386,59 @@ static void commit__others_must_have_been_looked_at_since(void **state)
     assert_done(&rig, GUARD_COMMITTED, COMMIT_WHY_RECORDED);
 }
 
+static void commit__whose_role_could_never_be_learned_is_not_waited_for(void **state)
+{
+    (void)state;
+    struct rig rig;
+    set_up(&rig);
+    see(&rig, 0, P);
+    rig.now += HF_MS(3);
+    begin(&rig);
+    assert_asks(&rig, COMMIT_QUERY_STATUS, 0);
+    says(&rig, "committed");
+    rig.now += HF_MS(10);
+    rig.view.endpoints[1].role = ENDPOINT_UNKNOWN; /* it lets nobody log in */
+    rig.view.made_at_ns = rig.now;
+    snapshot_seal(&rig.view);
+    feed_event(&rig, (struct commit_event){.kind = COMMIT_EV_VIEW});
+    assert_done(&rig, GUARD_COMMITTED, COMMIT_WHY_RECORDED);
+}
+
+static void commit__without_any_view_it_waits_for_one(void **state)
+{
+    (void)state;
+    struct rig rig;
+    set_up(&rig);
+    rig.begin.system_id = 0; /* and nobody has read whose cluster it is */
+    commit_feed(&rig.c, &(struct commit_event){
+                            .kind = COMMIT_EV_BEGIN, .now_ns = rig.now, .begin = &rig.begin});
+    assert_silent(&rig, COMMIT_WAITING);
+    new_view(&rig, 0, P);
+    assert_asks(&rig, COMMIT_QUERY_STATUS, 0);
+    const char *const row[COMMIT_COLUMNS_MAX] = {
+        "f", "000000030000000000000001", "0/100", "1795282619915390", "9", "f", "committed"};
+    commit_feed(&rig.c, &(struct commit_event){.kind = COMMIT_EV_RESULT,
+                                               .now_ns = rig.now,
+                                               .number = rig.c.number,
+                                               .values = row});
+    assert_silent(&rig, COMMIT_LOOKING);
+}
+
+static void commit__its_patience_is_a_setting(void **state)
+{
+    (void)state;
+    struct rig rig;
+    struct commit_config config = commit_config_default();
+    set_up(&rig);
+    config.patience_ns = 0;
+    commit_init(&rig.c, &config);
+    see(&rig, 0, P);
+    begin(&rig);
+    assert_asks(&rig, COMMIT_QUERY_STATUS, 0);
+    says(&rig, "in progress");
+    assert_asks(&rig, COMMIT_QUERY_END, 0);
+}
+
 static void commit__a_running_backend_is_waited_for_and_then_ended(void **state)
 {
     (void)state;
@@ -756,6 +809,9 @@ int main(void)
         cmocka_unit_test(commit__a_former_primary_that_says_committed_is_not_believed),
         cmocka_unit_test(commit__a_look_that_knows_of_a_later_timeline_believes_nobody_below),
         cmocka_unit_test(commit__others_must_have_been_looked_at_since),
+        cmocka_unit_test(commit__whose_role_could_never_be_learned_is_not_waited_for),
+        cmocka_unit_test(commit__without_any_view_it_waits_for_one),
+        cmocka_unit_test(commit__its_patience_is_a_setting),
         cmocka_unit_test(commit__a_running_backend_is_waited_for_and_then_ended),
         cmocka_unit_test(commit__a_backend_that_cannot_be_ended_leaves_it_unknown),
         cmocka_unit_test(commit__synchronous_standbys_must_confirm),

@@ -113,7 +113,7 @@ static void commit_text__a_row_that_is_no_probe_is_refused(void **state)
 /* ---- the status ---- */
 
 static const char *const status_row[COMMIT_COLUMNS_MAX] = {
-    "f", "00000003000000010000000A", NULL, "7", "7710680136496193089", "t", "committed"};
+    "f", "00000003000000010000000a", NULL, "7", "7710680136496193089", "t", "committed"};
 
 static void commit_text__an_answer_is_read(void **state)
 {
