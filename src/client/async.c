@@ -71,10 +71,14 @@ void async_end(struct hf_call *call, int code, struct hf_rows *rows, const struc
 
 /* ---- the loop ---- */
 
-static void release(struct loop *loop, struct call *engine)
+void async_release(struct hf_loop *loop, struct call *engine)
 {
-    loop_remove(loop, engine);
-    db_call_free(engine);
+    engine->owner = NULL;
+    loop_remove(&loop->loop, engine);
+    if (engine->state == CALL_IS_LEFT)
+        reaper_take(loop->loop.db->reaper, engine);
+    else
+        db_call_free(engine);
 }
 
 static void turned(struct loop *base, struct call *engine)
@@ -83,7 +87,7 @@ static void turned(struct loop *base, struct call *engine)
     struct hf_call *call = engine->owner;
     if (call == NULL) {
         if (engine->state == CALL_IS_DONE || engine->state == CALL_IS_OVER)
-            release(base, engine);
+            async_release(loop, engine);
         return;
     }
     if (list_is_linked(&call->ended))
@@ -158,11 +162,13 @@ void hf_loop_free(struct hf_loop *loop)
 
 int hf_loop_fd(const struct hf_loop *loop)
 {
-    return loop->loop.epoll_fd;
+    return loop == NULL ? -1 : loop->loop.epoll_fd;
 }
 
 int64_t hf_loop_timeout_ms(const struct hf_loop *loop)
 {
+    if (loop == NULL)
+        return -1;
     if (!list_is_empty(&loop->ended))
         return 0;
     int64_t deadline_ns = loop_deadline(&loop->loop);
@@ -174,14 +180,16 @@ int64_t hf_loop_timeout_ms(const struct hf_loop *loop)
 
 size_t hf_loop_pending(const struct hf_loop *loop)
 {
-    return loop->pending;
+    return loop == NULL ? 0 : loop->pending;
 }
 
 int hf_turn(struct hf_loop *loop)
 {
-    if (loop == NULL || loop->is_turning || db_enter(loop->loop.db, NULL) == HF_E_FORKED)
+    if (loop == NULL || loop->is_turning)
         return 0;
-    bool is_inside = !db_is_closing(loop->loop.db);
+    int entered = db_enter(loop->loop.db, NULL);
+    if (entered == HF_E_FORKED)
+        return 0;
     loop->is_turning = true;
     loop->told = 0;
     loop_turn(&loop->loop, 0);
@@ -191,7 +199,7 @@ int hf_turn(struct hf_loop *loop)
         call->step(call);
     }
     loop->is_turning = false;
-    if (is_inside)
+    if (entered == HF_SUCCESS)
         db_leave(loop->loop.db);
     return loop->told;
 }
@@ -218,12 +226,8 @@ static void answer(struct hf_call *call)
         async_tell(call, HF_SUCCESS, rows, &err);
         rows = NULL;
     }
-    bool is_out = engine->state == CALL_IS_LEFT;
-    struct loop *loop = &call->loop->loop;
-    engine->owner = NULL;
-    if (!is_out)
-        release(loop, engine);
     call->engine = NULL;
+    async_release(call->loop, engine);
     async_end(call, code, rows, &err);
 }
 

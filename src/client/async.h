@@ -54,6 +54,9 @@ struct hf_call *async_new(struct hf_loop *loop, async_step *step, hf_done *done,
 void async_drop(struct hf_call *call);
 /* Its engine is `engine` from now on, which is in the loop or will be (loop_add()). */
 void async_attach(struct hf_call *call, struct call *engine);
+/* The engine has answered: it leaves the loop, and goes back, or to the reaper with what is still
+ * out, so that nobody need turn a loop in which nothing is pending. */
+void async_release(struct hf_loop *loop, struct call *engine);
 /* It has changed by our hand: call_resume(), call_stop(). */
 void async_touch(struct hf_call *call);
 /* From `step`: calls back. */

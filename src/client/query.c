@@ -5,6 +5,7 @@
 
 #include "base/bug.h"
 #include "base/ns.h"
+#include "client/cancel_token.h"
 #include "client/db.h"
 #include "client/drive.h"
 #include "client/errors.h"
@@ -182,6 +183,8 @@ int query_start(struct call *call, const char *sql, const struct hf_params *para
     if (params != NULL && params->count > UINT16_MAX)
         return error_set(err, HF_E_USAGE, "a statement takes at most 65535 parameters");
 
+    if (options->cancel != NULL && cancel_token_is_fired(options->cancel))
+        return error_set(err, HF_E_CANCELLED, "its hf_cancel has been fired and was not reset");
     _Static_assert(sizeof(struct query) <= CALL_ROOM, "the room of a call must hold a query");
     struct query *query = (void *)call->room;
     *query = (struct query){

@@ -21,16 +21,6 @@
 
 /* ---- ends ---- */
 
-/* The engine's object goes back, once nothing of it is out. */
-static void release(struct hf_loop *loop, struct call *engine)
-{
-    engine->owner = NULL;
-    if (engine->state == CALL_IS_LEFT)
-        return; /* the loop does it when it is over */
-    loop_remove(&loop->loop, engine);
-    db_call_free(engine);
-}
-
 static void free_copy(struct hf_tx *tx)
 {
     mem_free(&tx->db->mem, tx->copy);
@@ -76,7 +66,7 @@ static void begun(struct hf_call *call)
     seat->owns_tx = true; /* nobody else has ever seen it */
     call->tx = NULL;
     call->engine = NULL;
-    release(call->loop, engine);
+    async_release(call->loop, engine);
     async_end(call, code, NULL, &err);
 }
 
@@ -97,7 +87,7 @@ static void stepped(struct hf_call *call)
     } else {
         code = call_answer(engine, &err);
         call->engine = NULL;
-        release(call->loop, engine); /* it is GONE then, and waits for its owner */
+        async_release(call->loop, engine); /* it is GONE then, and waits for its owner */
     }
     async_end(call, code, rows, &err);
 }
@@ -117,7 +107,7 @@ static void ended(struct hf_call *call)
         struct tx_seat *seat = engine->work;
         seat->owns_tx = true;
         call->engine = NULL;
-        release(call->loop, engine);
+        async_release(call->loop, engine);
     }
     call->tx = NULL;
     async_end(call, code, NULL, &err);
