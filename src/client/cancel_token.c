@@ -36,7 +36,9 @@ int hf_cancel_new(struct hf_cancel **cancel, struct hf_error *err)
 
 void hf_cancel_fire(struct hf_cancel *cancel)
 {
-    int saved = errno; /* a signal handler must leave it as it was */
+    int saved = errno;  /* a signal handler must leave it as it was */
+    if (cancel == NULL) /* and may run before there is one */
+        return;
     atomic_store(&cancel->is_fired, true);
     eventfd_write(cancel->fd, 1);
     errno = saved;
@@ -45,6 +47,8 @@ void hf_cancel_fire(struct hf_cancel *cancel)
 void hf_cancel_reset(struct hf_cancel *cancel)
 {
     eventfd_t count;
+    if (cancel == NULL)
+        return;
     atomic_store(&cancel->is_fired, false);
     eventfd_read(cancel->fd, &count);
 }
