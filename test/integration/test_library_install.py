@@ -102,6 +102,14 @@ def test_a_program_is_built_by_pkg_config_alone(installed, kind, tmp_path, postg
     assert ("libholdfast" in needed.stdout) == (kind == "shared")
 
 
+def test_null_is_told_and_kills_nobody(tmp_path):
+    folder = build_folder() / "include"
+    subprocess.run(["gcc", "-std=c11", "-Wall", ROOT / "test/integration/library_nulls.c", "-I",
+                    HEADER.parent, "-L", folder, "-lholdfast", f"-Wl,-rpath,{folder}", "-o",
+                    tmp_path / "nulls"], check=True)
+    run(tmp_path / "nulls")
+
+
 def test_man_pages_are_installed(installed):
     assert {path.name.removesuffix(".gz") for path in installed.rglob("hf_*.3*")} == \
         {path.name for path in (ROOT / "docs/man").glob("hf_*.3")}
