@@ -1,6 +1,6 @@
 /*
  * Statements against a real server: rows in all their forms, parameters, errors, chunks, prepared
- * statements, deadlines, cancelling, connections that the server has closed, forks and closing.
+ * statements, deadlines, cancelling, connections that the server has closed.
  */
 #include "../unit/unit.h"
 
@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -710,64 +709,6 @@ static void intent__a_function_of_the_application_is_learned_from_the_catalogue(
     assert_string_equal(is, "write");
 }
 
-/* ---- fork and close ---- */
-
-static void fork__the_child_is_told_and_the_parent_unharmed(void **state)
-{
-    (void)state;
-    assert_int_equal(number("SELECT 1"), 1);
-    fflush(NULL);
-    pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        struct hf_session *session;
-        int wrong = hf_exec(db, "SELECT 1", NULL, NULL, NULL, &err) != HF_E_FORKED;
-        wrong |= hf_query(db, "SELECT 1", NULL, NULL, &rows, &err) != HF_E_FORKED;
-        wrong |= hf_session_new(db, &session, &err) != HF_E_FORKED;
-        hf_close(db);
-        _exit(wrong);
-    }
-    int status;
-    waitpid(pid, &status, 0);
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    struct hf_stats before, after;
-    hf_stats(db, &before);
-    for (int i = 0; i < 5; i++)
-        assert_int_equal(number("SELECT 1"), 1);
-    hf_stats(db, &after);
-    assert_int_equal(before.connects, after.connects); /* its connections were left alone */
-}
-
-static void *hold_long(void *arg)
-{
-    struct holder *holder = arg;
-    holder->code = hf_exec(holder->db, "SELECT pg_sleep(20)", NULL, HF_WITH(.intent = HF_READ),
-                           NULL, &holder->err);
-    return NULL;
-}
-
-static void close__ends_what_other_threads_wait_for(void **state)
-{
-    (void)state;
-    /* Two run, two wait in the queue. */
-    struct hf_db *closing = open_with((struct hf_options){.pool = {.size_max = 2}});
-    struct holder holders[4];
-    pthread_t threads[4];
-    for (int i = 0; i < 4; i++) {
-        holders[i] = (struct holder){.db = closing};
-        pthread_create(&threads[i], NULL, hold_long, &holders[i]);
-    }
-    sleep_ms(300);
-    int64_t begun = now_ms();
-    hf_close(closing);
-    assert_true(now_ms() - begun < 3000);
-    for (int i = 0; i < 4; i++) {
-        pthread_join(threads[i], NULL);
-        assert_int_equal(holders[i].code, HF_E_CLOSED);
-    }
-    hf_close(NULL);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -800,8 +741,6 @@ int main(void)
         cmocka_unit_test(lease__is_a_connection_of_libpq_and_comes_back_clean),
         cmocka_unit_test(session__a_token_carries_what_was_written),
         cmocka_unit_test(intent__a_function_of_the_application_is_learned_from_the_catalogue),
-        cmocka_unit_test(fork__the_child_is_told_and_the_parent_unharmed),
-        cmocka_unit_test(close__ends_what_other_threads_wait_for),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }
