@@ -76,7 +76,8 @@ static enum hf_rc make(struct catalog **catalog, const struct answers *answers, 
 {
     struct hash_key key;
     entropy_fill(&key, sizeof key);
-    if (answers->names + answers->text_size > CATALOG_LOAD_SIZE_MAX / sizeof(struct catalog_entry))
+    const size_t least = answers->names * sizeof(struct catalog_entry) + answers->text_size;
+    if (least > CATALOG_LOAD_SIZE_MAX)
         return err_set(err, HF_RC_LIMIT, "54000", "the catalogue is too large: %zu names",
                        answers->names);
     const uint32_t names = (uint32_t)answers->names + 1;

@@ -27,6 +27,7 @@ struct kind {
 
 static void look_select(struct work *work, struct json_at node);
 static void look_create(struct work *work, struct json_at node);
+static void look_create_function(struct work *work, struct json_at node);
 static void look_index(struct work *work, struct json_at node);
 static void look_drop(struct work *work, struct json_at node);
 static void look_copy(struct work *work, struct json_at node);
@@ -76,7 +77,7 @@ static const struct kind kinds[] = {
     {"CreateTableAsStmt", "CREATE TABLE AS", VERDICT_DDL, 0, look_create},
     {"ViewStmt", "CREATE VIEW", VERDICT_DDL, 0, look_create},
     {"CreateSeqStmt", "CREATE SEQUENCE", VERDICT_DDL, 0, look_create},
-    {"CreateFunctionStmt", "CREATE FUNCTION", VERDICT_DDL, 0, NULL},
+    {"CreateFunctionStmt", "CREATE FUNCTION", VERDICT_DDL, 0, look_create_function},
     {"IndexStmt", "CREATE INDEX", VERDICT_DDL, 0, look_index},
     {"DropStmt", "DROP", VERDICT_DDL, 0, look_drop},
     {"AlterTableStmt", "ALTER TABLE", VERDICT_DDL, 0, NULL},
@@ -162,6 +163,17 @@ static void look_create(struct work *work, struct json_at node)
         add_trait(work, VERDICT_HAS_TEMPORARY);
     strengthen_statement(work, is_temporary(relation) ? VERDICT_TEMPORARY : VERDICT_DDL,
                          work->name);
+}
+
+/* CREATE FUNCTION pg_temp.f() */
+static void look_create_function(struct work *work, struct json_at node)
+{
+    struct json_at names = json_enter(json_field(node, "funcname")), schema;
+    const bool is_temporary = json_next_item(&names, &schema) &&
+                              has_name(json_field(schema, "String"), "sval", "pg_temp");
+    if (is_temporary)
+        add_trait(work, VERDICT_HAS_TEMPORARY);
+    strengthen_statement(work, is_temporary ? VERDICT_TEMPORARY : VERDICT_DDL, work->name);
 }
 
 static void look_concurrent(struct work *work, struct json_at node)
@@ -426,6 +438,8 @@ static void look_function(struct work *work, struct json_at list)
     const struct sv name = sv_from(path.name, path.name_size);
     if (!work->is_planned_only)
         uses_add(work->uses, USES_FUNCTION, schema, name);
+    if (sv_starts_with(schema, SV("pg_temp")))
+        add_trait(work, VERDICT_READS_SESSION);
     if (schema.size > 0 && !sv_eq(schema, SV("pg_catalog")))
         return;
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {

@@ -65,9 +65,23 @@ static void make_shape(struct judge *judge, struct sv sql, const struct lex_rule
     shape_make(&judge->shape, sql, rules, &judge->key, judge->buffer);
 }
 
+/* True: the text cannot be read, and the verdict says so. */
+static bool refuse_encoding(struct judge *judge, const struct lex_rules *rules)
+{
+    if (!rules->is_unreadable)
+        return false;
+    judge->shape = (struct shape){.state = SHAPE_BROKEN, .text = SV("")};
+    memset(&judge->verdict, 0, sizeof judge->verdict);
+    uses_init(&judge->uses);
+    verdict_strengthen(&judge->verdict, VERDICT_WRITE, VERDICT_BY_ENCODING, SV(""));
+    return true;
+}
+
 const struct verdict *judge_afresh(struct judge *judge, struct sv sql,
                                    const struct lex_rules *rules)
 {
+    if (refuse_encoding(judge, rules))
+        return &judge->verdict;
     make_shape(judge, sql, rules);
     judge_shape(judge);
     return &judge->verdict;
@@ -76,6 +90,8 @@ const struct verdict *judge_afresh(struct judge *judge, struct sv sql,
 const struct verdict *judge_statement(struct judge *judge, struct sv sql,
                                       const struct lex_rules *rules)
 {
+    if (refuse_encoding(judge, rules))
+        return &judge->verdict;
     make_shape(judge, sql, rules);
     const struct verdict *known = verdicts_find(&judge->verdicts, &judge->shape);
     if (known != NULL)
@@ -90,5 +106,7 @@ const struct verdict *judge_statement(struct judge *judge, struct sv sql,
 void judge_learn(struct judge *judge, struct sv sql, const struct lex_rules *rules)
 {
     judge_statement(judge, sql, rules);
+    if (rules->is_unreadable)
+        return;
     verdicts_learn(&judge->verdicts, &judge->shape);
 }

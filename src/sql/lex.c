@@ -92,6 +92,12 @@ bool lex_encoding_is_safe(struct sv name)
     return false;
 }
 
+struct lex_rules lex_rules_of(struct sv encoding, struct sv standard_strings)
+{
+    return (struct lex_rules){.backslash_escapes = sv_eq(standard_strings, SV("off")),
+                              .is_unreadable = !lex_encoding_is_safe(encoding)};
+}
+
 void lex_init(struct lex *lex, struct sv text, const struct lex_rules *rules)
 {
     *lex = (struct lex){.data = text.data, .size = text.size, .rules = *rules};

@@ -69,11 +69,18 @@ enum lex_kind {
 struct lex_rules {
     /* standard_conforming_strings is off: backslashes escape in 'text' too. */
     bool backslash_escapes;
+    /* The text is in an encoding that cannot be read byte by byte. The lexer itself does not look
+     * at this; judge.h does, before it asks anybody to read. */
+    bool is_unreadable;
 };
 
 /* Whether a text in this client_encoding can be read byte by byte. The name as the server reports
  * it; unknown ones are not safe. */
 bool lex_encoding_is_safe(struct sv name);
+
+/* From what the server reports (ParameterStatus) of client_encoding and of
+ * standard_conforming_strings: "on" or "off". */
+struct lex_rules lex_rules_of(struct sv encoding, struct sv standard_strings);
 
 struct lex_token {
     enum lex_kind kind;

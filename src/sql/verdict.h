@@ -76,7 +76,7 @@ enum verdict_reason {
     VERDICT_BY_PARSER,    /* cannot be parsed, taken for a write; subject: the parser's words */
     VERDICT_BY_SHAPE,     /* too long, too deep or unfinished; subject: which */
     VERDICT_BY_NUMBER,    /* uses more names than are looked at; subject: which */
-    VERDICT_BY_ENCODING,  /* in an encoding that is not read; subject: its name */
+    VERDICT_BY_ENCODING,  /* in an encoding that is not read */
     VERDICT_REASONS
 };
 

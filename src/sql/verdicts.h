@@ -11,7 +11,7 @@
  *
  * Memory is given once; nothing is allocated afterwards. When entries or blocks run out, the
  * clock's hand goes round: an entry that was used since it last passed stays, another one goes. A
- * shape longer than VERDICTS_TEXT_MAX is not kept.
+ * shape longer than VERDICTS_TEXT_MAX is not kept, and nothing is learned of it.
  *
  * Generations. Verdicts were made with a catalogue; after verdicts_renew() those of an older one
  * are not found any more, and leave when the hand comes or their shape is put in again. What was

@@ -127,6 +127,9 @@ static void classify__traits_are_all_that_is_true(void **state)
         {"SELECT 1 FOR UPDATE; SELECT currval('s')",
          VERDICT_HAS_SEVERAL | VERDICT_HAS_ROW_LOCKS | VERDICT_READS_SESSION},
         {"SELECT f(1)", VERDICT_IS_UNSEEN},
+        {"SELECT pg_temp.f(1)", VERDICT_IS_UNSEEN | VERDICT_READS_SESSION},
+        {"CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS '1'",
+         VERDICT_HAS_TEMPORARY | VERDICT_IS_UNSEEN | VERDICT_READS_SESSION},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         if (judged(cases[i].sql).traits != cases[i].traits)

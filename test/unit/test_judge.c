@@ -52,6 +52,21 @@ static void judge__what_cannot_be_judged_is_a_write(void **state)
     free(judge);
 }
 
+static void judge__a_text_in_an_unsafe_encoding_is_not_read(void **state)
+{
+    (void)state;
+    const struct lex_rules rules = lex_rules_of(SV("SJIS"), SV("on"));
+    struct judge *judge = new_judge(NULL);
+    const struct verdict *verdict = judge_statement(judge, SV("SELECT 1"), &rules);
+    assert_int_equal(verdict->is, VERDICT_WRITE);
+    assert_int_equal(verdict->reason, VERDICT_BY_ENCODING);
+    assert_int_equal(judge_afresh(judge, SV("SELECT 1"), &rules)->is, VERDICT_WRITE);
+    judge_learn(judge, SV("SELECT 1"), &rules);
+    assert_int_equal(judge->verdicts.count, 0);
+    assert_int_equal(judged(judge, "SELECT 1")->is, VERDICT_READ);
+    free(judge);
+}
+
 static void judge__learns_from_a_server(void **state)
 {
     (void)state;
@@ -132,6 +147,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(judge__a_shape_is_parsed_once),
         cmocka_unit_test(judge__what_cannot_be_judged_is_a_write),
+        cmocka_unit_test(judge__a_text_in_an_unsafe_encoding_is_not_read),
         cmocka_unit_test(judge__learns_from_a_server),
         cmocka_unit_test(judge__another_catalogue_judges_anew),
         cmocka_unit_test(judge__literals_decide_nothing),

@@ -244,6 +244,15 @@ static void lex__encodings_whose_bytes_can_mislead_are_known(void **state)
         assert_false(lex_encoding_is_safe(sv_from_cstr(unsafe[i])));
 }
 
+static void lex__rules_come_from_what_the_server_reports(void **state)
+{
+    (void)state;
+    struct lex_rules rules = lex_rules_of(SV("UTF8"), SV("on"));
+    assert_true(!rules.backslash_escapes && !rules.is_unreadable);
+    rules = lex_rules_of(SV("SJIS"), SV("off"));
+    assert_true(rules.backslash_escapes && rules.is_unreadable);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -258,6 +267,7 @@ int main(void)
         cmocka_unit_test(lex__any_bytes_give_tokens),
         cmocka_unit_test(lex__the_first_comment_is_found_at_the_beginning_only),
         cmocka_unit_test(lex__encodings_whose_bytes_can_mislead_are_known),
+        cmocka_unit_test(lex__rules_come_from_what_the_server_reports),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
