@@ -16,6 +16,7 @@
 #include "client/db.h"
 #include "client/errors.h"
 #include "client/options.h"
+#include "client/pipeline.h"
 #include "client/rows.h"
 #include "client/statement_copy.h"
 #include "client/tx.h"
@@ -283,6 +284,36 @@ int hf_pipeline_run(struct hf_pipeline *pipeline, struct hf_error *err)
             *err = error;
     }
     db_leave(pipeline->db);
+    return code;
+}
+
+/* ---- one statement ---- */
+
+int pipeline_one(struct hf_db *db, const char *sql, const struct hf_params *params,
+                 const struct hf_call_options *options, struct pg_result **result,
+                 uint32_t *endpoint, struct hf_error *err)
+{
+    struct script_item items[1 + ROOM_OWN] = {{0}};
+    struct statement_copy statement = {.sql = sql};
+    struct statement_copy *list[] = {&statement};
+    if (params != NULL)
+        statement.params = *params;
+    struct hf_pipeline pipeline = {
+        .task = {.turn = turn, .cut = cut, .is_script = true, .ends_tx = true},
+        .db = db,
+        .options = *options,
+        .may_write = true,
+        .count = 1,
+        .statements = list,
+        .items = items,
+    };
+    int code = run_in_own(&pipeline, err);
+    if (code == HF_SUCCESS) {
+        *result = items[pipeline.first].result;
+        *endpoint = pipeline.endpoint;
+        items[pipeline.first].result = NULL;
+    }
+    free_results(&pipeline);
     return code;
 }
 

@@ -10,6 +10,7 @@
 #include "client/drive.h"
 #include "client/errors.h"
 #include "client/fallback.h"
+#include "client/pipeline.h"
 #include "client/record.h"
 #include "os/clock.h"
 #include "pg/watcher.h"
@@ -309,6 +310,33 @@ static int fall_back(struct hf_db *db, const char *sql, const struct hf_call_opt
     return why->code;
 }
 
+/* A write whose outcome shall be found out: another way, see client/pipeline.h. */
+static bool finds_outcome(struct hf_db *db, const char *sql, const struct hf_call_options *options)
+{
+    return options != NULL && options->finds_outcome && sql != NULL &&
+           db_intent(db, sql, options) == ROUTE_WRITE;
+}
+
+static int run_found(struct hf_db *db, const char *sql, const struct hf_params *params,
+                     const struct hf_call_options *options, struct hf_rows **rows,
+                     uint64_t *affected, struct hf_error *err)
+{
+    struct pg_result *result = NULL;
+    uint32_t endpoint = 0;
+    int code = pipeline_one(db, sql, params, options, &result, &endpoint, err);
+    if (code != HF_SUCCESS)
+        return code;
+    if (affected != NULL)
+        *affected = rows_affected_of(result);
+    if (rows == NULL) {
+        PQclear(result);
+        return HF_SUCCESS;
+    }
+    *rows = rows_take(result, db->endpoints[endpoint].name);
+    return *rows != NULL ? HF_SUCCESS
+                         : error_set(err, HF_E_MEMORY, "out of memory for the rows of the result");
+}
+
 int hf_query(struct hf_db *db, const char *sql, const struct hf_params *params,
              const struct hf_call_options *options, struct hf_rows **rows, struct hf_error *err)
 {
@@ -319,6 +347,11 @@ int hf_query(struct hf_db *db, const char *sql, const struct hf_params *params,
     int code = db_enter(db, err);
     if (code != HF_SUCCESS)
         return code;
+    if (finds_outcome(db, sql, options)) {
+        code = run_found(db, sql, params, options, rows, NULL, err);
+        db_leave(db);
+        return code;
+    }
     struct hf_error why;
     code = run(db, sql, params, options, &call, &why);
     if (code == HF_SUCCESS)
@@ -351,6 +384,11 @@ int hf_exec(struct hf_db *db, const char *sql, const struct hf_params *params,
     int code = db_enter(db, err);
     if (code != HF_SUCCESS)
         return code;
+    if (finds_outcome(db, sql, options)) {
+        code = run_found(db, sql, params, options, NULL, affected, err);
+        db_leave(db);
+        return code;
+    }
     code = run(db, sql, params, whole(options, &copy), &call, err);
     if (code == HF_SUCCESS) {
         if (affected != NULL)

@@ -1,5 +1,5 @@
 /*
- * Transactions in the caller's loop, step by step: the same transaction, driven by client/call_loop.h.
+ * Transactions in the caller's loop, step by step: the same, driven by client/call_loop.h.
  *
  *     hf_loop_begin -----> call in the loop, parked ---> done(), hf_call_tx()
  *     hf_loop_tx_query --> a step: resumed, parked ----> done(), rows

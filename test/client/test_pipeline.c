@@ -238,6 +238,40 @@ static void pipeline__a_lost_answer_ends_in_the_truth(void **state)
     }
 }
 
+/* A single statement, sent like a pipeline of one. */
+static void pipeline__a_single_write_may_have_its_outcome_found(void **state)
+{
+    (void)state;
+    struct hf_call_options options = {.finds_outcome = true};
+    for (int is_found = 0; is_found < 2; is_found++) {
+        struct hf_error err;
+        struct hf_rows *rows;
+        uint64_t affected = 0;
+        struct hf_db *db = tx_rig_open(&rig, NULL);
+        options.finds_outcome = is_found == 1;
+        for (int i = 1; i < 4; i++)
+            assert_ok(hf_exec(db, "INSERT INTO t VALUES ($1, 0)", HF_PARAMS(hf_int(i)), &options,
+                              &affected, &err),
+                      &err);
+        assert_int_equal(affected, 1);
+        cutter_arm(rig.cutter, is_found ? CUT_LAST_REPLY : CUT_REPLY,
+                   is_found ? "COMMIT" : "INSERT");
+        int code = hf_query(db, "INSERT INTO t SELECT $1::int, 0 RETURNING id",
+                            HF_PARAMS(hf_int(9)), &options, &rows, &err);
+        if (is_found == 0) {
+            assert_code(code, HF_E_UNKNOWN, &err);
+            assert_null(rows);
+        } else {
+            assert_ok(code, &err);
+            assert_int_equal(hf_rows_next(rows, &err), 1);
+            assert_int_equal(hf_rows_int(rows, 0), 9);
+            hf_rows_free(rows);
+            assert_int_equal(tx_rig_count(server()), 4);
+        }
+        hf_close(db);
+    }
+}
+
 static void *end_lock(void *arg)
 {
     struct timespec pause = {.tv_nsec = 200000000};
@@ -314,6 +348,7 @@ int main(void)
         cmocka_unit_test(pipeline__ten_thousand_statements),
         cmocka_unit_test(pipeline__costs_one_round_trip_and_has_its_probe),
         cmocka_unit_test(pipeline__a_lost_answer_ends_in_the_truth),
+        cmocka_unit_test(pipeline__a_single_write_may_have_its_outcome_found),
         cmocka_unit_test(pipeline__runs_again_when_its_backend_was_ended),
         cmocka_unit_test(pipeline__its_deadline),
     };

@@ -1,0 +1,18 @@
+/*
+ * A pipeline of one statement: how a single write is sent whose outcome shall be found out should
+ * its answer be lost. In a packet of its own with BEGIN, the probe and COMMIT around it
+ * (client/tx.h).
+ */
+#ifndef HF_CLIENT_PIPELINE_H
+#define HF_CLIENT_PIPELINE_H
+
+#include "holdfast.h"
+
+struct pg_result;
+
+/* On success `*result` is the caller's. */
+int pipeline_one(struct hf_db *db, const char *sql, const struct hf_params *params,
+                 const struct hf_call_options *options, struct pg_result **result,
+                 uint32_t *endpoint, struct hf_error *err);
+
+#endif
