@@ -1,9 +1,10 @@
 #include "client/alive.h"
 
 #include <errno.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include "os/sys.h"
 
 static size_t page_size(void)
 {
@@ -15,13 +16,12 @@ const _Atomic uint32_t *alive_new(struct hf_err *err)
     void *page =
         mmap(NULL, page_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED) {
-        err_set(err, HF_RC_LIMIT, "53200", "could not get a page of memory: %s", strerror(errno));
+        sys_fail(err, errno, "could not get a page of memory");
         return NULL;
     }
     /* Linux has it since 4.14; where it is refused, a child cannot be told apart. */
     if (madvise(page, page_size(), MADV_WIPEONFORK) != 0) {
-        err_set(err, HF_RC_MISSING, "0A000", "the kernel does not tell a child of fork() apart: %s",
-                strerror(errno));
+        sys_fail(err, errno, "the kernel does not tell a child of fork() apart");
         munmap(page, page_size());
         return NULL;
     }

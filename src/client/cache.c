@@ -63,7 +63,7 @@ static enum hf_rc alloc_tables(struct cache *cache, struct hf_err *err)
                                              : (uint32_t)wanted;
     const size_t map_bytes = map_size(cache->capacity);
     void *map = mem_alloc(cache->mem, map_bytes);
-    cache->entries = mem_alloc_array(cache->mem, cache->capacity, sizeof *cache->entries);
+    cache->entries = mem_alloc_array(cache->mem, cache->capacity, sizeof(void *));
     cache->free = mem_alloc_array(cache->mem, cache->capacity, sizeof *cache->free);
     if (map != NULL)
         map_init(&cache->map, map, cache->capacity);
@@ -333,19 +333,20 @@ static void end_lead(struct cache *cache, struct cache_ask *ask, struct entry *e
     pthread_cond_broadcast(room_of(cache, ask));
 }
 
-/* Of two results the one that was asked for later stays. */
-static void keep(struct cache *cache, struct entry *entry, const struct cache_ask *ask,
-                 const struct cache_value *value, int64_t as_of_ns, struct cache_value *old,
-                 struct list *gone)
+/* Of two results the one that was asked for later stays. Gives back what was there before. */
+static struct cache_value keep(struct cache *cache, struct entry *entry,
+                               const struct cache_ask *ask, const struct cache_value *value,
+                               int64_t as_of_ns, struct list *gone)
 {
+    const struct cache_value none = {0};
     if (entry->value.what != NULL && entry->asked_ns > ask->asked_ns)
-        return;
+        return none;
     cache->stats.bytes -= entry->value.size;
     if (!make_room(cache, value->size, entry, gone)) {
         cache->stats.bytes += entry->value.size;
-        return;
+        return none;
     }
-    *old = entry->value;
+    const struct cache_value old = entry->value;
     value->hold(value->what);
     entry->value = *value;
     entry->asked_ns = ask->asked_ns;
@@ -356,6 +357,7 @@ static void keep(struct cache *cache, struct entry *entry, const struct cache_as
     else
         ++cache->stats.entries;
     list_push_front(&cache->used, &entry->used);
+    return old;
 }
 
 void cache_put(struct cache *cache, struct cache_ask *ask, const struct cache_value *value,
@@ -371,7 +373,7 @@ void cache_put(struct cache *cache, struct cache_ask *ask, const struct cache_va
     if (entry == NULL && is_wanted)
         entry = add(cache, ask, &gone);
     if (entry != NULL && is_wanted)
-        keep(cache, entry, ask, value, as_of_ns, &old, &gone);
+        old = keep(cache, entry, ask, value, as_of_ns, &gone);
     if (entry != NULL && entry->value.what == NULL && entry->lead == 0)
         take_out(cache, entry, &gone); /* made for nothing */
     else

@@ -14,6 +14,9 @@
 struct reader {
     const char *folder; /* where relative paths begin */
     struct config_faults *faults;
+    struct mem *mem;
+    const char *database; /* that is asked for; NULL: the only one */
+    int profile;          /* of the caller; 0: the file's */
 };
 
 /* ---- faults ---- */
@@ -42,11 +45,13 @@ static bool is_map(struct reader *reader, const struct tree_node *node, const ch
 
 /* ---- one setting ---- */
 
+/* `row` has the node's own key, or that of the secret whose file it names. */
 static enum hf_rc set_value(struct reader *reader, const struct opt_row *row, void *config,
-                            const struct tree_node *node, bool is_file, struct tree_place *place,
+                            const struct tree_node *node, struct tree_place *place,
                             struct hf_err *err)
 {
     struct value value;
+    const bool is_file = !sv_eq(node->key, sv_from_cstr(row->key));
     *place = node->place;
     if (node->kind == TREE_MAP || (node->kind == TREE_LIST && !value_may_be_list(row)))
         return err_set(err, HF_RC_INVALID, "F0000", "a value was expected, and this is %s",
@@ -79,7 +84,7 @@ static void set_node(struct reader *reader, const struct opt_table *table, void 
     const struct opt_row *secret = row == NULL ? find_secret(table, node->key) : NULL;
     enum hf_rc rc = HF_OK;
     if (row != NULL || secret != NULL)
-        rc = set_value(reader, row != NULL ? row : secret, config, node, row == NULL, &place, &err);
+        rc = set_value(reader, row != NULL ? row : secret, config, node, &place, &err);
     else if (!is_shared) /* which fails, and knows the nearest one */
         rc = opt_set(table, config, node->key, SV(""), &err);
     if (rc != HF_OK)
@@ -201,9 +206,9 @@ static const struct opt_row place_rows[] = {
 static const struct opt_table place_table = OPT_TABLE(place_rows);
 
 /* The entry that is meant: of this name, "*", or the only one; NULL, and blamed, if none is. */
-static const struct tree_node *find_entry(struct reader *reader, const struct tree_node *databases,
-                                          const char *database)
+static const struct tree_node *find_entry(struct reader *reader, const struct tree_node *databases)
 {
+    const char *database = reader->database;
     struct hf_err err;
     const struct tree_node *entry = NULL;
     if (database != NULL)
@@ -324,21 +329,22 @@ static enum hf_rc write_conninfo(struct client_config *config, const struct plac
 }
 
 static void read_database(struct reader *reader, struct client_config *config,
-                          const struct tree_node *databases, const char *database)
+                          const struct tree_node *databases)
 {
     struct hf_err err;
     char path[FAULTS_KEY_SIZE];
     struct place place;
     if (!is_map(reader, databases, "databases"))
         return;
-    const struct tree_node *entry = find_entry(reader, databases, database);
+    const struct tree_node *entry = find_entry(reader, databases);
     if (entry == NULL)
         return;
     snprintf(path, sizeof path, "databases." SV_FMT, SV_ARG(entry->key));
     memset(&place, 0, sizeof place);
     set_map(reader, &place_table, &place, entry, path, true);
     /* The entry for any database has no name of its own. */
-    const struct sv name = !sv_eq(entry->key, SV("*")) ? entry->key : sv_from_cstr(database);
+    const struct sv name =
+        !sv_eq(entry->key, SV("*")) ? entry->key : sv_from_cstr(reader->database);
     if (place.hosts[0] == '\0') {
         err_set(&err, HF_RC_INVALID, "F0000", "its hosts are missing");
         blame(reader, entry->key_place, path, SV("hosts"), &err);
@@ -351,43 +357,42 @@ static void read_database(struct reader *reader, struct client_config *config,
 /* ---- the file ---- */
 
 static void read_tree(struct reader *reader, struct client_config *config,
-                      const struct tree_node *root, const char *database, int profile)
+                      const struct tree_node *root)
 {
     const struct tree_node *databases = tree_find(root, SV("databases"));
-    library_file_section(config, tree_find(root, SV("library")), profile, reader->folder,
+    library_file_section(config, tree_find(root, SV("library")), reader->profile, reader->folder,
                          reader->faults);
     if (databases != NULL)
-        read_database(reader, config, databases, database);
+        read_database(reader, config, databases);
 }
 
-static void read_text(struct reader *reader, struct client_config *config, const char *text,
-                      const char *database, int profile, struct mem *mem)
+static void read_text(struct reader *reader, struct client_config *config, const char *text)
 {
     struct tree tree;
     struct tree_place place;
     struct hf_err err;
-    if (tree_read(&tree, sv_from_cstr(text), mem, &place, &err) != HF_OK)
+    if (tree_read(&tree, sv_from_cstr(text), reader->mem, &place, &err) != HF_OK)
         faults_add(reader->faults, place, "", &err);
     else
-        read_tree(reader, config, tree.root, database, profile);
+        read_tree(reader, config, tree.root);
     tree_free(&tree);
 }
 
 static enum hf_rc read_file(struct reader *reader, struct client_config *config, const char *path,
-                            const char *database, int profile, struct mem *mem, struct hf_err *err)
+                            struct hf_err *err)
 {
     const int64_t bytes = file_size(path);
     const size_t room = bytes <= (int64_t)TREE_TEXT_MAX ? (size_t)bytes + 2 : TREE_TEXT_MAX + 1;
-    char *text = mem_alloc(mem, room);
+    char *text = mem_alloc(reader->mem, room);
     if (text == NULL)
-        return mem_refused(mem, room, err);
+        return mem_refused(reader->mem, room, err);
     enum hf_rc rc = file_read(path, text, room, err);
     if (rc == HF_OK && strlen(text) < (size_t)bytes)
         rc = err_set(err, HF_RC_INVALID, "F0000", "%s: it holds a zero byte", path);
     if (rc == HF_OK)
-        read_text(reader, config, text, database, profile, mem);
+        read_text(reader, config, text);
     explicit_bzero(text, room);
-    mem_free(mem, text);
+    mem_free(reader->mem, text);
     return rc;
 }
 
@@ -418,8 +423,9 @@ enum hf_rc library_file_read(struct client_config *config, const char *path, con
     memcpy(folder, path, size);
     folder[size] = '\0';
     faults_init(faults);
-    struct reader reader = {.folder = folder, .faults = faults};
-    enum hf_rc rc = read_file(&reader, config, path, database, profile, mem, err);
+    struct reader reader = {
+        .folder = folder, .faults = faults, .mem = mem, .database = database, .profile = profile};
+    enum hf_rc rc = read_file(&reader, config, path, err);
     faults_sort(faults);
     if (rc == HF_OK && faults->total > 0)
         rc = tell_fault(faults, path, err);
