@@ -236,8 +236,8 @@ static void ask(struct commit *commit, const struct snapshot *view)
     query(commit, COMMIT_ASKING, COMMIT_QUERY_STATUS, commit->config.ask_ns_max);
 }
 
-/* Whether everybody else was looked at since the question was asked. Of an endpoint that is down, or
- * whose role could never be learned, a view speaks as of its own making. */
+/* Whether everybody else was looked at since the question was asked. Of an endpoint that is down,
+ * or whose role could never be learned, a view speaks as of its own making. */
 static bool was_looked_at(const struct commit *commit, const struct snapshot *view)
 {
     for (uint32_t i = 0; i < view->count; i++) {

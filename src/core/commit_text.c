@@ -53,28 +53,14 @@ const char *commit_probe_sql(int server_version, enum commit_mark mark)
     return server_version >= SERVER_XID8 ? now[mark] : before[mark];
 }
 
-#define MAY(function) "pg_catalog.has_function_privilege('pg_catalog." function "', 'EXECUTE')"
-#define CHECK(xid_function)                                                                                     \
-    "SELECT " MAY(xid_function "()") " AND " MAY("pg_current_wal_insert_lsn()") " AND " MAY(                    \
-        "pg_"                                                                                                   \
-        "walf"                                                                                                  \
-        "ile_"                                                                                                  \
-        "name"                                                                                                  \
-        "(pg_"                                                                                                  \
-        "lsn"                                                                                                   \
-        ")") " AND " MAY("pg_last_wal_replay_lsn()") " AND " MAY("pg_postmaster_start_time()") " "              \
-                                                                                               "A"              \
-                                                                                               "N"              \
-                                                                                               "D"              \
-                                                                                               " " MAY("pg_"    \
-                                                                                                       "logica" \
-                                                                                                       "l_"     \
-                                                                                                       "emit_"  \
-                                                                                                       "messag" \
-                                                                                                       "e("     \
-                                                                                                       "bool,"  \
-                                                                                                       "text,"  \
-                                                                                                       "text)")
+#define CHECK(xid_function)                                                                        \
+    "SELECT pg_catalog.bool_and(pg_catalog.has_function_privilege(f, 'EXECUTE')) FROM (VALUES"     \
+    " ('pg_catalog." xid_function "()')"                                                           \
+    ", ('pg_catalog.pg_current_wal_insert_lsn()')"                                                 \
+    ", ('pg_catalog.pg_walfile_name(pg_lsn)')"                                                     \
+    ", ('pg_catalog.pg_last_wal_replay_lsn()')"                                                    \
+    ", ('pg_catalog.pg_postmaster_start_time()')"                                                  \
+    ", ('pg_catalog.pg_logical_emit_message(bool,text,text)')) AS v (f)"
 
 const char *commit_probe_check_sql(int server_version)
 {
@@ -268,8 +254,8 @@ enum hf_rc commit_history_read(struct commit_history *history, uint32_t timeline
 /* ---- questions ---- */
 
 /*
- * pg_xact_status() fails for an xid that was never assigned, and with it the whole row. age() counts
- * from the next xid to be assigned, in a transaction that has none of its own, and says first
+ * pg_xact_status() fails for an xid that was never assigned, and with it the whole row. age()
+ * counts from the next xid to be assigned, in a transaction that has none of its own, and says first
  * whether this one lies ahead. Both numbers only grow: what has an age has a status.
  */
 static void print_status(const struct commit *commit, int server_version,

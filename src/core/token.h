@@ -71,8 +71,8 @@ HF_MUST_USE enum hf_rc token_write(const struct route_promise *promise, uint64_t
 HF_MUST_USE enum hf_rc token_read(struct sv text, uint64_t system_id, int64_t now_ns,
                                   struct route_promise *promise, struct hf_err *err);
 
-/* What a session may rely on after two promises, say its own and a token's: both. `now_ns` stands in
- * for a time that one of them does not know: whatever was promised was acknowledged by now. */
+/* What a session may rely on after two promises, say its own and a token's: both. `now_ns` stands
+ * in for a time that one of them does not know: whatever was promised was acknowledged by now. */
 struct route_promise token_join(const struct route_promise *a, const struct route_promise *b,
                                 int64_t now_ns);
 

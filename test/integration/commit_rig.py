@@ -241,6 +241,10 @@ class Asker:
         self.send(f"probe {mark}")
         return self.receive()
 
+    def check_sql(self):
+        self.send("check")
+        return self.receive()
+
     def setup_sql(self):
         self.send("setup")
         return self.receive()

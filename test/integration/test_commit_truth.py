@@ -133,6 +133,19 @@ def test_commit__a_probe_leaves_no_id_where_none_was(pair):
             wire.ask(pgwire.query("ROLLBACK"))
 
 
+def test_commit__a_role_that_may_not_probe_is_told_before_it_does_harm(pair):
+    for version in (150000, 120000):
+        with Asker(pair, version=version) as asker:
+            check = asker.check_sql()
+            assert pair.primary.value(check, user="app") == "t"
+            pair.primary.rows("REVOKE EXECUTE ON FUNCTION pg_logical_emit_message(bool, text, text)"
+                              " FROM PUBLIC")
+            assert pair.primary.value(check, user="app") == "f"
+            assert pair.primary.value(check) == "t"
+            pair.primary.rows("GRANT EXECUTE ON FUNCTION pg_logical_emit_message(bool, text, text)"
+                              " TO PUBLIC")
+
+
 def test_commit__a_probe_does_no_harm_anywhere(pair):
     """Read only, in recovery, in a savepoint, in a block that has failed, with odd settings."""
     with Asker(pair) as asker:

@@ -7,6 +7,7 @@
  * Orders come line by line, answers go the same way:
  *
  *     probe MARK                                  -> the text of the probe, on one line
+ *     check                                       -> the query whether a role may run it
  *     setup                                       -> what lets a role read timeline histories
  *     lost ENDPOINT MS COLUMN|COLUMN...           -> committed, aborted or unresolved; why
  *     lost ENDPOINT MS                            the same without an answer of the probe
@@ -191,6 +192,9 @@ static void obey(struct tool *tool, char *line)
     if (strncmp(line, "probe ", 6) == 0) {
         printf("%s\n",
                commit_probe_sql(server_version, (enum commit_mark)strtol(line + 6, NULL, 10)));
+        fflush(stdout);
+    } else if (strncmp(line, "check", 5) == 0) {
+        printf("%s\n", commit_probe_check_sql(server_version));
         fflush(stdout);
     } else if (strncmp(line, "setup", 5) == 0) {
         printf("%s\n", COMMIT_SETUP_SQL);
