@@ -104,7 +104,7 @@ static uint32_t only_claim(const struct topology *t, struct standing *standings)
 }
 
 /* Who counts as the primary: the living claim; where nobody lives, the last one for as long as it
- * claims it (who fenced it was a living claim); with rivals, nobody. */
+ * claims it, on the same timeline; with rivals, nobody. */
 static uint32_t choose_primary(const struct topology *t, struct standing *standings)
 {
     const uint32_t only = only_claim(t, standings);
@@ -112,7 +112,7 @@ static uint32_t choose_primary(const struct topology *t, struct standing *standi
         return only;
     const uint32_t last = t->primary;
     if (last == TOPOLOGY_NO_ENDPOINT || standings[last].role != ENDPOINT_PRIMARY ||
-        standings[last].is_rival)
+        standings[last].is_fenced || standings[last].is_rival)
         return TOPOLOGY_NO_ENDPOINT;
     for (uint32_t i = 0; i < t->count; i++)
         if (standings[i].is_rival)
@@ -129,7 +129,8 @@ static void find_standings(struct topology *t, struct standing *standings)
             continue;
         standings[i].is_foreign = is_foreign(t, e);
         standings[i].timeline = e->answer.timeline;
-        if (!standings[i].is_foreign)
+        /* A claim that cannot be compared with another is none. */
+        if (!standings[i].is_foreign && (e->answer.is_in_recovery || e->answer.timeline != 0))
             standings[i].role = e->answer.is_in_recovery ? ENDPOINT_REPLICA : ENDPOINT_PRIMARY;
     }
     raise_timeline(t, standings);

@@ -61,6 +61,20 @@ static void topology_role__a_frozen_primary_that_wakes_up_after_a_promotion_is_f
     assert_int_equal(rig.told[TOPOLOGY_NEWS_FENCED], 1);
 }
 
+static void topology_role__a_primary_that_falls_back_to_an_older_timeline_is_fenced(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_init(&rig, NULL, 1);
+    rig_answer(&rig, A, rig_primary(3, 1000));
+    assert_int_equal(rig.view.writer, A);
+    rig.now += HF_MS(100);
+    rig_answer(&rig, A, rig_primary(2, 900)); /* somebody put an old backup in its place */
+    assert_int_equal(rig.view.writer, SNAPSHOT_NO_ENDPOINT);
+    assert_int_equal(rig.view.timeline, 3);
+    assert_int_equal(rig.last.kind, TOPOLOGY_NEWS_FENCED);
+}
+
 static void topology_role__two_living_claims_on_one_timeline_are_both_left_alone(void **state)
 {
     (void)state;
@@ -221,6 +235,17 @@ static void topology_role__the_configured_identifier_goes_before_what_most_say(v
     assert_int_equal(rig.view.replicas, 1 << B);
 }
 
+static void topology_role__a_claim_without_a_timeline_is_none(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_init(&rig, NULL, 2);
+    rig_answer(&rig, A, rig_primary(0, 1000));
+    rig_answer(&rig, B, rig_replica(2, 1000));
+    assert_int_equal(rig.view.writer, SNAPSHOT_NO_ENDPOINT);
+    assert_int_equal(rig_shown(&rig, A)->role, ENDPOINT_UNKNOWN);
+}
+
 static void topology_role__settings_and_configuration_can_forbid(void **state)
 {
     (void)state;
@@ -357,12 +382,14 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(topology_role__the_higher_timeline_wins_at_once_and_the_other_is_fenced),
         cmocka_unit_test(topology_role__a_frozen_primary_that_wakes_up_after_a_promotion_is_fenced),
+        cmocka_unit_test(topology_role__a_primary_that_falls_back_to_an_older_timeline_is_fenced),
         cmocka_unit_test(topology_role__two_living_claims_on_one_timeline_are_both_left_alone),
         cmocka_unit_test(topology_role__a_claim_on_the_timeline_of_one_that_is_down_counts),
         cmocka_unit_test(topology_role__two_names_of_one_server_are_no_rivals),
         cmocka_unit_test(topology_role__a_demoted_primary_is_a_replica_with_a_new_number),
         cmocka_unit_test(topology_role__a_foreign_server_is_refused_by_what_most_say),
         cmocka_unit_test(topology_role__the_configured_identifier_goes_before_what_most_say),
+        cmocka_unit_test(topology_role__a_claim_without_a_timeline_is_none),
         cmocka_unit_test(topology_role__settings_and_configuration_can_forbid),
         cmocka_unit_test(topology_role__a_random_walk_keeps_the_invariants),
     };
