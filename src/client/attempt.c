@@ -9,7 +9,7 @@
 #include "client/db.h"
 #include "client/errors.h"
 #include "client/record.h"
-#include "client/statements.h"
+#include "client/client_statements.h"
 #include "core/outcome.h"
 #include "os/clock.h"
 

@@ -53,7 +53,7 @@
 #include "base/list.h"
 #include "base/ns.h"
 #include "base/timerq.h"
-#include "client/pool.h"
+#include "client/client_pool.h"
 #include "core/guard.h"
 #include "holdfast.h"
 #include "pg/cancel_request.h"

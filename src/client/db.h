@@ -26,7 +26,7 @@
 #include "base/list.h"
 #include "client/call.h"
 #include "client/options.h"
-#include "client/pool.h"
+#include "client/client_pool.h"
 #include "client/session.h"
 #include "client/txs.h"
 #include "core/degrade.h"

@@ -9,7 +9,7 @@
  *     EXEC_DONE: exec.result is the last result or NULL, exec.ended says how it went
  *
  * Statements with parameters are prepared by the connection once they have come for the second
- * time; see client/statements.h. The error "cached plan must not change result type" and a
+ * time; see client/client_statements.h. The error "cached plan must not change result type" and a
  * statement that the server has lost come out with facts.is_stale_statement set and are forgotten
  * here, so that running it once more, outside of a transaction, cures it; who may do that is not
  * decided here.
@@ -26,8 +26,8 @@
 #include <stdint.h>
 
 #include "client/call.h"
-#include "client/pool.h"
-#include "client/statements.h"
+#include "client/client_pool.h"
+#include "client/client_statements.h"
 #include "core/outcome.h"
 #include "holdfast.h"
 

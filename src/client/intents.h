@@ -2,7 +2,7 @@
  * What a statement is, for calls that do not say (HF_AUTO), and for what must be known in any case:
  * does it commit parts of itself, does it leave something behind in the session.
  *
- *     key of the text (client/statements.h) -> memo: 1024 places, no lock ---------> known
+ *     key of the text (client/client_statements.h) -> memo: 1024 places, no lock ---------> known
  *                                                '-> under a lock: sql/judge.h: shape, its cache,
  *                                                    PostgreSQL's own parser, the catalogue
  *
@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "client/statements.h"
+#include "client/client_statements.h"
 #include "core/route.h"
 #include "os/mem.h"
 

@@ -25,7 +25,7 @@
  * what it has. So the probe's answer is on its way when COMMIT begins.
  *
  * Statements with parameters are prepared on the connection once they come for the second time
- * (client/statements.h), in the same round trip.
+ * (client/client_statements.h), in the same round trip.
  *
  * The texts and parameters are used until `script.sent` has reached their item, never after.
  */
@@ -37,7 +37,7 @@
 #include <stdint.h>
 
 #include "client/call.h"
-#include "client/pool.h"
+#include "client/client_pool.h"
 #include "holdfast.h"
 
 struct pg_result;

@@ -12,7 +12,7 @@
 #define HF_CLIENT_WARM_H
 
 #include "client/call_loop.h"
-#include "client/pool.h"
+#include "client/client_pool.h"
 
 struct warm {
     struct loop_extra extra;

@@ -20,7 +20,7 @@
 
 #include "base/ns.h"
 #include "bench.h"
-#include "client/pool.h"
+#include "client/client_pool.h"
 
 enum {
     THREADS_MAX = 32,

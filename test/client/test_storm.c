@@ -1,8 +1,8 @@
 /*
  * Eight threads, two loops, a pool of four: statements that are served, refused, cancelled, cut off
- * by deadlines, left in the middle of a stream, while the server is restarted under them and frozen.
- * Whatever happens, every call ends by its deadline, every number that was acknowledged is there
- * exactly once, and closing leaves nothing. To be run under ThreadSanitizer, too.
+ * by deadlines, left in the middle of a stream, while the server is restarted under them and
+ * frozen. Whatever happens, every call ends by its deadline, every number that was acknowledged is
+ * there exactly once, and closing leaves nothing. To be run under ThreadSanitizer, too.
  */
 #include "../unit/unit.h"
 

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "client/intents.h"
-#include "client/statements.h"
+#include "client/client_statements.h"
 #include "os/mem.h"
 #include "sql/verdict.h"
 

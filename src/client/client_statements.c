@@ -1,4 +1,4 @@
-#include "client/statements.h"
+#include "client/client_statements.h"
 
 #include <stdio.h>
 #include <string.h>

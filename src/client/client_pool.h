@@ -25,8 +25,8 @@
  * Threads: any. The lock is held for a few instructions, never while something is closed, looked at
  * or connected.
  */
-#ifndef HF_CLIENT_POOL_H
-#define HF_CLIENT_POOL_H
+#ifndef HF_CLIENT_CLIENT_POOL_H
+#define HF_CLIENT_CLIENT_POOL_H
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -47,7 +47,7 @@ struct pconn {
     struct pool *pool;
     struct list_node link; /* while idle */
     struct list_node all;
-    struct statements *statements; /* prepared on it (client/statements.h); NULL: none yet */
+    struct statements *statements; /* prepared on it (client/client_statements.h); NULL: none yet */
     uint64_t role_generation;      /* snapshot_endpoint.role_generation when it was made */
     int64_t used_ns;               /* when it came back last */
     int64_t expires_ns;

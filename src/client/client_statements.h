@@ -14,8 +14,8 @@
  *
  * Belongs to its connection, so to one thread at a time.
  */
-#ifndef HF_CLIENT_STATEMENTS_H
-#define HF_CLIENT_STATEMENTS_H
+#ifndef HF_CLIENT_CLIENT_STATEMENTS_H
+#define HF_CLIENT_CLIENT_STATEMENTS_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,4 +1,4 @@
-#include "client/pool.h"
+#include "client/client_pool.h"
 
 #include <libpq-fe.h>
 #include <unistd.h>
@@ -7,7 +7,7 @@
 #include "base/container_of.h"
 #include "base/ns.h"
 #include "base/rng.h"
-#include "client/statements.h"
+#include "client/client_statements.h"
 
 /* More idle connections than idle_max are kept for so long: a burst that comes again within it does
  * not connect again. */
