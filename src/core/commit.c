@@ -236,7 +236,7 @@ static void ask(struct commit *commit, const struct snapshot *view)
     query(commit, COMMIT_ASKING, COMMIT_QUERY_STATUS, commit->config.ask_ns_max);
 }
 
-/* Whether everybody else was looked at since the question was asked. Of an endpoint that is down,
+/* Whether everybody was looked at since the last question was asked. Of an endpoint that is down,
  * or whose role could never be learned, a view speaks as of its own making. */
 static bool was_looked_at(const struct commit *commit, const struct snapshot *view)
 {
@@ -244,7 +244,7 @@ static bool was_looked_at(const struct commit *commit, const struct snapshot *vi
         const struct snapshot_endpoint *at = &view->endpoints[i];
         bool is_dark = at->health == ENDPOINT_DOWN || at->role == ENDPOINT_UNKNOWN;
         int64_t looked_ns = is_dark ? view->made_at_ns : at->sampled_at_ns;
-        if (i != commit->endpoint && looked_ns <= commit->asked_ns)
+        if (looked_ns <= commit->asked_ns)
             return false;
     }
     return true;
@@ -302,6 +302,7 @@ static void confirm(struct commit *commit, const struct snapshot *view)
         return;
     }
     because(commit, COMMIT_WHY_UNCONFIRMED);
+    commit->asked_ns = commit->now_ns;
     query(commit, COMMIT_CONFIRMING, COMMIT_QUERY_CONFIRM, HF_NEVER);
 }
 

@@ -80,13 +80,15 @@
  * ----------------------------------------
  * ABORTED is final as soon as it is found: what a primary has not in its WAL, no successor has.
  *  - Committed on a server with synchronous standbys is first CONFIRMED: a tiny transaction of our
- *     own must be acknowledged by them. A commit that a crashed or interrupted backend left behind
- *     is on the local disk and perhaps nowhere else, though the server calls it committed: the wait
- *     for the standby was cut short. The confirmation lies behind it in the WAL. It is also what a
- *     cut-off former primary can never get.
- *  - Every answer is held until a view shows that nobody had taken over when it was asked for: all
- *     endpoints looked at since, and no higher timeline among them. So a former primary that has
- *     not heard of its successor is not believed.
+ *    own must be acknowledged by them. A commit that a crashed or interrupted backend left behind
+ *    is on the local disk and perhaps nowhere else, though the server calls it committed: the wait
+ *    for the standby was cut short. The confirmation lies behind it in the WAL. It is also what a
+ *    cut-off former primary can never get.
+ *  - Committed is held until a view shows that nobody had taken over when the last question was
+ *    asked: it still names that endpoint as the primary, in whatever health, and all endpoints were
+ *    looked at since, with no higher timeline among them. So a former primary that has not heard of
+ *    its successor is not believed, nor is an address that has moved on to another server between
+ *    two questions. It costs a sampling interval at most.
  *
  * 4. Premises
  * -----------
@@ -319,7 +321,7 @@ struct commit_begin {
 enum commit_query {
     COMMIT_QUERY_STATUS,  /* one row, 7 columns */
     COMMIT_QUERY_HISTORY, /* one row, one column: text; may be denied: see COMMIT_SETUP_SQL */
-    COMMIT_QUERY_CONFIRM, /* one row, one column; an autocommit write */
+    COMMIT_QUERY_CONFIRM, /* one row, two columns; an autocommit write */
     COMMIT_QUERY_END,     /* one row, one column: whether a backend was signalled */
     COMMIT_QUERIES
 };

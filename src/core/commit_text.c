@@ -303,9 +303,13 @@ void commit_sql(const struct commit *commit, enum commit_query query, int server
         return;
     case COMMIT_QUERY_CONFIRM:
         /* A message inside a transaction gives it an xid and a record, so that its commit is
-         * flushed and waits for the synchronous standbys as any other does. */
-        snprintf(out, COMMIT_SQL_BYTES, "SELECT %s",
-                 "pg_catalog.pg_logical_emit_message(true, 'holdfast', '')");
+         * flushed and waits for the synchronous standbys as any other does: also where this role
+         * does not wait by default, since the lost transaction may have. */
+        snprintf(out, COMMIT_SQL_BYTES, "%s",
+                 "SELECT pg_catalog.set_config('synchronous_commit',"
+                 " CASE pg_catalog.current_setting('synchronous_commit')"
+                 " WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true),"
+                 " pg_catalog.pg_logical_emit_message(true, 'holdfast', '')");
         return;
     case COMMIT_QUERY_END:
         snprintf(out, COMMIT_SQL_BYTES,

@@ -216,7 +216,7 @@ static void commit__others_must_have_been_looked_at_since(void **state)
     assert_asks(&rig, COMMIT_QUERY_STATUS, 0);
     says(&rig, "committed");
     rig.now += HF_MS(10);
-    rig.view.made_at_ns = rig.now;
+    rig.view.made_at_ns = rig.view.endpoints[0].sampled_at_ns = rig.now;
     feed_event(&rig, (struct commit_event){.kind = COMMIT_EV_VIEW}); /* b hangs */
     assert_silent(&rig, COMMIT_LOOKING);
     rig.view.endpoints[1].health = ENDPOINT_DOWN; /* b is given up */
@@ -237,7 +237,7 @@ static void commit__whose_role_could_never_be_learned_is_not_waited_for(void **s
     says(&rig, "committed");
     rig.now += HF_MS(10);
     rig.view.endpoints[1].role = ENDPOINT_UNKNOWN; /* it lets nobody log in */
-    rig.view.made_at_ns = rig.now;
+    rig.view.made_at_ns = rig.view.endpoints[0].sampled_at_ns = rig.now;
     snapshot_seal(&rig.view);
     feed_event(&rig, (struct commit_event){.kind = COMMIT_EV_VIEW});
     assert_done(&rig, GUARD_COMMITTED, COMMIT_WHY_RECORDED);
