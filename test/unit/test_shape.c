@@ -214,6 +214,52 @@ static void shape__the_hash_depends_on_the_key(void **state)
     assert_true(a.hash[0] != b.hash[0] && a.hash[1] != b.hash[1] && a.hash[0] != a.hash[1]);
 }
 
+/* The statement with other literals of the same kinds. */
+static void with_other_literals(struct sv sql, int round, char *out, size_t size)
+{
+    static const char *const integers[] = {"7", "0x1F", "1_000"};
+    static const char *const numbers[] = {"3.25", ".5e-3", "1E9"};
+    static const char *const strings[] = {"'z'", "$q$ it's; select 1 -- $q$", "E'\\' /* '"};
+    struct lex lex;
+    struct lex_token token;
+    size_t used = 0, at = 0;
+    lex_init(&lex, sql, &standard);
+    while (lex_next(&lex, &token) != LEX_END) {
+        const struct sv own = lex_text(&lex, &token);
+        const char *other = token.kind == LEX_INTEGER  ? integers[round]
+                            : token.kind == LEX_NUMBER ? numbers[round]
+                            : token.kind == LEX_STRING ? strings[round]
+                                                       : NULL;
+        used += (size_t)snprintf(out + used, size - used, "%.*s%.*s", (int)(token.begin - at),
+                                 sql.data + at, other != NULL ? 100 : (int)own.size,
+                                 other != NULL ? other : own.data);
+        at = token.end;
+    }
+}
+
+static void shape__statements_that_differ_in_literals_have_one(void **state)
+{
+    (void)state;
+    char line[1024], other[4096];
+    FILE *file = fopen(HF_TEST_DATA "/statements.txt", "r");
+    assert_non_null(file);
+    while (fgets(line, sizeof line, file) != NULL) {
+        struct sv sql = sv_trim(sv_from_cstr(line)), name;
+        if (sql.size == 0 || sql.data[0] == '#' || strstr(line, "UESCAPE") != NULL)
+            continue;
+        sv_split(&sql, '|', &name);
+        char own[1024];
+        snprintf(own, sizeof own, "%.*s", (int)sql.size, sql.data);
+        for (int round = 0; round < 3; round++) {
+            with_other_literals(sv_from_cstr(own), round, other, sizeof other);
+            const struct shape a = make(own, buffers[0]), b = make(other, buffers[1]);
+            if (!sv_eq(a.text, b.text))
+                fail_msg("%s\n%s\ndiffer in literals only", own, other);
+        }
+    }
+    fclose(file);
+}
+
 /* ---- limits ---- */
 
 static char big[400000];
@@ -360,6 +406,7 @@ int main(void)
         cmocka_unit_test(shape__what_is_broken_says_so_without_its_text),
         cmocka_unit_test(shape__different_statements_differ),
         cmocka_unit_test(shape__the_hash_depends_on_the_key),
+        cmocka_unit_test(shape__statements_that_differ_in_literals_have_one),
         cmocka_unit_test(shape__deep_nesting_is_refused),
         cmocka_unit_test(shape__long_flat_lists_are_not_deep),
         cmocka_unit_test(shape__a_long_shape_is_refused_and_long_literals_are_not),
