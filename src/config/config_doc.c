@@ -5,6 +5,7 @@
 #include "base/ns.h"
 #include "base/sv.h"
 #include "base/units.h"
+#include "client/options.h"
 #include "proxy/proxy_config.h"
 
 #define COLUMNS 100
@@ -112,6 +113,28 @@ static void print_sample_section(FILE *out, const struct proxy_section *section)
     print_sample_rows(out, indent, &section->tables[0], "hosts");
 }
 
+/* The section of libholdfast, whose rows are the library's. */
+static void print_sample_library(FILE *out)
+{
+    fprintf(out, "\n");
+    print_comment(out, 0,
+                  "What programs that link libholdfast read of this file; they take where a "
+                  "database is from databases.");
+    fprintf(out, "library:\n");
+    for (size_t i = 0; i < options_section_count(); i++) {
+        const struct options_section *section = options_section_at(i);
+        const bool is_top = section->name[0] == '\0';
+        if (section->is_endpoint)
+            continue; /* there is nothing to be said of a server without a name */
+        if (!is_top) {
+            fprintf(out, "\n");
+            print_comment(out, 2, section->sentence);
+            fprintf(out, "  %s:\n", section->name);
+        }
+        print_sample_rows(out, is_top ? 2 : 4, &section->table, "");
+    }
+}
+
 void config_doc_example(FILE *out)
 {
     print_comment(out, 0,
@@ -121,6 +144,7 @@ void config_doc_example(FILE *out)
                   "everything.");
     for (size_t i = 0; i < proxy_section_count(); i++)
         print_sample_section(out, proxy_section_at(i));
+    print_sample_library(out);
 }
 
 /* ---- the reference ---- */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/options.h"
 #include "config/config.h"
 #include "config/config_doc.h"
 
@@ -57,6 +58,8 @@ static void config_doc__every_setting_of_the_sample_can_be_switched_on(void **st
     size_t rows = 0;
     for (size_t i = 0; i < proxy_section_count(); i++)
         rows += proxy_section_at(i)->tables[0].count;
+    for (size_t i = 0; i < options_section_count(); i++)
+        rows += options_section_at(i)->is_endpoint ? 0 : options_section_at(i)->table.count;
     assert_int_equal(count, rows - 1); /* hosts is on already */
     free(text);
 }
