@@ -34,6 +34,7 @@ Call = namedtuple("Call", "kind thread how writer number begun ended deadline_ms
 class Verdict:
     violations: list = field(default_factory=list)
     figures: dict = field(default_factory=dict)
+    outages: dict = field(default_factory=dict)
 
     def broke(self, rule, sentence):
         self.violations.append((rule, sentence))
@@ -122,6 +123,18 @@ def longest_gap(calls):
     """Seconds in which no call of any thread succeeded."""
     good = sorted(call.ended for call in calls if call.answer == "done")
     return max((b - a for a, b in zip(good, good[1:])), default=0) / NS
+
+
+def outages(calls, faults):
+    """{fault: the longest time in seconds without a good write that began or ended in it}; `faults`
+    are (when it began in ns, name), in order."""
+    good = sorted(call.ended for call in calls if call.kind == "write" and call.answer == "done")
+    ends = [when for when, _ in faults[1:]] + [good[-1] if good else 0]
+    found = {}
+    for (begun, name), ended in zip(faults, ends):
+        gaps = [(b - a) / NS for a, b in zip(good, good[1:]) if b > begun and a < ended]
+        found[name] = max(found.get(name, 0), max(gaps, default=0))
+    return found
 
 
 def _sum_up(verdict, writes, reads):

@@ -98,8 +98,7 @@ def switched_over(cluster, dice):
     yield dice.uniform(1, 2)
 
 
-@fault("the primary freezes, a replica is promoted, the old one wakes up and takes itself for one",
-       weight=2)
+@fault("the primary freezes, a replica is promoted, the old one wakes up", weight=2)
 def stale_primary(cluster, dice):
     old = cluster.primary
     old.freeze()
@@ -116,7 +115,7 @@ def replay_paused(cluster, dice):
     yield dice.uniform(2, 4)
 
 
-@fault("the application cannot reach the primary, nor it the application", needs_cuts=True)
+@fault("nothing passes between the application and the primary", needs_cuts=True)
 def primary_cut(cluster, dice):
     name = cluster.primary.name
     cluster.network.cut("app", name)
@@ -136,8 +135,8 @@ def questions_lost(cluster, dice):
     yield dice.uniform(1, 4)
 
 
-@fault("the primary is alone; a replica is promoted; the old one is back, and takes itself for one",
-       needs_cuts=True, weight=2)
+@fault("the primary is alone, a replica is promoted, the old one is back", needs_cuts=True,
+       weight=2)
 def primary_isolated(cluster, dice):
     old = cluster.primary
     for name in ["app", *cluster.servers]:
