@@ -355,7 +355,8 @@ def test_commit__what_the_standby_has_not_confirmed_is_not_called_committed(pair
         pair.primary.start()
         assert writer.is_there(pair.primary)
         # Whoever asks might not wait for standbys; the transaction did.
-        pair.primary.rows("ALTER ROLE app SET synchronous_commit = local")
+        pair.primary.rows("SET synchronous_commit = local;"
+                          " ALTER ROLE app SET synchronous_commit = local")
         assert asker.lost(pair.primary, writer.probe, 2) == (
             "unresolved", "committed on the primary, but its synchronous standbys did not confirm")
         asker.begin(pair.primary, writer.probe, 12)
