@@ -6,10 +6,10 @@
 #include "base/bug.h"
 #include "base/rng.h"
 #include "client/call_loop.h"
+#include "client/client_statements.h"
 #include "client/db.h"
 #include "client/errors.h"
 #include "client/record.h"
-#include "client/client_statements.h"
 #include "core/outcome.h"
 #include "os/clock.h"
 
@@ -340,12 +340,13 @@ void attempt_report(struct call *call)
     struct guard_event event = {
         .kind = GUARD_EV_ENDED,
         .now_ns = now_ns,
-        .random = rng_u64(&call->lane.route.rng),
         .view = call_view(call),
         .outcome = call->ended.outcome,
         .facts = call->ended.facts,
         .server_delay_ns = call->ended.server_delay_ns,
     };
+    if (event.outcome.code != OUTCOME_SUCCESS)
+        event.random = rng_u64(&call->lane.route.rng);
     guard_feed(&call->guard, &event);
     record_retry(call);
 }

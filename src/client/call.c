@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "base/bug.h"
-#include "base/rng.h"
 #include "client/attempt.h"
 #include "client/cancel_token.h"
 #include "client/db.h"
@@ -35,12 +34,12 @@ void call_view_init(struct call_view *view)
     snapshot_seal(&view->snapshot);
 }
 
+/* Without chance: only the end of an attempt or of a search is followed by a backoff. */
 static struct guard_event event_of(struct call *call, enum guard_event_kind kind, int64_t now_ns)
 {
     return (struct guard_event){
         .kind = kind,
         .now_ns = now_ns,
-        .random = rng_u64(&call->lane.route.rng),
         .view = call_view(call),
     };
 }
@@ -312,6 +311,8 @@ void call_turn(struct call *call, short ready)
     if (call->phase != CALL_NO_ATTEMPT && call->state != CALL_IS_PARKED && !call->has_ended)
         attempt_turn(call, ready);
     pursue(call);
+    if (call->state == CALL_IS_DONE || call->state == CALL_IS_OVER)
+        return;
     int64_t now_ns = clock_now();
     if (now_ns >= guard_deadline(&call->guard)) {
         if (call->phase == CALL_WORKING)

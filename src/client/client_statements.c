@@ -39,10 +39,14 @@ struct statement_key statement_key_of(uint64_t seed, const char *sql,
     struct statement_key key = {hash_bytes(&first, text), hash_bytes(&second, text)};
     size_t count = params != NULL ? params->count : 0;
     for (size_t i = 0; i < count; i++) {
-        /* The same text with other types is another statement; each step is a bijection of what was
+        uint64_t type = params->list[i].type;
+        if (type == 0)
+            continue; /* the server finds it out */
+        /* The same text with other types is another statement. Each step is a bijection of what was
          * there, keyed like the text. */
-        key.a = hash_u64(&first, key.a ^ params->list[i].type);
-        key.b = hash_u64(&second, key.b + params->list[i].type);
+        uint64_t place = (uint64_t)(i + 1) << 32 | type;
+        key.a = hash_u64(&first, key.a ^ place);
+        key.b = hash_u64(&second, key.b + place);
     }
     return key;
 }

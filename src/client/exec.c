@@ -34,7 +34,8 @@ static enum exec_step over(struct exec *exec, struct outcome outcome)
     exec->ended.facts.may_write = statement->may_write;
     exec->ended.facts.commits_inside = statement->commits_inside;
     exec->ended.facts.rows_shown = exec->rows_shown;
-    PQclear(exec->chunk);
+    if (exec->chunk != NULL)
+        PQclear(exec->chunk);
     exec->chunk = NULL;
     return EXEC_DONE;
 }
@@ -196,7 +197,8 @@ static bool gather(struct exec *exec, const PGresult *row)
 
 static void keep_last(struct exec *exec, PGresult *result)
 {
-    PQclear(exec->result);
+    if (exec->result != NULL)
+        PQclear(exec->result);
     exec->result = result;
 }
 
@@ -328,8 +330,11 @@ enum exec_step exec_turn(struct exec *exec, struct call_wait *wait)
 
 void exec_end(struct exec *exec)
 {
-    PQclear(exec->result);
-    PQclear(exec->chunk);
+    /* Mostly there is nothing: a test is cheaper than a call into a shared library. */
+    if (exec->result != NULL)
+        PQclear(exec->result);
+    if (exec->chunk != NULL)
+        PQclear(exec->chunk);
     exec->result = NULL;
     exec->chunk = NULL;
 }

@@ -26,7 +26,8 @@ static void end_exec(struct query *query)
 
 static void keep_result(struct query *query)
 {
-    PQclear(query->result);
+    if (query->result != NULL)
+        PQclear(query->result);
     query->result = query->exec.result;
     query->exec.result = NULL;
 }
@@ -75,7 +76,8 @@ static enum call_step turn(struct call *call)
 static enum call_step begin(struct call *call)
 {
     struct query *query = query_of(call);
-    PQclear(query->result); /* of the attempt before */
+    if (query->result != NULL)
+        PQclear(query->result); /* of the attempt before */
     query->result = NULL;
     call->facts.may_write = query->statement.may_write;
     call->facts.commit_sent = query->statement.may_write;
@@ -103,7 +105,8 @@ static void over(struct call *call)
 {
     struct query *query = query_of(call);
     end_exec(query);
-    PQclear(query->result);
+    if (query->result != NULL)
+        PQclear(query->result);
     query->result = NULL;
     mem_free(&call->db->mem, query->copy);
     query->copy = NULL;
@@ -147,11 +150,11 @@ static const struct hf_call_options no_options;
 static bool is_recalled(const struct call *call, const struct query *query,
                         const struct guard_request *request)
 {
+    if (query->recall == NULL || !may_recall(call))
+        return false;
     const int64_t deadline_ns = request->deadline_ns != 0
                                     ? request->deadline_ns
                                     : ns_add(clock_now(), call->db->config.deadline_ns);
-    if (query->recall == NULL || !may_recall(call))
-        return false;
     return recall_first(query->recall, call->loop == NULL, deadline_ns, call->user_cancel);
 }
 

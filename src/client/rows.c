@@ -21,9 +21,10 @@ static struct rows_body *body_take(struct pg_result *result, const char *endpoin
     }
     body->result = result;
     atomic_init(&body->holders, 1);
-    size_t size = endpoint != NULL ? strnlen(endpoint, sizeof body->endpoint - 1) : 0;
-    memcpy(body->endpoint, endpoint != NULL ? endpoint : "", size);
-    body->endpoint[size] = '\0';
+    if (endpoint != NULL)
+        memcpy(body->endpoint, endpoint, sizeof body->endpoint);
+    else
+        body->endpoint[0] = '\0';
     return body;
 }
 
@@ -116,7 +117,8 @@ void hf_rows_free(struct hf_rows *rows)
         tx_rows_end(rows);
     PGresult *home = rows->home;
     rows_body_drop(rows->body); /* where the body is its home, `rows` ends here */
-    PQclear(home);
+    if (home != NULL)
+        PQclear(home);
 }
 
 int hf_rows_next(struct hf_rows *rows, struct hf_error *err)

@@ -46,7 +46,8 @@ struct hf_rows {
     uint64_t gone;       /* rows of the chunks before this one */
 };
 
-/* Rows over a result, which they take, also on failure. `endpoint` NULL: none. NULL: no memory. */
+/* Rows over a result, which they take, also on failure. `endpoint` is a whole array of
+ * SNAPSHOT_NAME_BYTES, as names of endpoints are, or NULL. NULL: no memory. */
 struct hf_rows *rows_take(struct pg_result *result, const char *endpoint);
 
 /* One more reader of a body: a result from the cache. NULL: no memory. */
