@@ -58,6 +58,8 @@ static const char reasons[] =
     "outage. A fifth more load is bearable; Finagle, Envoy and failsafe-go chose the same. |\n"
     "| `bulkhead.concurrent_max` | the pool's size | 25 to 100 | More calls than connections "
     "would wait inside instead of outside, where a deadline is kept and a queue is bounded. |\n"
+    "| `pool.check_after` | `10ms` | 0.5 to 30 s | A write on a connection whose server has just "
+    "closed it ends with an unknown outcome. The look costs a microsecond. |\n"
     "| `pool.idle` | `10min` | 10 min | It never comes to pass while `pool.lifetime` is shorter; "
     "it is for those who set that to never. |\n"
     "| `deadline` | `30s` | none | Nothing waits for ever. |\n";

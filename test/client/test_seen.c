@@ -1,161 +1,8 @@
 /*
  * What can be seen and steered from outside, against a real server: statistics, metrics, events,
- * errors, decisions; levels, breakers and drains by hand; the cache and the fallbacks in an outage.
+ * errors, decisions; levels, breakers and drains by hand; opening from a file.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-#include <unistd.h>
-
-#include "../unit/prom_check.h"
-#include "holdfast.h"
-#include "pg_rig.h"
-
-#define PASSWORD "s3cret-and-never-shown"
-
-static struct rig rig;
-static struct hf_error err;
-
-/* ---- what the hooks heard ---- */
-
-#define HEARD_MAX 400
-
-static struct {
-    pthread_mutex_t lock;
-    size_t count;
-    struct {
-        int kind;
-        char name[64], from[24], to[24];
-    } list[HEARD_MAX];
-    char all[200000]; /* every text that a hook was given */
-    size_t used;
-} heard = {.lock = PTHREAD_MUTEX_INITIALIZER};
-
-static void keep_text(const char *text)
-{
-    const size_t size = strlen(text);
-    if (heard.used + size + 2 < sizeof heard.all) {
-        memcpy(heard.all + heard.used, text, size);
-        heard.used += size;
-        heard.all[heard.used++] = '\n';
-    }
-}
-
-static void on_event(const struct hf_event *event, void *arg)
-{
-    (void)arg;
-    pthread_mutex_lock(&heard.lock);
-    if (heard.count < HEARD_MAX) {
-        heard.list[heard.count].kind = event->kind;
-        snprintf(heard.list[heard.count].name, 64, "%s", event->name);
-        snprintf(heard.list[heard.count].from, 24, "%s", event->from);
-        snprintf(heard.list[heard.count++].to, 24, "%s", event->to);
-    }
-    keep_text(event->detail);
-    pthread_mutex_unlock(&heard.lock);
-}
-
-static void on_log(int level, const char *line, void *arg)
-{
-    (void)level;
-    (void)arg;
-    pthread_mutex_lock(&heard.lock);
-    keep_text(line);
-    pthread_mutex_unlock(&heard.lock);
-}
-
-/* The place of the first such event from `since` on, or -1. */
-static int find_event(int kind, const char *to, int since)
-{
-    int found = -1;
-    pthread_mutex_lock(&heard.lock);
-    for (size_t i = (size_t)since; i < heard.count && found < 0; i++)
-        if (heard.list[i].kind == kind && strcmp(heard.list[i].to, to) == 0)
-            found = (int)i;
-    pthread_mutex_unlock(&heard.lock);
-    return found;
-}
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-static int wait_event(int kind, const char *to, int since)
-{
-    const int64_t until = now_ms() + 30000;
-    int found;
-    while ((found = find_event(kind, to, since)) < 0 && now_ms() < until)
-        usleep(5000);
-    if (found < 0)
-        fail_msg("no event of kind %d to %s", kind, to);
-    return found;
-}
-
-/* ---- a database ---- */
-
-static struct rig_server *server(void)
-{
-    return &rig.servers[0];
-}
-
-static struct hf_db *open_db(struct hf_options options)
-{
-    char conninfo[200];
-    struct hf_db *db;
-    snprintf(conninfo, sizeof conninfo,
-             "host=127.0.0.1 port=%d user=postgres dbname=postgres password=" PASSWORD,
-             server()->port);
-    options.conninfo = conninfo;
-    heard.count = 0;
-    if (hf_open_with(&db, &options, &err) != HF_SUCCESS)
-        fail_msg("%s (%s)", err.message, err.detail);
-    return db;
-}
-
-static struct hf_options with_hooks(void)
-{
-    return (struct hf_options){.deadline_ms = 5000,
-                               .hooks = {.on_event = on_event, .on_log = on_log}};
-}
-
-/* One value, as text; NULL and `err` filled if there is none. */
-static const char *ask(struct hf_db *db, const char *sql, const struct hf_call_options *options,
-                       int64_t *age_ms, bool *is_stale)
-{
-    static char value[200];
-    struct hf_rows *rows;
-    if (hf_query(db, sql, NULL, options, &rows, &err) != HF_SUCCESS)
-        return NULL;
-    assert_int_equal(hf_rows_next(rows, &err), 1);
-    snprintf(value, sizeof value, "%s", hf_rows_text(rows, 0));
-    if (age_ms != NULL)
-        *age_ms = hf_rows_age_ms(rows, is_stale);
-    hf_rows_free(rows);
-    return value;
-}
-
-static void endpoint_name(char name[64])
-{
-    snprintf(name, 64, "127.0.0.1:%d", server()->port);
-}
-
-static void assert_success(int code)
-{
-    if (code != HF_SUCCESS)
-        fail_msg("%s: %s (%s)", hf_code_name(code), err.message, err.detail);
-}
+#include "seen_rig.h"
 
 /* ---- seeing ---- */
 
@@ -415,217 +262,72 @@ static void seen__a_drained_server_gets_nothing_new(void **state)
     hf_close(db);
 }
 
-/* ---- the cache while all is well ---- */
+/* ---- what calls tell ---- */
 
-static void seen__a_fresh_result_is_served_without_asking(void **state)
-{
-    (void)state;
-    char first[200];
-    int64_t age_ms;
-    bool is_stale;
-    struct hf_stats stats;
-    struct hf_decision decision;
-    struct hf_db *db = open_db((struct hf_options){0});
-    const struct hf_call_options *cached = HF_WITH(.intent = HF_READ, .cache = HF_CACHE_FIRST,
-                                                   .operation = "now", .decision = &decision);
-    const char *sql = "SELECT clock_timestamp()::text";
-    snprintf(first, sizeof first, "%s", ask(db, sql, cached, &age_ms, &is_stale));
-    assert_int_equal(age_ms, 0);
-    assert_string_equal(ask(db, sql, cached, &age_ms, &is_stale), first);
-    assert_false(is_stale);
-    assert_true(decision.was_cached);
-    assert_int_equal(decision.attempts, 0);
-    hf_stats(db, &stats);
-    assert_int_equal(stats.cache_hits, 1);
-    assert_int_equal(stats.cache_entries, 1);
-    assert_int_equal(stats.from_cache, 1);
-    assert_true(stats.cache_bytes > 0);
-    /* Another operation's clearing leaves it, its own does not. */
-    hf_cache_clear(db, "other");
-    assert_string_equal(ask(db, sql, cached, NULL, NULL), first);
-    hf_cache_clear(db, "now");
-    assert_string_not_equal(ask(db, sql, cached, NULL, NULL), first);
-    hf_close(db);
-}
-
-static void seen__parameters_formats_and_texts_are_told_apart(void **state)
-{
-    (void)state;
-    struct hf_db *db = open_db((struct hf_options){0});
-    const struct hf_call_options *cached = HF_WITH(.intent = HF_READ, .cache = HF_CACHE_FIRST);
-    struct hf_rows *rows;
-    static const char *const values[] = {"a", "b", NULL, ""};
-    for (int round = 0; round < 2; round++) {
-        for (int i = 0; i < 4; i++) {
-            assert_success(hf_query(db, "SELECT coalesce($1::text, 'null') || '!'",
-                                    HF_PARAMS(hf_text(values[i])), cached, &rows, &err));
-            char wanted[8];
-            snprintf(wanted, sizeof wanted, "%s!", values[i] != NULL ? values[i] : "null");
-            assert_int_equal(hf_rows_next(rows, &err), 1);
-            assert_string_equal(hf_rows_text(rows, 0), wanted);
-            assert_int_equal(hf_rows_age_ms(rows, NULL) >= 0, 1);
-            hf_rows_free(rows);
-        }
-    }
-    struct hf_stats stats;
-    hf_stats(db, &stats);
-    assert_int_equal(stats.cache_hits, 4);
-    assert_int_equal(stats.cache_entries, 4);
-    hf_close(db);
-}
-
-static void seen__a_session_sees_its_own_write_and_not_the_cache(void **state)
-{
-    (void)state;
-    struct hf_db *db = open_db((struct hf_options){0});
-    const struct hf_call_options *cached = HF_WITH(.intent = HF_READ, .cache = HF_CACHE_FIRST);
-    assert_success(hf_exec(db,
-                           "DROP TABLE IF EXISTS own; CREATE TABLE own (n int); "
-                           "INSERT INTO own VALUES (1)",
-                           NULL, NULL, NULL, &err));
-    assert_string_equal(ask(db, "SELECT n FROM own", cached, NULL, NULL), "1");
-    assert_string_equal(ask(db, "SELECT n FROM own", cached, NULL, NULL), "1");
-    assert_success(hf_exec(db, "UPDATE own SET n = 2", NULL, NULL, NULL, &err));
-    assert_string_equal(ask(db, "SELECT n FROM own", cached, NULL, NULL), "2");
-    /* Somebody else's write it need not see. */
-    rig_sql(server(), "UPDATE own SET n = 3", NULL, 0);
-    assert_string_equal(ask(db, "SELECT n FROM own", cached, NULL, NULL), "2");
-    hf_close(db);
-}
-
-#define ASKERS 8
-
-static void *ask_slow(void *arg)
+static void *sleep_half_a_second(void *arg)
 {
     struct hf_rows *rows;
     struct hf_error error;
-    if (hf_query(arg, "SELECT count(*) FROM (SELECT pg_sleep(0.3)) AS s", NULL,
-                 HF_WITH(.intent = HF_READ, .cache = HF_CACHE_FIRST), &rows, &error) != HF_SUCCESS)
+    if (hf_query(arg, "SELECT pg_sleep(0.5)", NULL, HF_WITH(.intent = HF_READ), &rows, &error) !=
+        HF_SUCCESS)
         return NULL;
     hf_rows_free(rows);
     return arg;
 }
 
-static void seen__many_askers_ask_the_server_once(void **state)
+/* Starts it, and returns once the server runs it. */
+static void begin_to_sleep(struct hf_db *db, pthread_t *thread)
+{
+    const char *asleep =
+        "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(0.5)' "
+        "AND state = 'active'";
+    const int64_t until = now_ms() + 20000;
+    assert_int_equal(pthread_create(thread, NULL, sleep_half_a_second, db), 0);
+    while (rig_number(server(), asleep) == 0 && now_ms() < until)
+        usleep(2000);
+}
+
+static void seen__a_full_server_is_told_of_and_a_free_one(void **state)
 {
     (void)state;
-    pthread_t threads[ASKERS];
-    struct hf_stats stats;
-    struct hf_db *db = open_db((struct hf_options){0});
-    for (int i = 0; i < ASKERS; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, ask_slow, db), 0);
-    for (int i = 0; i < ASKERS; i++) {
-        void *answer;
-        pthread_join(threads[i], &answer);
-        assert_ptr_equal(answer, db);
-    }
-    hf_stats(db, &stats);
-    assert_int_equal(stats.attempts, 1);
-    assert_int_equal(stats.succeeded, ASKERS);
+    pthread_t thread;
+    void *slept;
+    struct hf_options options = with_hooks();
+    options.pool.size_max = 1;
+    options.bulkhead.queue_max = -1;
+    struct hf_db *db = open_db(options);
+    begin_to_sleep(db, &thread);
+    assert_null(ask(db, "SELECT 1", NULL, NULL, NULL));
+    assert_int_equal(err.code, HF_E_BUSY);
+    assert_string_equal(err.sqlstate, "53300");
+    assert_true(find_event(HF_EVENT_BULKHEAD, "full", 0) >= 0);
+    pthread_join(thread, &slept);
+    assert_ptr_equal(slept, db);
+    assert_non_null(ask(db, "SELECT 1", NULL, NULL, NULL));
+    assert_true(find_event(HF_EVENT_BULKHEAD, "free", 0) >= 0);
     hf_close(db);
 }
 
-/* ---- an outage ---- */
-
-static int weather(const char *sql, const struct hf_error *why, void *arg, struct hf_rows **rows,
-                   struct hf_error *error)
-{
-    static const char *const names[] = {"sky"};
-    static const char *const values[] = {"as you see it"};
-    ++*(int *)arg;
-    assert_non_null(sql);
-    assert_true(why->code != HF_SUCCESS && strlen(why->message) > 0);
-    return hf_rows_make(names, 1, values, 1, rows, error);
-}
-
-static int declines(const char *sql, const struct hf_error *why, void *arg, struct hf_rows **rows,
-                    struct hf_error *error)
-{
-    (void)sql;
-    (void)why;
-    (void)rows;
-    (void)error;
-    ++*(int *)arg;
-    return 1;
-}
-
-static void seen__an_outage_is_bridged_told_and_over(void **state)
+static void seen__a_retry_and_a_slow_call_are_told_of(void **state)
 {
     (void)state;
-    int64_t age_ms = 0;
-    bool is_stale = false;
-    int asked = 0, declined = 0;
-    char page[60000];
-    struct hf_options options = with_hooks();
-    options.deadline_ms = 800;
-    struct hf_db *db = open_db(options);
-    const struct hf_call_options *menu =
-        HF_WITH(.intent = HF_READ, .cache = HF_CACHE_FALLBACK, .operation = "menu");
-    assert_success(hf_fallback_set(db, "weather", weather, &asked, &err));
-    assert_success(hf_fallback_set(db, "*", declines, &declined, &err));
-    assert_int_equal(hf_fallback_set(db, "", weather, NULL, &err), HF_E_USAGE);
-    assert_string_equal(ask(db, "SELECT 'soup'", menu, &age_ms, &is_stale), "soup");
-    assert_false(is_stale);
-    rig_kill(server());
-    wait_event(HF_EVENT_ENDPOINT, "down", 0);
-    /* An old result, a made-up one, and an honest refusal. */
-    usleep(20000);
-    assert_string_equal(ask(db, "SELECT 'soup'", menu, &age_ms, &is_stale), "soup");
-    assert_true(is_stale);
-    assert_in_range(age_ms, 20, 60000);
-    assert_string_equal(ask(db, "SELECT 'sun'", HF_WITH(.operation = "weather"), NULL, NULL),
-                        "as you see it");
-    assert_int_equal(asked, 1);
-    assert_null(ask(db, "SELECT 'never asked'", menu, NULL, NULL));
-    assert_true(declined >= 1);
-    assert_true(err.may_repeat);
-    char text[600];
-    pthread_mutex_lock(&heard.lock);
-    keep_text(hf_error_text(&err, text, sizeof text));
-    keep_text(err.detail);
-    keep_text(err.hint);
-    pthread_mutex_unlock(&heard.lock);
-    const int lost = wait_event(HF_EVENT_LEVEL, "cached_only", 0);
-    assert_int_equal(hf_level(db), HF_LEVEL_CACHED_ONLY);
-    /* What the server says itself is an answer: no old result hides it. */
-    rig_start(server());
-    wait_event(HF_EVENT_LEVEL, "full", lost);
-    assert_string_equal(ask(db, "SELECT 'soup'", menu, &age_ms, &is_stale), "soup");
-    assert_false(is_stale);
-    assert_null(ask(db, "SELECT 1/0", menu, NULL, NULL));
-    assert_string_equal(err.sqlstate, "22012");
-    assert_true(find_event(HF_EVENT_ENDPOINT, "up", lost) >= 0);
+    pthread_t thread;
+    void *slept;
     struct hf_stats stats;
-    hf_stats(db, &stats);
-    assert_int_equal(stats.fallbacks, 1);
-    assert_true(stats.cache_stale >= 1);
-    assert_true(hf_metrics(db, page, sizeof page) < sizeof page);
-    hf_close(db);
-    /* Of all that was told, nothing shows the password. */
-    assert_null(strstr(heard.all, PASSWORD));
-    assert_null(strstr(page, PASSWORD));
-}
-
-static void seen__a_server_that_hangs_is_bridged_too(void **state)
-{
-    (void)state;
-    int64_t age_ms = 0;
-    bool is_stale = false;
     struct hf_options options = with_hooks();
-    options.deadline_ms = 400;
+    options.hooks.slow_ms = 100;
     struct hf_db *db = open_db(options);
-    const struct hf_call_options *menu =
-        HF_WITH(.intent = HF_READ, .cache = HF_CACHE_FALLBACK, .operation = "menu");
-    assert_string_equal(ask(db, "SELECT 'soup'", menu, NULL, NULL), "soup");
-    rig_freeze(server());
-    const int64_t began = now_ms();
-    const char *answer = ask(db, "SELECT 'soup'", menu, &age_ms, &is_stale);
-    const int64_t took = now_ms() - began;
-    rig_thaw(server());
-    assert_non_null(answer);
-    assert_string_equal(answer, "soup");
-    assert_true(is_stale);
-    assert_in_range(took, 0, 2000);
+    begin_to_sleep(db, &thread);
+    rig_sql(server(),
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+            "WHERE query = 'SELECT pg_sleep(0.5)' AND pid <> pg_backend_pid()",
+            NULL, 0);
+    pthread_join(thread, &slept);
+    assert_ptr_equal(slept, db); /* a read runs again */
+    wait_event(HF_EVENT_RETRY, "", 0);
+    wait_event(HF_EVENT_SLOW, "", 0);
+    hf_stats(db, &stats);
+    assert_true(stats.retries >= 1);
     hf_close(db);
 }
 
@@ -700,20 +402,6 @@ static void seen__a_database_opens_from_a_file(void **state)
     unlink(path);
 }
 
-static int begin(void **state)
-{
-    (void)state;
-    rig_begin(&rig, 0);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    rig_end(&rig);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -726,14 +414,10 @@ int main(void)
         cmocka_unit_test(seen__a_level_by_hand_refuses_what_it_does_not_allow),
         cmocka_unit_test(seen__a_breaker_by_hand_refuses_until_it_is_reset),
         cmocka_unit_test(seen__a_drained_server_gets_nothing_new),
-        cmocka_unit_test(seen__a_fresh_result_is_served_without_asking),
-        cmocka_unit_test(seen__parameters_formats_and_texts_are_told_apart),
-        cmocka_unit_test(seen__a_session_sees_its_own_write_and_not_the_cache),
-        cmocka_unit_test(seen__many_askers_ask_the_server_once),
-        cmocka_unit_test(seen__an_outage_is_bridged_told_and_over),
-        cmocka_unit_test(seen__a_server_that_hangs_is_bridged_too),
+        cmocka_unit_test(seen__a_full_server_is_told_of_and_a_free_one),
+        cmocka_unit_test(seen__a_retry_and_a_slow_call_are_told_of),
         cmocka_unit_test(seen__no_message_of_a_failed_open_shows_the_password),
         cmocka_unit_test(seen__a_database_opens_from_a_file),
     };
-    return cmocka_run_group_tests(tests, begin, end);
+    return cmocka_run_group_tests(tests, seen_begin, seen_end);
 }
