@@ -283,11 +283,21 @@ static bool take_messages(struct clients_loop *loop, struct client *client, int6
     return is_good;
 }
 
+/* How much to read now: a client that is to pause within an answer reads up to there, else it would
+ * find the whole of it on a slow machine. */
+static size_t room_of(const struct client *client)
+{
+    size_t room = IN_SIZE - client->in_size;
+    if (client->phase == PHASE_TURN && client->pause_after > client->received &&
+        client->pause_after - client->received < room)
+        room = client->pause_after - client->received;
+    return room;
+}
+
 /* Between turns nothing may come but news of parameters, notices, and last words. */
 static bool read_in(struct clients_loop *loop, struct client *client, int64_t now_ns)
 {
-    const ssize_t got =
-        recv(client->fd, client->in + client->in_size, IN_SIZE - client->in_size, 0);
+    const ssize_t got = recv(client->fd, client->in + client->in_size, room_of(client), 0);
     if (got <= 0)
         return got < 0 && errno == EAGAIN;
     client->in_size += (size_t)got;
