@@ -474,11 +474,31 @@ static void look_type(struct work *work, struct json_at type)
                  sv_from(path.name, path.name_size));
 }
 
+/* Views of what only the server that is asked knows of itself. Not pg_stats and pg_statistic: those
+ * are about data, and replicated. */
+static bool is_about_server(struct sv schema, struct sv name)
+{
+    static const char *const names[] = {
+        "pg_locks",          "pg_settings",          "pg_file_settings",
+        "pg_hba_file_rules", "pg_prepared_xacts",    "pg_replication_slots",
+        "pg_cursors",        "pg_shmem_allocations", "pg_prepared_statements",
+    };
+    if (schema.size > 0 && !sv_eq(schema, SV("pg_catalog")))
+        return false;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (sv_eq(name, sv_from_cstr(names[i])))
+            return true;
+    }
+    return sv_starts_with(name, SV("pg_stat_")) || sv_starts_with(name, SV("pg_statio_"));
+}
+
 static void look_relation(struct work *work, struct sv schema, struct json_at value)
 {
     char text[USES_NAME_SIZE];
     const struct sv name = json_string(value, text, sizeof text);
     uses_add(work->uses, USES_RELATION, schema, name);
+    if (is_about_server(schema, name))
+        add_trait(work, VERDICT_ASKS_SERVER);
     if (sv_starts_with(schema, SV("pg_temp"))) {
         add_trait(work, VERDICT_READS_SESSION);
         strengthen(work, VERDICT_WRITE, VERDICT_BY_RELATION, name);

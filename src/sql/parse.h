@@ -8,9 +8,9 @@
  *
  * Bounds. The caller passes a shape that is SHAPE_OK: at most SHAPE_SIZE_MAX bytes, a tree of at
  * most about SHAPE_DEPTH_MAX levels. Below these the parser takes less than 100 KB of stack (86
- * were seen), and memory of some 200 bytes for each byte of text, all of it freed by parse_free().
- * It allocates, and so belongs on the path of a statement that was never seen before, not of one
- * that is in the cache.
+ * were seen), and memory of some 300 bytes for each byte of text (10 MB), all of it freed by
+ * parse_free(). It allocates, and so belongs on the path of a statement that was never seen before,
+ * not of one that is in the cache.
  *
  * Thread-safe: libpg_query keeps its state in each thread, and frees it when the thread ends.
  */

@@ -19,7 +19,7 @@ enum route_intent verdict_intent(const struct verdict *verdict)
     case VERDICT_SESSION:
         return ROUTE_ANY;
     case VERDICT_READ:
-        return ROUTE_READ;
+        return (verdict->traits & VERDICT_ASKS_SERVER) != 0 ? ROUTE_ANY : ROUTE_READ;
     case VERDICT_LOCKS:
     case VERDICT_WRITE:
     case VERDICT_TEMPORARY:
@@ -124,6 +124,7 @@ const char *verdict_trait_name(uint32_t trait)
         "learned from a server",
         "uses an unknown name",
         "reads the session's state",
+        "asks about the server itself",
     };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (trait == UINT32_C(1) << i)

@@ -55,6 +55,7 @@ enum verdict_trait {
     VERDICT_IS_LEARNED = 1 << 20,    /* a server said 25006 to it: catalog and grammar were wrong */
     VERDICT_IS_UNSEEN = 1 << 21,     /* uses a name that the catalogue does not know */
     VERDICT_READS_SESSION = 1 << 22, /* asks for what only this session knows: currval() ... */
+    VERDICT_ASKS_SERVER = 1 << 23,   /* reads pg_stat_activity, pg_locks ...: each server's own */
 };
 
 /* Why this class and no weaker one. `subject` names what it speaks of. */
@@ -128,8 +129,9 @@ struct verdict {
     char subject[VERDICT_SUBJECT_SIZE]; /* cut, not lost, if it is longer */
 };
 
-/* What a route asks for, outside of a transaction block. ROUTE_ANY: it does not matter, or it goes
- * to where the session already is. */
+/* What a route asks for, outside of a transaction block. ROUTE_ANY: it goes to where the session
+ * already is, or it does not matter, or it asks about "the server", which to most is the primary.
+ * */
 enum route_intent verdict_intent(const struct verdict *verdict);
 
 /* Makes `verdict` a write that says why; the traits stay. */

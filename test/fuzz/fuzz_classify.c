@@ -19,7 +19,7 @@ static void check_verdict(const struct verdict *verdict)
     FUZZ_CHECK(verdict->is < VERDICT_CLASSES && verdict->reason < VERDICT_REASONS);
     FUZZ_CHECK(memchr(verdict->subject, '\0', sizeof verdict->subject) != NULL);
     FUZZ_CHECK(verdict->tx.verb <= VERDICT_TX_SET);
-    FUZZ_CHECK(verdict->traits < (uint32_t)VERDICT_READS_SESSION << 1);
+    FUZZ_CHECK(verdict->traits < (uint32_t)VERDICT_ASKS_SERVER << 1);
     if ((verdict->traits & VERDICT_HAS_WRITES) != 0)
         FUZZ_CHECK(verdict->is >= VERDICT_WRITE);
 }

@@ -27,6 +27,8 @@ static void verdict__the_class_says_where_to(void **state)
         {{.is = VERDICT_SESSION, .traits = VERDICT_SETS}, ROUTE_ANY},
         {{.is = VERDICT_SESSION, .traits = VERDICT_HOLDS_CURSOR}, ROUTE_WRITE},
         {{.is = VERDICT_READ, .traits = VERDICT_COPIES_OUT}, ROUTE_READ},
+        {{.is = VERDICT_READ, .traits = VERDICT_ASKS_SERVER}, ROUTE_ANY},
+        {{.is = VERDICT_WRITE, .traits = VERDICT_ASKS_SERVER}, ROUTE_WRITE},
     };
     for (size_t i = 0; i < COUNT(cases); i++)
         assert_int_equal(verdict_intent(&cases[i].verdict), cases[i].intent);
@@ -67,11 +69,11 @@ static void verdict__everything_has_a_name(void **state)
         assert_non_null(verdict_reason_name((enum verdict_reason)i));
     for (int i = 0; i <= VERDICT_TX_SET; i++)
         assert_non_null(verdict_tx_name((enum verdict_tx_verb)i));
-    for (uint32_t trait = 1; trait <= VERDICT_READS_SESSION; trait <<= 1)
+    for (uint32_t trait = 1; trait <= VERDICT_ASKS_SERVER; trait <<= 1)
         assert_non_null(verdict_trait_name(trait));
-    assert_null(verdict_trait_name((uint32_t)VERDICT_READS_SESSION << 1));
+    assert_null(verdict_trait_name((uint32_t)VERDICT_ASKS_SERVER << 1));
     assert_null(verdict_trait_name(0));
-    assert_string_equal(verdict_trait_name(VERDICT_READS_SESSION), "reads the session's state");
+    assert_string_equal(verdict_trait_name(VERDICT_ASKS_SERVER), "asks about the server itself");
     assert_string_equal(verdict_trait_name(VERDICT_HAS_SEVERAL), "several statements");
 }
 
