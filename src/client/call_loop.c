@@ -166,6 +166,7 @@ void loop_add(struct loop *loop, struct call *call)
 
 void loop_remove(struct loop *loop, struct call *call)
 {
+    hf_assert(call->loop == loop);
     unwatch(loop, &call->watches[0], false);
     unwatch(loop, &call->watches[1], false);
     unwatch(loop, &call->watches[2], true);
