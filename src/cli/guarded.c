@@ -147,7 +147,9 @@ static void attempt(struct guarded *guarded, struct guarded_call *call,
             .sent = true, .may_write = call->is_write, .commit_sent = call->is_write};
         rc = run_statement(guarded, call, &server->work, run->deadline_ns, &err);
     }
-    ended->outcome = rc == HF_OK ? (struct outcome){.code = OUTCOME_SUCCESS} : server->work.outcome;
+    ended->outcome = (struct outcome){.code = OUTCOME_SUCCESS};
+    if (rc != HF_OK)
+        ended->outcome = server->work.outcome;
 }
 
 /* Was the row committed? Asked of whoever is the primary now; nobody there: not known yet. The

@@ -51,8 +51,8 @@ static void expect(struct scan *s, char c)
         s->is_bad = true;
 }
 
-/* Escapes other than of a quote, backslash or slash do not occur in what is wanted: they are kept
- * as they are. */
+/* Cut to `size`, which is 1 at least. Escapes other than of a quote, backslash or slash do not occur
+ * in what is wanted: they are kept as they are. */
 static void read_string(struct scan *s, char *out, size_t size)
 {
     size_t used = 0;
@@ -64,8 +64,7 @@ static void read_string(struct scan *s, char *out, size_t size)
             out[used++] = *s->at;
         s->at++;
     }
-    if (size > 0)
-        out[used] = '\0';
+    out[used] = '\0';
     expect(s, '"');
 }
 
@@ -74,7 +73,7 @@ static void read_value(struct scan *s, char *out, size_t size);
 
 static void skip_nested(struct scan *s)
 {
-    char stack[DEPTH_MAX];
+    char stack[DEPTH_MAX], unused[1];
     size_t depth = 0;
     do {
         skip_space(s);
@@ -88,7 +87,7 @@ static void skip_nested(struct scan *s)
             s->is_bad = stack[--depth] != c;
             s->at++;
         } else if (c == '"') {
-            read_string(s, NULL, 0);
+            read_string(s, unused, sizeof unused);
         } else if (c == '\0') {
             s->is_bad = true;
         } else {
@@ -101,8 +100,7 @@ static void read_value(struct scan *s, char *out, size_t size)
 {
     size_t used = 0;
     skip_space(s);
-    if (size > 0)
-        out[0] = '\0';
+    out[0] = '\0';
     if (s->at == s->end) {
         s->is_bad = true;
     } else if (*s->at == '"') {
@@ -115,8 +113,7 @@ static void read_value(struct scan *s, char *out, size_t size)
                 out[used++] = *s->at;
             s->at++;
         }
-        if (size > 0)
-            out[used] = '\0';
+        out[used] = '\0';
         s->is_bad = s->is_bad || s->at == s->end;
     }
 }
@@ -127,7 +124,7 @@ static void read_member(struct scan *s, struct errand_place *place)
     if (take(s, '}'))
         return;
     do {
-        char key[32], port[16];
+        char key[32], port[16], unused[1];
         read_string(s, key, sizeof key);
         expect(s, ':');
         if (strcmp(key, "host") == 0) {
@@ -137,7 +134,7 @@ static void read_member(struct scan *s, struct errand_place *place)
             const unsigned long number = strtoul(port, NULL, 10);
             place->port = number <= UINT16_MAX ? (uint16_t)number : 0;
         } else {
-            read_value(s, NULL, 0);
+            read_value(s, unused, sizeof unused);
         }
     } while (!s->is_bad && take(s, ','));
     expect(s, '}');
@@ -166,14 +163,14 @@ enum hf_rc patroni_read(const char *body, size_t size, struct errand_answer *ans
     expect(&scan, '{');
     if (!take(&scan, '}')) {
         do {
-            char key[32];
+            char key[32], unused[1];
             read_string(&scan, key, sizeof key);
             expect(&scan, ':');
             if (strcmp(key, "members") == 0 && !scan.is_bad) {
                 has_members = true;
                 read_members(&scan, answer);
             } else {
-                read_value(&scan, NULL, 0);
+                read_value(&scan, unused, sizeof unused);
             }
         } while (!scan.is_bad && take(&scan, ','));
         expect(&scan, '}');
