@@ -51,8 +51,8 @@ static void expect(struct scan *s, char c)
         s->is_bad = true;
 }
 
-/* Cut to `size`, which is 1 at least. Escapes other than of a quote, backslash or slash do not occur
- * in what is wanted: they are kept as they are. */
+/* Cut to `size`, which is 1 at least. Escapes other than of a quote, backslash or slash do not
+ * occur in what is wanted: they are kept as they are. */
 static void read_string(struct scan *s, char *out, size_t size)
 {
     size_t used = 0;
