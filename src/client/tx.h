@@ -125,7 +125,8 @@ struct hf_tx {
     struct hf_decision *decision; /* the owner's, to be filled at the end; NULL: none */
     struct list_node link;        /* in db->txs.open, or in loop->transactions */
     struct hf_loop *loop;         /* asynchronous: whose it is; NULL: it blocks */
-    void *copy;                   /* asynchronous: text and parameters of the step */
+    _Atomic int holders; /* asynchronous: its owner and its call, the last of which frees it */
+    void *copy;          /* asynchronous: text and parameters of the step */
     struct guard_request request;
     int64_t deadline_ns;
     int32_t isolation;
@@ -137,7 +138,8 @@ struct hf_tx {
     uint32_t logic_attempt; /* that the owner's logic belongs to */
     uint32_t runs;          /* of that logic */
     enum tx_place place;
-    uint32_t level; /* savepoints, sent or pending */
+    bool is_recorded; /* parked, and the breaker has heard how the last step went */
+    uint32_t level;   /* savepoints, sent or pending */
     uint32_t pending_count;
     struct tx_pending pending[TX_PENDING_MAX];
     bool may_write;
@@ -256,6 +258,8 @@ void tx_rows_end(struct hf_rows *rows);
 /* The transaction ends first. */
 void tx_rows_cut(struct hf_tx *tx);
 
+/* Asynchronous: one holder less. */
+void tx_drop(struct hf_tx *tx);
 /* hf_loop_free(): the loop's transactions end with it. */
 void tx_loop_forget(struct hf_loop *loop);
 

@@ -253,8 +253,6 @@ int tx_open(struct hf_db *db, const struct hf_tx_options *options, bool is_by_ha
 
 void tx_free(struct hf_tx *tx)
 {
-    if (tx->loop != NULL && list_is_linked(&tx->link))
-        list_remove(&tx->link);
     if (tx->task != NULL)
         tx->task->cut(tx->task);
     tx_rows_cut(tx);
@@ -350,6 +348,8 @@ int tx_do(struct hf_tx *tx, enum tx_todo todo, struct hf_error *err)
     struct call *call = tx->call;
     uint32_t attempt = tx->attempt;
     tx_begin_step(tx, todo);
+    if (clock_now() >= tx->deadline_ns)
+        call_turn(call, 0); /* nobody has told it yet: it ends here, and nothing is sent */
     call_resume(call);
     call_drive(call);
     if (call->state != CALL_IS_PARKED || tx->attempt != attempt) {

@@ -7,7 +7,7 @@
  *
  * The call belongs to the loop all the time, so the deadline is kept also while nothing is asked.
  * When it ends before its owner says so, the transaction is GONE and waits for its owner, who frees
- * it by a commit or a rollback. Who comes last of the two frees it.
+ * it by a commit or a rollback. Who comes last of the two, owner and call, frees it.
  */
 #include <libpq-fe.h>
 #include <sys/eventfd.h>
@@ -18,8 +18,23 @@
 #include "client/rows.h"
 #include "client/statement_copy.h"
 #include "client/tx.h"
+#include "os/clock.h"
 
 /* ---- ends ---- */
+
+void tx_drop(struct hf_tx *tx)
+{
+    if (atomic_fetch_sub(&tx->holders, 1) == 1)
+        tx_free(tx);
+}
+
+/* Its owner has done with it. On the loop's thread, as all that touches the link. */
+static void leave(struct hf_tx *tx)
+{
+    if (list_is_linked(&tx->link))
+        list_remove(&tx->link);
+    tx_drop(tx);
+}
 
 static void free_copy(struct hf_tx *tx)
 {
@@ -61,9 +76,8 @@ static void begun(struct hf_call *call)
         async_end(call, HF_SUCCESS, NULL, &err);
         return;
     }
-    struct tx_seat *seat = engine->work;
     int code = call_answer(engine, &err);
-    seat->owns_tx = true; /* nobody else has ever seen it */
+    leave(tx); /* nobody has ever seen it */
     call->tx = NULL;
     call->engine = NULL;
     async_release(call->loop, engine);
@@ -85,9 +99,12 @@ static void stepped(struct hf_call *call)
         if (call->decision != NULL)
             db_decision(engine, call->decision);
     } else {
+        /* It waits for its owner; the call may work on with it, on the reaper's thread. */
         code = call_answer(engine, &err);
+        atomic_store(&tx->gone, code != HF_SUCCESS ? code : HF_E_CANCELLED);
+        atomic_store(&tx->owner, TX_GONE);
         call->engine = NULL;
-        async_release(call->loop, engine); /* it is GONE then, and waits for its owner */
+        async_release(call->loop, engine);
     }
     async_end(call, code, rows, &err);
 }
@@ -104,8 +121,7 @@ static void ended(struct hf_call *call)
         code = call_answer(engine, &err);
         if (call->tx->decision != NULL)
             db_decision(engine, call->tx->decision);
-        struct tx_seat *seat = engine->work;
-        seat->owns_tx = true;
+        leave(call->tx);
         call->engine = NULL;
         async_release(call->loop, engine);
     }
@@ -116,15 +132,8 @@ static void ended(struct hf_call *call)
 void tx_loop_forget(struct hf_loop *loop)
 {
     struct list_node *node;
-    while ((node = list_pop_front(&loop->transactions)) != NULL) {
-        struct hf_tx *tx = container_of(node, struct hf_tx, link);
-        if (atomic_load(&tx->owner) == TX_GONE) {
-            tx_free(tx);
-            continue;
-        }
-        struct tx_seat *seat = tx->call->work;
-        seat->owns_tx = true;
-    }
+    while ((node = list_pop_front(&loop->transactions)) != NULL)
+        tx_drop(container_of(node, struct hf_tx, link));
 }
 
 /* ---- starting ---- */
@@ -142,6 +151,7 @@ static int start(struct hf_loop *loop, const struct hf_tx_options *options, stru
         return code;
     }
     call->tx->loop = loop;
+    atomic_init(&call->tx->holders, 2);
     list_push_back(&loop->transactions, &call->tx->link);
     async_attach(call, engine);
     tx_start(call->tx);
@@ -189,6 +199,8 @@ static int begin_step(struct hf_tx *tx, enum tx_todo todo, struct hf_call *call)
     call->tx = tx;
     async_attach(call, tx->call);
     tx_begin_step(tx, todo);
+    if (clock_now() >= tx->deadline_ns)
+        call_turn(tx->call, 0); /* it ends here, and nothing is sent */
     call_resume(tx->call);
     async_touch(call);
     return HF_SUCCESS;
@@ -254,7 +266,7 @@ static int end(struct hf_tx *tx, enum tx_todo todo, hf_done *done, void *arg, st
     bool is_gone = tx != NULL && atomic_load(&tx->owner) == TX_GONE;
     if (code != HF_SUCCESS && (!is_gone || todo == TX_COMMIT)) {
         if (is_gone)
-            tx_free(tx);
+            leave(tx);
         return code;
     }
     struct hf_loop *loop = tx->loop;
@@ -262,7 +274,7 @@ static int end(struct hf_tx *tx, enum tx_todo todo, hf_done *done, void *arg, st
     if (call == NULL)
         return error_set(err, HF_E_MEMORY, "out of memory for a call");
     if (is_gone) {
-        tx_free(tx);
+        leave(tx);
         end_later(loop, call);
         return HF_SUCCESS;
     }

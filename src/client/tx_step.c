@@ -497,7 +497,7 @@ static enum call_step turn_script(struct hf_tx *tx)
     return script_ended(tx);
 }
 
-/* ---- one turn ---- */
+/* ---- beginning a step ---- */
 
 static enum call_step begin_step(struct hf_tx *tx)
 {
@@ -554,9 +554,51 @@ static bool is_all_sent(const struct hf_tx *tx)
     return tx->stage != TX_STAGE_EXEC || tx->exec.is_sent;
 }
 
-static enum call_step turn(struct call *call)
+/* ---- what the breaker hears ---- */
+
+/*
+ * A breaker judges the server by how its calls end and how long they take. The time that the owner
+ * spends in code of its own says nothing of the server, and a transaction that waits for its owner
+ * until the deadline is no failure of it. So to the breaker each step is a call: its permit is
+ * recorded when the transaction is parked, and asked for anew with the next step. That one is not
+ * refused, as the transaction is under way: a breaker that would have done so just hears nothing.
+ */
+static void record_permit(struct hf_tx *tx)
 {
-    struct hf_tx *tx = tx_of(call);
+    struct guard_call *guard = &tx->call->guard;
+    struct breaker *breaker = guard->guard->endpoints[tx->call->endpoint].breaker;
+    enum outcome_verdict verdict = OUTCOME_VERDICT_SUCCESS;
+    if (tx->place == TX_UNBEGUN)
+        verdict = OUTCOME_VERDICT_NEUTRAL;
+    else if (tx->has_step_failed)
+        verdict = outcome_verdict_of(outcome_rule(tx->failure.outcome), &tx->failure.facts);
+    if (breaker != NULL)
+        breaker_record(breaker, &guard->lease, verdict, clock_now());
+    guard->lease = (struct breaker_permit){.role = BREAKER_ROLE_NONE};
+    tx->is_recorded = true;
+}
+
+static void renew_permit(struct hf_tx *tx)
+{
+    struct guard_call *guard = &tx->call->guard;
+    struct breaker *breaker = guard->guard->endpoints[tx->call->endpoint].breaker;
+    tx->is_recorded = false;
+    if (breaker != NULL && !breaker_admit(breaker, clock_now(), &guard->lease))
+        guard->lease = (struct breaker_permit){.role = BREAKER_ROLE_NONE};
+}
+
+static enum call_step park(struct hf_tx *tx, enum call_step step)
+{
+    if (step == CALL_PARKED && !tx->is_recorded)
+        record_permit(tx);
+    return step;
+}
+
+/* ---- one turn ---- */
+
+static enum call_step turn_step(struct hf_tx *tx)
+{
+    struct call *call = tx->call;
     if (call->is_answered && !is_all_sent(tx)) {
         /* The rest of it is not there any more. */
         call->conn->is_broken = true;
@@ -602,9 +644,10 @@ static enum call_step begin(struct call *call)
     tx->stage = TX_STAGE_NEW;
     tx->is_overdue = false;
     tx->step_deadline_ns = HF_NEVER;
+    tx->is_recorded = false;
     call->facts = (struct outcome_facts){0};
     tell(tx);
-    return CALL_PARKED;
+    return park(tx, CALL_PARKED);
 }
 
 static void cut(struct call *call)
@@ -612,6 +655,11 @@ static void cut(struct call *call)
     struct hf_tx *tx = tx_of(call);
     if (tx == NULL)
         return;
+    if (tx->is_recorded) {
+        /* Its owner was at work, not the server, whose watcher shall not hear of a timeout. */
+        call->guard.was_limit = false;
+        call->guard.was_cut = true;
+    }
     drop_step(tx);
     tx->place = TX_DEAD;
 }
@@ -676,16 +724,26 @@ static void over(struct call *call)
         return;
     mem_free(&call->db->mem, tx->copy);
     tx->copy = NULL;
-    bool is_async = tx->loop != NULL;
-    if (!seat->owns_tx) { /* in a loop: its owner has not spoken yet */
+    if (seat->owns_tx) {
+        tx_free(tx);
+        return;
+    }
+    /* In a loop; perhaps its owner has not spoken yet. */
+    if (atomic_load(&tx->owner) != TX_GONE) {
         int why = call_answer(call, NULL);
         atomic_store(&tx->gone, why != HF_SUCCESS ? why : HF_E_CANCELLED);
         atomic_store(&tx->owner, TX_GONE);
-    } else {
-        tx_free(tx);
     }
-    if (is_async)
-        db_leave(call->db);
+    tx_drop(tx);
+    db_leave(call->db);
+}
+
+static enum call_step turn(struct call *call)
+{
+    struct hf_tx *tx = tx_of(call);
+    if (tx->is_recorded)
+        renew_permit(tx);
+    return park(tx, turn_step(tx));
 }
 
 const struct call_ops tx_ops = {

@@ -121,6 +121,30 @@ static void tx_ends__an_idle_owner_loses_the_connection_at_the_deadline(void **s
     assert_int_equal(tx_rig_count(server()), 0);
 }
 
+/* Owners who are slow say nothing of the server. */
+static void tx_ends__an_idle_owner_does_not_open_the_breaker(void **state)
+{
+    (void)state;
+    struct hf_error err;
+    struct hf_options options = {
+        .breaker = {.trip = HF_TRIP_CONSECUTIVE, .failure_threshold = 2, .slow_ms = 50}};
+    struct hf_db *db = tx_rig_open(&rig, &options);
+    for (int i = 0; i < 4; i++) {
+        struct hf_tx *tx;
+        struct timespec pause = {.tv_nsec = 150000000};
+        assert_ok(hf_tx_begin(db, &(struct hf_tx_options){.deadline_ms = 120}, &tx, &err), &err);
+        assert_ok(insert(tx, i, &err), &err);
+        nanosleep(&pause, NULL);
+        assert_code(hf_tx_commit(tx, &err), HF_E_DEADLINE, &err);
+        struct hf_endpoint endpoint;
+        assert_int_equal(hf_endpoints(db, &endpoint, 1), 1);
+        assert_string_equal(endpoint.breaker, "closed");
+        assert_string_equal(endpoint.health, "up");
+    }
+    hf_close(db);
+    assert_int_equal(tx_rig_count(server()), 0);
+}
+
 /* ---- longjmp ---- */
 
 static jmp_buf jump_to;
@@ -252,6 +276,7 @@ int main(void)
         cmocka_unit_test(tx_ends__one_statements_own_deadline),
         cmocka_unit_test(tx_ends__a_cancel_ends_it),
         cmocka_unit_test(tx_ends__an_idle_owner_loses_the_connection_at_the_deadline),
+        cmocka_unit_test(tx_ends__an_idle_owner_does_not_open_the_breaker),
         cmocka_unit_test(tx_ends__a_work_left_by_longjmp_is_undone_by_the_next_call),
         cmocka_unit_test(tx_ends__a_work_left_by_longjmp_is_undone_by_hf_close),
         cmocka_unit_test(tx_ends__a_work_left_by_longjmp_is_undone_at_its_deadline),

@@ -41,6 +41,7 @@ struct cutter {
     pthread_t thread;
     pthread_mutex_t lock;
     bool is_ending;
+    bool is_swallowing; /* the rule has struck, the answer is still to come */
     enum cut armed;
     char text[TEXT_MAX];
     uint32_t cuts;
@@ -137,6 +138,7 @@ static void strike(struct cutter *cutter, struct line *line, const char *data, s
                   : what == CUT_LAST_REPLY ? LINE_TRIMS
                   : what == CUT_AND_KEEP   ? LINE_ORPHANED
                                            : LINE_SILENT;
+    cutter->is_swallowing = what == CUT_REPLY || what == CUT_LAST_REPLY;
     if (what == CUT_AND_KEEP)
         cut_off(&line->client);
 }
@@ -169,7 +171,7 @@ static bool is_answered(struct line *line, const char *data, size_t size)
     return memcmp(line->tail + sizeof line->tail - 6, ready, sizeof ready) == 0;
 }
 
-static void from_server(struct line *line)
+static void from_server(struct cutter *cutter, struct line *line)
 {
     static const char committed[] = {'C', 0, 0, 0, 11, 'C', 'O', 'M', 'M', 'I', 'T', 0};
     char data[CHUNK];
@@ -186,8 +188,10 @@ static void from_server(struct line *line)
     if (line->state == LINE_TRIMS)
         forward(line, line->client, data, at != NULL ? (size_t)(at - data) : (size_t)n);
     if ((line->state == LINE_TRIMS && at != NULL) ||
-        (line->state == LINE_SWALLOWS && is_answered(line, data, (size_t)n)))
+        (line->state == LINE_SWALLOWS && is_answered(line, data, (size_t)n))) {
         end_line(line);
+        cutter->is_swallowing = false;
+    }
 }
 
 static void accept_one(struct cutter *cutter)
@@ -236,7 +240,7 @@ static void turn(struct cutter *cutter, const struct pollfd *polls)
         if (polls[2 + 2 * i].revents != 0 && polls[2 + 2 * i].fd == line->client)
             from_client(cutter, line);
         if (polls[3 + 2 * i].revents != 0 && polls[3 + 2 * i].fd == line->server)
-            from_server(line);
+            from_server(cutter, line);
     }
     if (polls[1].revents != 0 && polls[1].fd == cutter->listener)
         accept_one(cutter);
@@ -328,7 +332,7 @@ void cutter_wait_cut(struct cutter *cutter)
 {
     for (int i = 0; i < 4000; i++) {
         pthread_mutex_lock(&cutter->lock);
-        bool is_armed = cutter->armed != CUT_NOTHING;
+        bool is_armed = cutter->armed != CUT_NOTHING || cutter->is_swallowing;
         pthread_mutex_unlock(&cutter->lock);
         if (!is_armed)
             return;

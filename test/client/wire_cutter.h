@@ -48,8 +48,9 @@ int cutter_port(const struct cutter *cutter);
 
 void cutter_arm(struct cutter *cutter, enum cut what, const char *text);
 uint32_t cutter_cuts(struct cutter *cutter); /* rules that have struck */
-void cutter_wait_cut(struct cutter *cutter); /* until the armed rule has; aborts after 20 s */
-void cutter_resume(struct cutter *cutter);   /* what is silenced or paused passes again */
+void cutter_wait_cut(
+    struct cutter *cutter); /* until the armed rule has done its work; aborts after 20 s */
+void cutter_resume(struct cutter *cutter); /* what is silenced or paused passes again */
 void cutter_refuse(struct cutter *cutter, bool is_refusing);
 uint64_t cutter_connections(struct cutter *cutter); /* that were ever accepted */
 uint64_t cutter_packets(struct cutter *cutter);     /* reads from clients: round trips, nearly */
