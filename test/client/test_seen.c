@@ -4,6 +4,8 @@
  */
 #include "seen_rig.h"
 
+#include <sys/wait.h>
+
 /* ---- seeing ---- */
 
 static void seen__statistics_count_what_was_done(void **state)
@@ -262,6 +264,46 @@ static void seen__a_drained_server_gets_nothing_new(void **state)
     hf_close(db);
 }
 
+/* What a child of fork() is told by each of these functions: nothing, and that it is a child. */
+static bool child_is_told(struct hf_db *db, const char *name)
+{
+    struct hf_stats stats;
+    struct hf_endpoint endpoint;
+    char page[100] = "x";
+    hf_stats(db, &stats);
+    hf_level_release(db);
+    hf_cache_clear(db, NULL);
+    return stats.calls == 0 && hf_endpoints(db, &endpoint, 1) == 0 &&
+           hf_metrics(db, page, sizeof page) == 0 && page[0] == '\0' &&
+           hf_level(db) == HF_LEVEL_FULL &&
+           hf_level_force(db, HF_LEVEL_READ_ONLY, 0, &err) == HF_E_FORKED &&
+           hf_breaker_force(db, name, true, &err) == HF_E_FORKED &&
+           hf_breaker_reset(db, name, &err) == HF_E_FORKED &&
+           hf_endpoint_drain(db, name, true, &err) == HF_E_FORKED &&
+           hf_fallback_set(db, "x", NULL, NULL, &err) == HF_E_FORKED;
+}
+
+static void seen__a_child_sees_nothing_and_changes_nothing(void **state)
+{
+    (void)state;
+    char name[64];
+    int status = 0;
+    struct hf_db *db = open_db((struct hf_options){0});
+    assert_non_null(ask(db, "SELECT 1", NULL, NULL, NULL));
+    endpoint_name(name);
+    const pid_t child = fork();
+    if (child == 0) {
+        const bool is_told = child_is_told(db, name);
+        hf_close(db);
+        _exit(is_told ? 0 : 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(hf_level(db), HF_LEVEL_FULL);
+    assert_non_null(ask(db, "SELECT 1", NULL, NULL, NULL));
+    hf_close(db);
+}
+
 /* ---- what calls tell ---- */
 
 static void *sleep_half_a_second(void *arg)
@@ -414,6 +456,7 @@ int main(void)
         cmocka_unit_test(seen__a_level_by_hand_refuses_what_it_does_not_allow),
         cmocka_unit_test(seen__a_breaker_by_hand_refuses_until_it_is_reset),
         cmocka_unit_test(seen__a_drained_server_gets_nothing_new),
+        cmocka_unit_test(seen__a_child_sees_nothing_and_changes_nothing),
         cmocka_unit_test(seen__a_full_server_is_told_of_and_a_free_one),
         cmocka_unit_test(seen__a_retry_and_a_slow_call_are_told_of),
         cmocka_unit_test(seen__no_message_of_a_failed_open_shows_the_password),
