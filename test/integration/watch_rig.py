@@ -82,8 +82,9 @@ class Server:
     def follow(self, upstream):
         """From its next start on."""
         with open(self.folder / "data/postgresql.conf", "a", encoding="ascii") as file:
-            file.write(f"primary_conninfo = 'host={upstream.host} port={upstream.port} user=postgres "
-                       f"application_name=r{self.port}'\nrecovery_target_timeline = 'latest'\n")
+            file.write(f"primary_conninfo = 'host={upstream.host} port={upstream.port} "
+                       f"user=postgres application_name=r{self.port}'\n"
+                       "recovery_target_timeline = 'latest'\n")
         (self.folder / "data/standby.signal").touch()
 
     def start(self):
