@@ -279,6 +279,7 @@ static int start_query(struct hf_loop *loop, struct hf_call *call, const char *s
     return HF_SUCCESS;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the public header's, which names each of them */
 int hf_loop_query(struct hf_loop *loop, const char *sql, const struct hf_params *params,
                   const struct hf_call_options *options, hf_done *done, void *arg,
                   struct hf_call **call, struct hf_error *err)

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -13,6 +12,7 @@
 #include "base/ns.h"
 #include "client/db.h"
 #include "os/clock.h"
+#include "os/sys.h"
 
 #define EVENTS_AT_ONCE 64
 
@@ -36,7 +36,7 @@ enum hf_rc loop_init(struct loop *loop, struct hf_db *db, struct hf_err *err)
         return HF_OK;
     int why = errno;
     loop_forget(loop);
-    return err_set(err, HF_RC_IO, "53000", "could not make an event loop: %s", strerror(why));
+    return sys_fail(err, why, "could not make an event loop");
 }
 
 void loop_forget(struct loop *loop)

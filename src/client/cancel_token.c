@@ -3,11 +3,11 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "client/errors.h"
+#include "os/sys.h"
 
 /* It belongs to no database and hence to no allocator: the C library's own. */
 struct hf_cancel {
@@ -25,10 +25,10 @@ int hf_cancel_new(struct hf_cancel **cancel, struct hf_error *err)
         return error_set(err, HF_E_MEMORY, "out of memory for a struct hf_cancel");
     made->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (made->fd < 0) {
-        int code =
-            error_set(err, HF_E_MEMORY, "could not make an event descriptor: %s", strerror(errno));
+        struct hf_err why;
+        sys_fail(&why, errno, "could not make an event descriptor");
         free(made);
-        return code;
+        return error_from_err(err, HF_E_MEMORY, &why);
     }
     *cancel = made;
     return HF_SUCCESS;

@@ -19,6 +19,7 @@
 #include "client/tx_stack.h"
 #include "core/bulkhead_mt.h"
 #include "os/clock.h"
+#include "pg/catalog_load.h"
 #include "pg/watcher.h"
 #include "sql/verdict.h"
 
@@ -345,15 +346,14 @@ enum conn_step db_connect(struct hf_db *db, uint32_t endpoint, struct conn *conn
     return conn_start(conn, params, deadline_ns, err);
 }
 
-enum hf_rc db_connect_waiting(struct hf_db *db, uint32_t endpoint, struct conn *conn,
-                              const char *options, int64_t deadline_ns, int interrupt_fd,
-                              struct hf_err *err)
+enum hf_rc db_connect_catalog(struct hf_db *db, uint32_t endpoint, struct conn *conn,
+                              int64_t deadline_ns, int interrupt_fd, struct hf_err *err)
 {
     struct watcher_target target;
     struct conn_param params[CONN_PARAMS_MAX + 1];
     if (!watcher_target(db->watcher, endpoint, &target))
         return err_set(err, HF_RC_AGAIN, "08001", "%s is no server of this database any more",
                        db->endpoints[endpoint].name);
-    fill_params(db, &target, options, params);
+    fill_params(db, &target, CATALOG_LOAD_OPTIONS, params);
     return conn_open(conn, params, deadline_ns, interrupt_fd, err);
 }

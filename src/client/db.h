@@ -25,8 +25,8 @@
 
 #include "base/list.h"
 #include "client/call.h"
-#include "client/options.h"
 #include "client/client_pool.h"
+#include "client/options.h"
 #include "client/session.h"
 #include "client/txs.h"
 #include "core/degrade.h"
@@ -160,10 +160,10 @@ void db_count(const struct call *call);
 enum conn_step HF_MUST_USE db_connect(struct hf_db *db, uint32_t endpoint, struct conn *conn,
                                       int64_t deadline_ns, struct hf_err *err);
 
-/* The same, on a thread that may wait. `options`: libpq's, instead of the user's own. */
-enum hf_rc HF_MUST_USE db_connect_waiting(struct hf_db *db, uint32_t endpoint, struct conn *conn,
-                                          const char *options, int64_t deadline_ns,
-                                          int interrupt_fd, struct hf_err *err);
+/* The same for loading the catalogue, on a thread that may wait. */
+enum hf_rc HF_MUST_USE db_connect_catalog(struct hf_db *db, uint32_t endpoint, struct conn *conn,
+                                          int64_t deadline_ns, int interrupt_fd,
+                                          struct hf_err *err);
 
 /* Calls that wait for a snapshot look at the new one. */
 void db_wake_watching(struct hf_db *db);

@@ -40,8 +40,8 @@ static void *run(void *arg)
     struct hf_err err;
     struct conn conn;
     int64_t deadline_ns = clock_now() + LOAD_NS_MAX;
-    if (db_connect_waiting(learning->db, learning->endpoint, &conn, CATALOG_LOAD_OPTIONS,
-                           deadline_ns, learning->interrupt_fd, &err) == HF_OK) {
+    if (db_connect_catalog(learning->db, learning->endpoint, &conn, deadline_ns,
+                           learning->interrupt_fd, &err) == HF_OK) {
         enum hf_rc rc = load(learning, &conn, deadline_ns, &err);
         if (rc != HF_OK)
             events_log(learning->db->events, clock_now(), HF_LOG_WARNING,

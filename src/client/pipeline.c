@@ -290,8 +290,8 @@ int hf_pipeline_run(struct hf_pipeline *pipeline, struct hf_error *err)
 /* ---- one statement ---- */
 
 int pipeline_one(struct hf_db *db, const char *sql, const struct hf_params *params,
-                 const struct hf_call_options *options, struct pg_result **result,
-                 uint32_t *endpoint, struct hf_error *err)
+                 const struct hf_call_options *options, struct pipeline_answer *answer,
+                 struct hf_error *err)
 {
     struct script_item items[1 + ROOM_OWN] = {{0}};
     struct statement_copy statement = {.sql = sql};
@@ -309,8 +309,8 @@ int pipeline_one(struct hf_db *db, const char *sql, const struct hf_params *para
     };
     int code = run_in_own(&pipeline, err);
     if (code == HF_SUCCESS) {
-        *result = items[pipeline.first].result;
-        *endpoint = pipeline.endpoint;
+        answer->result = items[pipeline.first].result;
+        answer->endpoint = pipeline.endpoint;
         items[pipeline.first].result = NULL;
     }
     free_results(&pipeline);

@@ -10,9 +10,13 @@
 
 struct pg_result;
 
-/* On success `*result` is the caller's. */
+struct pipeline_answer {
+    struct pg_result *result; /* the caller's */
+    uint32_t endpoint;
+};
+
 int pipeline_one(struct hf_db *db, const char *sql, const struct hf_params *params,
-                 const struct hf_call_options *options, struct pg_result **result,
-                 uint32_t *endpoint, struct hf_error *err);
+                 const struct hf_call_options *options, struct pipeline_answer *answer,
+                 struct hf_error *err);
 
 #endif

@@ -320,22 +320,10 @@ static bool finds_outcome(struct hf_db *db, const char *sql, const struct hf_cal
            db_intent(db, sql, options) == ROUTE_WRITE;
 }
 
-static int run_found(struct hf_db *db, const char *sql, const struct hf_params *params,
-                     const struct hf_call_options *options, struct hf_rows **rows,
-                     uint64_t *affected, struct hf_error *err)
+static int found_rows(struct hf_db *db, const struct pipeline_answer *answer, struct hf_rows **rows,
+                      struct hf_error *err)
 {
-    struct pg_result *result = NULL;
-    uint32_t endpoint = 0;
-    int code = pipeline_one(db, sql, params, options, &result, &endpoint, err);
-    if (code != HF_SUCCESS)
-        return code;
-    if (affected != NULL)
-        *affected = rows_affected_of(result);
-    if (rows == NULL) {
-        PQclear(result);
-        return HF_SUCCESS;
-    }
-    *rows = rows_take(result, db->endpoints[endpoint].name);
+    *rows = rows_take(answer->result, db->endpoints[answer->endpoint].name);
     return *rows != NULL ? HF_SUCCESS
                          : error_set(err, HF_E_MEMORY, "out of memory for the rows of the result");
 }
@@ -343,7 +331,7 @@ static int run_found(struct hf_db *db, const char *sql, const struct hf_params *
 int hf_query(struct hf_db *db, const char *sql, const struct hf_params *params,
              const struct hf_call_options *options, struct hf_rows **rows, struct hf_error *err)
 {
-    struct call *call;
+    struct call *call = NULL;
     if (rows == NULL)
         return error_set(err, HF_E_USAGE, "hf_query() needs a place for the rows");
     *rows = NULL;
@@ -351,7 +339,10 @@ int hf_query(struct hf_db *db, const char *sql, const struct hf_params *params,
     if (code != HF_SUCCESS)
         return code;
     if (finds_outcome(db, sql, options)) {
-        code = run_found(db, sql, params, options, rows, NULL, err);
+        struct pipeline_answer answer;
+        code = pipeline_one(db, sql, params, options, &answer, err);
+        if (code == HF_SUCCESS)
+            code = found_rows(db, &answer, rows, err);
         db_leave(db);
         return code;
     }
@@ -380,7 +371,7 @@ static const struct hf_call_options *whole(const struct hf_call_options *options
 int hf_exec(struct hf_db *db, const char *sql, const struct hf_params *params,
             const struct hf_call_options *options, uint64_t *affected, struct hf_error *err)
 {
-    struct call *call;
+    struct call *call = NULL;
     struct hf_call_options copy;
     if (affected != NULL)
         *affected = 0;
@@ -388,7 +379,13 @@ int hf_exec(struct hf_db *db, const char *sql, const struct hf_params *params,
     if (code != HF_SUCCESS)
         return code;
     if (finds_outcome(db, sql, options)) {
-        code = run_found(db, sql, params, options, NULL, affected, err);
+        struct pipeline_answer answer;
+        code = pipeline_one(db, sql, params, options, &answer, err);
+        if (code == HF_SUCCESS) {
+            if (affected != NULL)
+                *affected = rows_affected_of(answer.result);
+            PQclear(answer.result);
+        }
         db_leave(db);
         return code;
     }

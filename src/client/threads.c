@@ -1,7 +1,8 @@
 #include "client/threads.h"
 
 #include <signal.h>
-#include <string.h>
+
+#include "os/sys.h"
 
 enum hf_rc threads_start(pthread_t *thread, void *(*run)(void *), void *arg, struct hf_err *err)
 {
@@ -11,6 +12,6 @@ enum hf_rc threads_start(pthread_t *thread, void *(*run)(void *), void *arg, str
     int why = pthread_create(thread, NULL, run, arg);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (why != 0)
-        return err_set(err, HF_RC_IO, "53000", "could not start a thread: %s", strerror(why));
+        return sys_fail(err, why, "could not start a thread");
     return HF_OK;
 }
