@@ -20,10 +20,9 @@
  * bounds, and the search for the outcome of a COMMIT whose answer was lost.
  *
  * RULES FOR ALL OF IT
- *  1. Functions that can fail return 0 (HF_SUCCESS) or a code, and fill `err`, which may be NULL.
- *     A call that succeeds leaves it as it was: what counts is what was returned. What they hand
- *     out through a pointer is NULL after a failure. Functions that free take NULL. Callbacks get
- *     an `err` that is never NULL.
+ *  1. Functions that can fail return 0 (HF_SUCCESS) or a code, and fill `err`, which may be NULL;
+ *     what they hand out is then NULL. One that succeeds leaves `err` as it was. What frees takes
+ *     NULL. Callbacks get an `err` that is never NULL.
  *  2. A struct of options that is all zero means the defaults, and so does NULL. In its fields 0
  *     means "the default"; a negative number, where it makes sense, means "none" or "no limit".
  *     Times are in milliseconds. The table of all defaults is docs/reference/library.md.
@@ -40,9 +39,8 @@
  * hf_close() on what it inherited, which frees the memory and leaves the parent's connections
  * alone; every other call answers HF_E_FORKED. Each function below says where it differs.
  *
- * NOTHING CROSSES THIS HEADER but C: no typedef, no macro is needed to bind it from elsewhere.
- * Enumerations are passed as int or int32_t. From C++, write `struct hf_tx` and `struct hf_stats`:
- * functions have these names, too.
+ * NOTHING CROSSES THIS HEADER but C: no typedef, no macro is needed to bind it; enumerations are
+ * int or int32_t. In C++ write `struct hf_tx`, `struct hf_stats`: functions have these names, too.
  */
 #ifndef HF_HOLDFAST_H
 #define HF_HOLDFAST_H
@@ -628,15 +626,12 @@ typedef void hf_done(struct hf_call *call, int code, struct hf_rows *rows,
 HF_API int hf_loop_new(struct hf_db *db, struct hf_loop **loop, struct hf_error *err);
 /* Calls under way are cancelled and called back with HF_E_CANCELLED first. */
 HF_API void hf_loop_free(struct hf_loop *loop);
-/* The same for as long as the loop lives, whatever happens to its connections. */
-HF_API int hf_loop_fd(const struct hf_loop *loop);
+HF_API int hf_loop_fd(const struct hf_loop *loop); /* the same for as long as the loop lives */
 /* Milliseconds until hf_turn() is due without anything readable; -1: never. To be asked again after
  * each hf_turn() and after calls were started. */
 HF_API int64_t hf_loop_timeout_ms(const struct hf_loop *loop);
-/* How many calls ended. */
-HF_API int hf_turn(struct hf_loop *loop);
-/* Calls that have not ended. */
-HF_API size_t hf_loop_pending(const struct hf_loop *loop);
+HF_API int hf_turn(struct hf_loop *loop);                  /* how many calls ended */
+HF_API size_t hf_loop_pending(const struct hf_loop *loop); /* calls that have not */
 
 /* Starts a statement; `call` (may be NULL) is valid until `done` returns. Statement, parameters and
  * options are copied; the session, cancel and decision that options name must live until then. With

@@ -7,7 +7,7 @@
  *         bytes of each object, an object a line
  *     bench_library serve libpq|library CONNINFO THREADS
  *         prints "ready"; for each line "SECONDS" it reads, runs queries for so long and prints
- *         {"queries": .., "seconds": .., "cpu_ns": ..}, with the processor time of the whole process
+ *         {"queries": .., "seconds": .., "cpu_ns": ..}, with the CPU time of the whole process
  *
  * A query is the one that pooling is about: one row by its key, prepared once, a parameter that is
  * a number, the value read as a number. Plain libpq does that by PQexecPrepared on a connection for

@@ -2,8 +2,8 @@
  * The store over libholdfast: nothing but calls of its public header. Where libpq needs a loop, a
  * second connection and a list of SQLSTATEs, here each call says what it is owed.
  *
- * Seats of even writers have a session each, and now and then leave its token where readers find it,
- * as processes hand it to one another. Those of odd ones share that of the hf_db. How a seat asks,
+ * Seats of even writers have a session each, and now and then leave its token where readers find
+ * it, as processes hand it to one another. Those of odd ones share that of the hf_db. How a seat asks,
  * blocking or in a loop, is asker.h's business.
  */
 #include "store.h"

@@ -4,8 +4,8 @@
  * loop that connects again and repeats when a connection is lost or the server says that it is
  * going. What that is worth is what the chaos test shows beside libholdfast.
  *
- * A seat has two connections: one to whoever accepts writes, one to a standby if there is any. Which
- * reads go to the latter is the application's choice: only those that may be old, or with
+ * A seat has two connections: one to whoever accepts writes, one to a standby if there is any.
+ * Which reads go to the latter is the application's choice: only those that may be old, or with
  * CHAOS_SPREAD in the environment all that do not ask for the primary, as one does to spread load.
  */
 #include "store.h"
