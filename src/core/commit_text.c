@@ -255,8 +255,8 @@ enum hf_rc commit_history_read(struct commit_history *history, uint32_t timeline
 
 /*
  * pg_xact_status() fails for an xid that was never assigned, and with it the whole row. age()
- * counts from the next xid to be assigned, in a transaction that has none of its own, and says first
- * whether this one lies ahead. Both numbers only grow: what has an age has a status.
+ * counts from the next xid to be assigned, in a transaction that has none of its own, and says
+ * first whether this one lies ahead. Both numbers only grow: what has an age has a status.
  */
 static void print_status(const struct commit *commit, int server_version,
                          char out[COMMIT_SQL_BYTES])
