@@ -3,8 +3,8 @@
  * second connection and a list of SQLSTATEs, here each call says what it is owed.
  *
  * Seats of even writers have a session each, and now and then leave its token where readers find
- * it, as processes hand it to one another. Those of odd ones share that of the hf_db. How a seat asks,
- * blocking or in a loop, is asker.h's business.
+ * it, as processes hand it to one another. Those of odd ones share that of the hf_db. How a seat
+ * asks, blocking or in a loop, is asker.h's business.
  */
 #include "store.h"
 

@@ -67,7 +67,8 @@ def test_who_is_not_served_again_is_stuck():
 
 def test_outages_belong_to_the_fault_in_which_they_were():
     calls = [write(1), write(2, begun=100 * MS), write(3, begun=2100 * MS),
-             write(4, begun=2200 * MS), write(5, "not_done", begun=2300 * MS), write(6, begun=2600 * MS)]
+             write(4, begun=2200 * MS), write(5, "not_done", begun=2300 * MS),
+             write(6, begun=2600 * MS)]
     found = checker.outages(calls, [(50 * MS, "kill"), (2150 * MS, "cut")])
     assert found == {"kill": 2.0, "cut": pytest.approx(0.4)}
 
