@@ -162,11 +162,11 @@ enum guard_action_kind {
     GUARD_ACT_HAND_OVER, /* .endpoint: guard_apply_locked() under the driver's lock */
     GUARD_ACT_TELL,      /* .endpoint, .evidence: what this ending says of the endpoint, for whoever
                             watches it */
-    GUARD_ACT_RESOLVE, /* .endpoint (where COMMIT was sent), .deadline_ns: find the outcome; answer
-                          with RESOLVED */
-    GUARD_ACT_CACHE,   /* look for the last good result; answer with CACHED */
-    GUARD_ACT_DONE,    /* .result, .outcome: answer the caller */
-    GUARD_ACT_FREE,    /* what was still running after DONE has ended */
+    GUARD_ACT_RESOLVE,   /* .endpoint (where COMMIT was sent), .deadline_ns: find the outcome, as
+                          core/commit.h does; answer with RESOLVED, once, also when it is late */
+    GUARD_ACT_CACHE,     /* look for the last good result; answer with CACHED */
+    GUARD_ACT_DONE,      /* .result, .outcome: answer the caller */
+    GUARD_ACT_FREE,      /* what was still running after DONE has ended */
 };
 
 enum guard_result {
