@@ -265,10 +265,9 @@ struct hf_event {
     uint64_t reserved[4];
 };
 
-/* Called one at a time, in the order in which things happened, holding no lock of the library; on
- * the thread of a caller, or on one of the library's own. They must not call into the library for
- * the same hf_db, and should return soon: what does not fit into a ring of 128 meanwhile is lost,
- * and counted. Of log lines of one kind at most 5 are written in a second. */
+/* Called one at a time, in the order in which things happened, without a lock, on the thread of a
+ * caller or one of the library's own. They must not call into the library for the same hf_db, and
+ * should return soon: at most 128 events wait; of log lines of a kind 5 a second are written. */
 struct hf_hooks {
     void (*on_log)(int level, const char *line, void *arg); /* NULL: nothing is logged */
     void (*on_event)(const struct hf_event *event, void *arg);

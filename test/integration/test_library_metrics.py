@@ -1,6 +1,7 @@
 """The metrics of libholdfast as docs/reference/library-metrics.md lists them, made from real pages.
 
-    python3 test/integration/test_library_metrics.py LIBRARY CONNINFO > docs/reference/library-metrics.md
+    python3 test/integration/test_library_metrics.py LIBRARY CONNINFO \\
+        > docs/reference/library-metrics.md
 """
 
 import ctypes
@@ -13,14 +14,14 @@ PAGE = ROOT / "docs/reference/library-metrics.md"
 
 HEAD = """# libholdfast: metrics
 
-What `hf_metrics()` and `hf_guard_metrics()` write, in Prometheus' text format. The names are stable.
-`endpoint` is a server as \"host:port\", `guard` the name of a guarded function, `operation` what a call's
-options say; at most 256 operations are told apart, and the others are counted as `(others)`. What is not
-known (the lag of a replica that was never asked) has no sample. Write the pages of several databases or
-guards to endpoints of their own: each of them begins every family anew.
+What `hf_metrics()` and `hf_guard_metrics()` write, in Prometheus' text format. The names are
+stable. `endpoint` is a server as "host:port", `guard` the name of a guarded function, `operation`
+what a call's options say; at most 256 operations are told apart, and the others are counted as
+`(others)`. What is not known (the lag of a replica that was never asked) has no sample. Let the
+pages of several databases or guards be scraped one by one: each of them begins every family anew.
 
-This page is made by `test/integration/test_library_metrics.py` from the pages themselves, and a test
-compares them.
+This page is made by `test/integration/test_library_metrics.py` from the pages themselves, and a
+test compares them.
 """
 
 
@@ -33,11 +34,12 @@ def pages(library, conninfo):
     err = ctypes.create_string_buffer(4096)
     assert lib.hf_open(ctypes.byref(db), conninfo.encode(), err) == 0, err.raw[80:300]
     rows = ctypes.c_void_p()
-    # struct hf_call_options is all zero but for `operation`, which stands behind 5 eight-byte words.
+    # struct hf_call_options: all zero but for `operation`, behind five words of eight bytes.
     options = (ctypes.c_void_p * 32)()
     name = ctypes.c_char_p(b"x")
     options[5] = ctypes.cast(name, ctypes.c_void_p)
-    assert lib.hf_query(db, b"SELECT 1", None, options, ctypes.byref(rows), err) == 0, err.raw[80:300]
+    code = lib.hf_query(db, b"SELECT 1", None, options, ctypes.byref(rows), err)
+    assert code == 0, err.raw[80:300]
     lib.hf_rows_free(rows)
     assert lib.hf_guard_new(ctypes.byref(guard), None, err) == 0
     for write, what in (lib.hf_metrics, db), (lib.hf_guard_metrics, guard):
@@ -76,7 +78,7 @@ def test_the_page_lists_every_metric(new_place):
     finally:
         server.stop()
         place.close()
-    assert PAGE.read_text() == made, "docs/reference/library-metrics.md is old: see the head of this file"
+    assert PAGE.read_text() == made, f"{PAGE} is old: see the head of this file"
 
 
 if __name__ == "__main__":
