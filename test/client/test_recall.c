@@ -146,7 +146,7 @@ static void recall__an_outage_is_bridged_told_and_over(void **state)
     int asked = 0, declined = 0;
     char page[60000];
     struct hf_options options = with_hooks();
-    options.deadline_ms = 800;
+    options.deadline_ms = 3000;
     struct hf_db *db = open_db(options);
     const struct hf_call_options *menu =
         HF_WITH(.intent = HF_READ, .cache = HF_CACHE_FALLBACK, .operation = "menu");
@@ -201,7 +201,7 @@ static void recall__a_server_that_hangs_is_bridged_too(void **state)
     int64_t age_ms = 0;
     bool is_stale = false;
     struct hf_options options = with_hooks();
-    options.deadline_ms = 400;
+    options.deadline_ms = 2000;
     struct hf_db *db = open_db(options);
     const struct hf_call_options *menu =
         HF_WITH(.intent = HF_READ, .cache = HF_CACHE_FALLBACK, .operation = "menu");
@@ -214,7 +214,7 @@ static void recall__a_server_that_hangs_is_bridged_too(void **state)
     assert_non_null(answer);
     assert_string_equal(answer, "soup");
     assert_true(is_stale);
-    assert_in_range(took, 0, 2000);
+    assert_in_range(took, 0, 10000);
     hf_close(db);
 }
 

@@ -417,7 +417,7 @@ static void seen__a_database_opens_from_a_file(void **state)
     snprintf(path, sizeof path, "%s/holdfast.yml", rig.folder);
     snprintf(text, sizeof text,
              "databases: {postgres: {hosts: \"127.0.0.1:%d\", user: postgres, password: %s}}\n"
-             "library: {deadline: 300ms, conninfo: application_name=fromfile}\n",
+             "library: {deadline: 2s, conninfo: application_name=fromfile}\n",
              server()->port, PASSWORD);
     write_file(path, text);
     assert_success(hf_open(&db, path, &err));
@@ -429,9 +429,9 @@ static void seen__a_database_opens_from_a_file(void **state)
     hf_close(db);
     /* ... unless the struct says otherwise. */
     const struct hf_options options = {
-        .file = path, .database = "postgres", .deadline_ms = 20000, .profile = HF_PROFILE_BATCH};
+        .file = path, .database = "postgres", .deadline_ms = 30000, .profile = HF_PROFILE_BATCH};
     assert_success(hf_open_with(&db, &options, &err));
-    assert_non_null(ask(db, "SELECT pg_sleep(0.6)", HF_WITH(.intent = HF_READ), NULL, NULL));
+    assert_non_null(ask(db, "SELECT pg_sleep(2.5)", HF_WITH(.intent = HF_READ), NULL, NULL));
     hf_close(db);
     write_file(path, "library: {deadlin: 3s}\n");
     assert_int_equal(hf_open(&db, path, &err), HF_E_CONFIG);
