@@ -1,11 +1,11 @@
 /*
  * What sql/ says of statements, for test/integration/test_sql_class.py, which asks servers.
  *
- *     sql_class --queries             the questions for a catalogue, as catalog_load asks them: the
- *                                     kind, a tab, the text, a zero byte; again and again
- *     sql_class FILE < STATEMENTS     a line for each statement, which ends with a zero byte: class,
- *                                     reason, subject, traits. FILE has the rows of the catalogue:
- *                                     kind, schema, name, volatility and note, with tabs between
+ *     sql_class --queries           the questions for a catalogue, as catalog_load asks them: the
+ *                                   kind, a tab, the text, a zero byte; again and again
+ *     sql_class FILE < STATEMENTS   a line for each statement, which ends with a zero byte: class,
+ *                                   reason, subject, traits. FILE has the rows of the catalogue:
+ *                                   kind, schema, name, volatility and note, with tabs between
  */
 #include <stdio.h>
 #include <stdlib.h>
