@@ -27,7 +27,8 @@ PAGES = {
     "Opening": ("hf_open", "open and close a database, and its options"),
     "Statements": ("hf_query", "run a statement and read its rows"),
     "Transactions": ("hf_tx", "run work in a transaction"),
-    "COPY and pipelines": ("hf_copy_start", "COPY both ways, and many statements in one round trip"),
+    "COPY and pipelines": ("hf_copy_start",
+                           "COPY both ways, and many statements in one round trip"),
     "Sessions, cancelling, connections on loan":
         ("hf_session_new", "sessions, tokens, cancelling, and connections on loan"),
     "Asynchronous": ("hf_loop_new", "statements and transactions in the caller's own loop"),

@@ -241,8 +241,8 @@ build_optimised() {
     local dir=$1
     shift
     setup_space 300 . "building"
-    # Many small functions of many files make the path of a query: compiled as one, they are a quarter
-    # fewer instructions.
+    # Many small functions of many files make the path of a query: compiled as one, they are a
+    # quarter fewer instructions.
     CC=${CC:-gcc} build_configured "$dir" --buildtype=release -Db_lto=true || {
         tail -n 20 "$dir.log" >&2
         die "could not prepare the build in $dir" "The lines above say what is missing."

@@ -227,12 +227,6 @@ static enum route_consistency consistency_of(const struct hf_db *db, int32_t ask
     }
 }
 
-/* The public API's eight priorities are pairs of the bulkhead's. */
-static uint8_t priority_of(int32_t asked)
-{
-    return (uint8_t)((asked < 0 ? 0 : asked > 7 ? 7 : asked) * BULKHEAD_PRIORITIES / 8);
-}
-
 void db_request(struct hf_db *db, enum route_intent intent, const struct hf_call_options *options,
                 struct guard_request *request)
 {
@@ -251,7 +245,7 @@ void db_request(struct hf_db *db, enum route_intent intent, const struct hf_call
         .operation = intent == ROUTE_READ ? DEGRADE_READ : DEGRADE_WRITE,
         .deadline_ns =
             options->deadline_ms > 0 ? ns_add(clock_now(), HF_MS(options->deadline_ms)) : 0,
-        .priority = priority_of(options->priority),
+        .priority = (uint8_t)options->priority, /* options_check_call() */
         .idempotent = options->is_idempotent,
         .cache_ok = options->cache != HF_CACHE_OFF && intent == ROUTE_READ,
     };

@@ -13,9 +13,9 @@ _begun = time.monotonic()
 
 
 class Build:
-    """Where the programs are that are measured: a build of its own with the options that the product
-    is shipped with (tools/setup.sh), so that no other's get in; or one that somebody else has made,
-    and answers for."""
+    """Where the programs are that are measured: a build of its own with the options that the
+    product is shipped with (tools/setup.sh), so that no other's get in; or one that somebody else
+    has made, and answers for."""
 
     folder = ROOT / "build" / "bench"
     is_ours = True

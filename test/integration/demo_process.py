@@ -51,8 +51,8 @@ def processes_in(folder):
 
 
 def wait_until(condition, seconds, what):
-    """Returns the first true value of condition(). A machine that is shared gets four times as long:
-    what is bounded in time is measured by the test itself."""
+    """Returns the first true value of condition(). A shared machine gets four times as long: what
+    is bounded in time is measured by the test itself."""
     deadline = time.monotonic() + 4 * seconds
     while True:
         value = condition()

@@ -296,9 +296,9 @@ DELIVERIES = {"steps": 5, "burst": 3, "all": 1, "cut": 2}  # see exchange.run()
 
 
 def goes_back(message):
-    """A setting returns to what the session began with, which in a pool is what the connection began
-    with: the values of the client's own StartupMessage are not known there. Only DISCARD ALL, which
-    never stands in a block, is seen to."""
+    """A setting returns to what the session began with, which in a pool is what the connection
+    began with: the values of the client's own StartupMessage are not known there. Only DISCARD ALL,
+    which never stands in a block, is seen to."""
     text = message[1] if message[0] == "Q" else message[2] if message[0] == "P" else ""
     return text.startswith("RESET ") or text.endswith("= DEFAULT")
 

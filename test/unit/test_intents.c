@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "client/intents.h"
 #include "client/client_statements.h"
+#include "client/intents.h"
 #include "os/mem.h"
 #include "sql/verdict.h"
 
@@ -115,7 +115,7 @@ static struct statement_key key_of(int number)
     return statement_key_of(SECRET, sql, NULL);
 }
 
-static void statements__are_prepared_when_they_come_again(void **state)
+static void intents__statements_are_prepared_when_they_come_again(void **state)
 {
     (void)state;
     struct statements *s = statements_new(&mem);
@@ -145,7 +145,7 @@ static void statements__are_prepared_when_they_come_again(void **state)
     statements_free(NULL, &mem);
 }
 
-static void statements__the_least_recently_used_makes_room(void **state)
+static void intents__the_statement_least_recently_used_makes_room(void **state)
 {
     (void)state;
     struct statements *s = statements_new(&mem);
@@ -174,7 +174,7 @@ static void statements__the_least_recently_used_makes_room(void **state)
     statements_free(s, &mem);
 }
 
-static void statements__keys_tell_types_and_texts_apart(void **state)
+static void intents__keys_tell_types_and_texts_apart(void **state)
 {
     (void)state;
     struct hf_param list[2] = {{.type = 23}, {.type = 25}}, other[2] = {{.type = 25}, {.type = 23}};
@@ -202,9 +202,9 @@ int main(void)
         cmocka_unit_test(intents__more_statements_than_places_are_all_judged_right),
         cmocka_unit_test(intents__what_a_server_refused_is_learned),
         cmocka_unit_test(intents__an_unknown_name_is_a_wish_for_the_catalogue),
-        cmocka_unit_test(statements__are_prepared_when_they_come_again),
-        cmocka_unit_test(statements__the_least_recently_used_makes_room),
-        cmocka_unit_test(statements__keys_tell_types_and_texts_apart),
+        cmocka_unit_test(intents__statements_are_prepared_when_they_come_again),
+        cmocka_unit_test(intents__the_statement_least_recently_used_makes_room),
+        cmocka_unit_test(intents__keys_tell_types_and_texts_apart),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }

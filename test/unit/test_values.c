@@ -78,7 +78,7 @@ static void values__binary_reads_by_its_type(void **state)
     }
 }
 
-static void params__are_what_the_server_reads(void **state)
+static void values__params_are_what_the_server_reads(void **state)
 {
     (void)state;
     assert_string_equal(hf_int(INT64_MIN).small, "-9223372036854775808");
@@ -102,7 +102,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values__text_reads_as_the_number_it_is),
         cmocka_unit_test(values__binary_reads_by_its_type),
-        cmocka_unit_test(params__are_what_the_server_reads),
+        cmocka_unit_test(values__params_are_what_the_server_reads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
