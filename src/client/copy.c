@@ -481,10 +481,11 @@ static int end_task(struct hf_copy *copy, const char *give_up, struct hf_error *
         return say_over(copy, err);
     copy->give_up = give_up;
     /* Rows that nobody wants are not worth their way: the server is told to stop. */
+    struct hf_tx *tx = copy->tx;
     if (copy->state == COPY_GETTING && give_up != NULL)
-        copy->tx->step_deadline_ns = 0;
+        tx->step_deadline_ns = 0;
     int code = finish(copy, err);
-    copy->tx->step_deadline_ns = HF_NEVER;
+    tx->step_deadline_ns = HF_NEVER;
     return code;
 }
 

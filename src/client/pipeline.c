@@ -160,7 +160,7 @@ static bool grow(struct hf_pipeline *pipeline)
     if (pipeline->count < pipeline->room)
         return true;
     size_t room = pipeline->room == 0 ? ROOM_FIRST : pipeline->room * 2;
-    struct statement_copy **list = mem_alloc_array(mem, room, sizeof *list);
+    struct statement_copy **list = mem_alloc_array(mem, room, sizeof(void *));
     if (list == NULL)
         return false;
     for (size_t i = 0; i < pipeline->count; i++)

@@ -316,7 +316,8 @@ static bool run_work(struct hf_tx *tx, hf_tx_work *work, void *arg, struct hf_er
     tx->logic_attempt = tx->attempt;
     ++tx->runs;
     tx_leave(tx);
-    bool was_called = tx_stack_call(tx->db, tx, 0, left, work, arg, &said, &result);
+    struct tx_stack_entry entry = {tx->db, tx, left, 0};
+    bool was_called = tx_stack_call(&entry, work, arg, &said, &result);
     *code = tx_enter(tx, err);
     if (*code != HF_SUCCESS) {
         tx_free(tx);
@@ -388,10 +389,13 @@ static bool can_help(const struct hf_tx *tx)
 static struct retry_config nested_policy(const struct hf_retry_options *options)
 {
     struct retry_config policy = retry_config_transaction();
-    policy.attempts_max =
-        options->attempts_max > 0 ? (uint32_t)options->attempts_max : NESTED_ATTEMPTS;
-    policy.initial_ns = options->initial_ms > 0 ? HF_MS(options->initial_ms) : NESTED_INITIAL_NS;
-    policy.cap_ns = options->cap_ms > 0 ? HF_MS(options->cap_ms) : NESTED_CAP_NS;
+    struct client_retry_config asked = {
+        .attempts_max =
+            options->attempts_max > 0 ? (uint32_t)options->attempts_max : NESTED_ATTEMPTS,
+        .initial_ns = options->initial_ms > 0 ? HF_MS(options->initial_ms) : NESTED_INITIAL_NS,
+        .cap_ns = options->cap_ms > 0 ? HF_MS(options->cap_ms) : NESTED_CAP_NS,
+    };
+    options_retry(&asked, &policy);
     return policy;
 }
 
@@ -413,38 +417,56 @@ static bool wait_again(struct hf_tx *tx, const struct retry_config *policy, stru
     return true;
 }
 
+/* A nested work, while it is run again and again. */
+struct nested {
+    hf_tx_work *work;
+    void *arg;
+    const struct retry_config *policy; /* NULL: it is not */
+    struct retry retry;
+    int code; /* what came of it */
+};
+
+/* Leaves the levels that the work opened, its own included: kept, or undone after a failure. */
+static bool leave_levels(struct hf_tx *tx, uint32_t level, struct nested *nested,
+                         struct hf_error *err)
+{
+    while (tx->level > level) {
+        bool is_good = nested->code == HF_SUCCESS;
+        int code = is_good ? pop(tx, err) : undo(tx, NULL);
+        if (is_good)
+            nested->code = code;
+        if (code != HF_SUCCESS)
+            return false;
+    }
+    return true;
+}
+
 /* Calls the work in a level of its own, between enter and leave. True: call it again. */
-static bool run_nested(struct hf_tx *tx, const struct retry_config *policy, struct retry *retry,
-                       hf_tx_work *work, void *arg, struct hf_error *err, int *code)
+static bool run_nested(struct hf_tx *tx, struct nested *nested, struct hf_error *err)
 {
     int result = 0;
     struct hf_error said;
     error_clear(&said);
-    *code = push(tx, err);
-    if (*code != HF_SUCCESS)
+    nested->code = push(tx, err);
+    if (nested->code != HF_SUCCESS)
         return false;
     uint32_t level = tx->level - 1;
     tx_leave(tx);
-    bool was_called = tx_stack_call(tx->db, tx, level, left_nested, work, arg, &said, &result);
-    *code = tx_enter(tx, err);
-    if (*code != HF_SUCCESS)
+    struct tx_stack_entry entry = {tx->db, tx, left_nested, level};
+    bool was_called = tx_stack_call(&entry, nested->work, nested->arg, &said, &result);
+    nested->code = tx_enter(tx, err);
+    if (nested->code != HF_SUCCESS)
         return false;
     if (!was_called)
-        *code =
+        nested->code =
             error_set(err, HF_E_USAGE, "more than %d transactions within each other", TX_STACK_MAX);
     else if (result != 0)
-        *code = say_no(result, &said, err);
+        nested->code = say_no(result, &said, err);
     else
-        *code = tx_check(tx, err); /* a statement that failed, whatever the work says */
-    bool is_again = *code != HF_SUCCESS && policy != NULL && can_help(tx);
-    while (tx->level > level) {
-        int undone = *code != HF_SUCCESS ? undo(tx, NULL) : pop(tx, err);
-        if (undone != HF_SUCCESS) {
-            *code = *code != HF_SUCCESS ? *code : undone;
-            return false;
-        }
-    }
-    return is_again && wait_again(tx, policy, retry);
+        nested->code = tx_check(tx, err); /* a statement that failed, whatever the work says */
+    bool is_again = nested->code != HF_SUCCESS && nested->policy != NULL && can_help(tx);
+    return leave_levels(tx, level, nested, err) && is_again &&
+           wait_again(tx, nested->policy, &nested->retry);
 }
 
 int hf_tx_nested(struct hf_tx *tx, const struct hf_tx_options *options, hf_tx_work *work, void *arg,
@@ -455,13 +477,14 @@ int hf_tx_nested(struct hf_tx *tx, const struct hf_tx_options *options, hf_tx_wo
     if (options == NULL)
         options = &no_options;
     struct retry_config policy = nested_policy(&options->retry);
-    struct retry retry = {0};
+    struct nested nested = {
+        .work = work, .arg = arg, .policy = options->retry_savepoint ? &policy : NULL};
     int code = tx_enter(tx, err);
     if (code != HF_SUCCESS)
         return code;
-    while (run_nested(tx, options->retry_savepoint ? &policy : NULL, &retry, work, arg, err, &code))
+    while (run_nested(tx, &nested, err))
         ;
     if (atomic_load(&tx->owner) == TX_INSIDE)
         tx_leave(tx);
-    return code;
+    return nested.code;
 }

@@ -206,8 +206,14 @@ static int begin_step(struct hf_tx *tx, enum tx_todo todo, struct hf_call *call)
     return HF_SUCCESS;
 }
 
+/* Whom to tell. */
+struct listener {
+    hf_done *done;
+    void *arg;
+};
+
 static int start_statement(struct hf_tx *tx, const char *sql, const struct hf_params *params,
-                           const struct hf_call_options *options, hf_done *done, void *arg,
+                           const struct hf_call_options *options, const struct listener *listener,
                            struct hf_error *err)
 {
     static const struct hf_call_options none;
@@ -219,7 +225,8 @@ static int start_statement(struct hf_tx *tx, const char *sql, const struct hf_pa
     struct hf_call_options whole = *options;
     whole.chunk_rows = 0;
     struct statement_copy *copy = statement_copy_new(&tx->db->mem, sql, params);
-    struct hf_call *call = copy != NULL ? async_new(tx->loop, stepped, done, arg) : NULL;
+    struct hf_call *call =
+        copy != NULL ? async_new(tx->loop, stepped, listener->done, listener->arg) : NULL;
     if (call == NULL) {
         mem_free(&tx->db->mem, copy);
         return error_set(err, HF_E_MEMORY, "out of memory for a statement");
@@ -235,6 +242,7 @@ static int start_statement(struct hf_tx *tx, const char *sql, const struct hf_pa
     return begin_step(tx, TX_STATEMENT, call);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the public header's, which names each of them */
 int hf_loop_tx_query(struct hf_tx *tx, const char *sql, const struct hf_params *params,
                      const struct hf_call_options *options, hf_done *done, void *arg,
                      struct hf_error *err)
@@ -248,7 +256,7 @@ int hf_loop_tx_query(struct hf_tx *tx, const char *sql, const struct hf_params *
     code = db_enter(db, err);
     if (code != HF_SUCCESS)
         return code;
-    code = start_statement(tx, sql, params, options, done, arg, err);
+    code = start_statement(tx, sql, params, options, &(struct listener){done, arg}, err);
     db_leave(db);
     return code;
 }

@@ -6,10 +6,7 @@
 #include <unwind.h>
 
 struct frame {
-    const struct hf_db *db;
-    struct hf_tx *tx;
-    tx_stack_left *left;
-    uint32_t level;
+    struct tx_stack_entry entry;
     uintptr_t mark; /* an address within the frame of its tx_stack_call() */
 };
 
@@ -28,8 +25,8 @@ static pthread_key_t key; /* its only use is to be told when a thread ends */
 
 static void take_off(void)
 {
-    const struct frame frame = stack.frames[--stack.depth];
-    frame.left(frame.tx, frame.level);
+    const struct tx_stack_entry entry = stack.frames[--stack.depth].entry;
+    entry.left(entry.tx, entry.level);
 }
 
 static void thread_ends(void *value)
@@ -74,8 +71,7 @@ static void leave_frame(const size_t *depth_before)
 }
 
 /* Never inlined: the walk recognises its frames by the function. */
-__attribute__((noinline)) bool tx_stack_call(const struct hf_db *db, struct hf_tx *tx,
-                                             uint32_t level, tx_stack_left *left, hf_tx_work *work,
+__attribute__((noinline)) bool tx_stack_call(const struct tx_stack_entry *entry, hf_tx_work *work,
                                              void *arg, struct hf_error *err, int *result)
 {
     if (stack.top == 0)
@@ -83,9 +79,8 @@ __attribute__((noinline)) bool tx_stack_call(const struct hf_db *db, struct hf_t
     if (stack.depth == TX_STACK_MAX)
         return false;
     const size_t depth __attribute__((cleanup(leave_frame))) = stack.depth;
-    stack.frames[stack.depth++] =
-        (struct frame){db, tx, left, level, (uintptr_t)__builtin_frame_address(0)};
-    *result = work(tx, arg, err);
+    stack.frames[stack.depth++] = (struct frame){*entry, (uintptr_t)__builtin_frame_address(0)};
+    *result = work(entry->tx, arg, err);
     stack.depth = depth; /* nothing is left behind */
     return true;
 }
@@ -144,8 +139,8 @@ enum tx_stack_place tx_stack_sweep(void)
 struct hf_tx *tx_stack_find(const struct hf_db *db)
 {
     for (size_t i = stack.depth; i-- > 0;) {
-        if (stack.frames[i].db == db)
-            return stack.frames[i].tx;
+        if (stack.frames[i].entry.db == db)
+            return stack.frames[i].entry.tx;
     }
     return NULL;
 }

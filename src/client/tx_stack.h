@@ -2,7 +2,7 @@
  * The works of transactions that this thread is in the middle of: what makes a nested hf_tx() a
  * savepoint, and what notices a work that was left by longjmp().
  *
- *     tx_stack_call(db, tx, level, left, work ...)     calls the work
+ *     tx_stack_call(&entry, work, arg, err, &n)     calls the work
  *       `-- meanwhile: tx_stack_find(db)               the innermost transaction of that db
  *
  * It knows nothing of transactions: they are pointers here.
@@ -45,9 +45,17 @@ enum tx_stack_place {
  * began at. It may not throw. */
 typedef void tx_stack_left(struct hf_tx *tx, uint32_t level);
 
+/* Whose work it is. */
+struct tx_stack_entry {
+    const struct hf_db *db;
+    struct hf_tx *tx;
+    tx_stack_left *left;
+    uint32_t level;
+};
+
 /* Runs `work` and puts what it returned into `*result`. False: too deep, it was not called. */
-bool tx_stack_call(const struct hf_db *db, struct hf_tx *tx, uint32_t level, tx_stack_left *left,
-                   hf_tx_work *work, void *arg, struct hf_error *err, int *result);
+bool tx_stack_call(const struct tx_stack_entry *entry, hf_tx_work *work, void *arg,
+                   struct hf_error *err, int *result);
 
 /* Takes off what is gone. A few instructions while no work is under way. */
 enum tx_stack_place tx_stack_sweep(void);

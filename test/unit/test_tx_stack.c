@@ -57,7 +57,8 @@ static int work(struct hf_tx *which, void *arg, struct hf_error *err)
 static int run(struct step *step)
 {
     int result = -1;
-    assert_true(tx_stack_call(db(step->db), tx(step->tx), 3, left, work, step, NULL, &result));
+    struct tx_stack_entry entry = {db(step->db), tx(step->tx), left, 3};
+    assert_true(tx_stack_call(&entry, work, step, NULL, &result));
     return result;
 }
 
@@ -213,7 +214,8 @@ static int nest(struct step *step)
     int result;
     size_t depth = step->db;
     step->db = depth + 1;
-    if (!tx_stack_call(db(0), tx(0), 3, left, work, step, NULL, &result))
+    struct tx_stack_entry entry = {db(0), tx(0), left, 3};
+    if (!tx_stack_call(&entry, work, step, NULL, &result))
         step->answer = (int)depth;
     return 0;
 }
@@ -223,7 +225,8 @@ static void tx_stack__too_many_works_within_works_are_refused(void **state)
     (void)state;
     struct step step = {.act = nest, .db = 1};
     int result;
-    assert_true(tx_stack_call(db(0), tx(0), 3, left, work, &step, NULL, &result));
+    struct tx_stack_entry entry = {db(0), tx(0), left, 3};
+    assert_true(tx_stack_call(&entry, work, &step, NULL, &result));
     assert_int_equal(step.answer, TX_STACK_MAX);
 }
 
