@@ -389,7 +389,7 @@ static enum hf_rc make_table(struct guarded *guarded, struct hf_err *err)
 static enum hf_rc start_watching(struct guarded *guarded, struct hf_err *err)
 {
     char sockets[PATH_MAX];
-    struct watcher_endpoint endpoints[SERVERS_MAX] = {{NULL}};
+    struct watcher_endpoint endpoints[SERVERS_MAX] = {0};
     demo_folder_path(guarded->place.folder, "socket", sockets);
     for (size_t i = 0; i < guarded->count; i++)
         endpoints[i] = (struct watcher_endpoint){.name = guarded->servers[i].server.name,
