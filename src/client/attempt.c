@@ -292,7 +292,9 @@ void attempt_cut(struct call *call)
 void attempt_stop(struct call *call)
 {
     call->is_stopping = true;
-    call->stop_by_ns = ns_add(clock_now(), CALL_STOP_NS_MAX);
+    int64_t now_ns = clock_now();
+    call->stop_by_ns = ns_add(now_ns, CALL_STOP_NS_MAX);
+    call->cancel_again_ns = ns_add(now_ns, CALL_CANCEL_AGAIN_NS);
     bool is_parked = call->state == CALL_IS_PARKED;
     bool is_at_work = call->phase == CALL_WORKING && !call->has_ended &&
                       (!is_parked || call->ops->drains_when_parked);
@@ -305,6 +307,14 @@ void attempt_stop(struct call *call)
         call->state = call->is_answered ? CALL_IS_LEFT : CALL_IS_GOING;
         attempt_turn(call, 0);
     }
+}
+
+void attempt_cancel_again(struct call *call)
+{
+    call->cancel_again_ns = ns_add(clock_now(), CALL_CANCEL_AGAIN_NS);
+    if (call->phase != CALL_WORKING || call->has_ended || call->is_cancelling)
+        return;
+    call->is_cancelling = cancel_start(&call->cancel, &call->conn->conn.key) != CANCEL_FAILED;
 }
 
 void attempt_turn_cancel(struct call *call)

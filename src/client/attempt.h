@@ -18,6 +18,8 @@ void attempt_begin(struct call *call);
 void attempt_turn(struct call *call, short ready);
 /* STOP. */
 void attempt_stop(struct call *call);
+/* It has not stopped: another cancel request, unless one is still on its way. */
+void attempt_cancel_again(struct call *call);
 /* The cancel request goes on. */
 void attempt_turn_cancel(struct call *call);
 /* The connection is given up: the server has not reacted in time. */

@@ -275,7 +275,8 @@ void call_wants(const struct call *call, struct call_wants *wants)
     if (has_wait)
         wants->deadline_ns = ns_min(wants->deadline_ns, call->wait.deadline_ns);
     if (call->is_stopping && call->phase != CALL_NO_ATTEMPT)
-        wants->deadline_ns = ns_min(wants->deadline_ns, call->stop_by_ns);
+        wants->deadline_ns =
+            ns_min(wants->deadline_ns, ns_min(call->stop_by_ns, call->cancel_again_ns));
 }
 
 static void hear(struct call *call)
@@ -323,6 +324,8 @@ void call_turn(struct call *call, short ready)
     if (call->is_stopping && now_ns >= call->stop_by_ns) {
         attempt_cut(call);
         pursue(call);
+    } else if (call->is_stopping && now_ns >= call->cancel_again_ns) {
+        attempt_cancel_again(call);
     }
 }
 

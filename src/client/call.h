@@ -67,6 +67,10 @@ struct pg_result; /* libpq's PGresult */
 /* A server that does not react to a cancel request for so long loses the connection. */
 #define CALL_STOP_NS_MAX HF_SEC(2)
 
+/* A cancel request that reaches the server before the statement does stops nothing. So it is sent
+ * again until the statement has ended. */
+#define CALL_CANCEL_AGAIN_NS HF_MS(100)
+
 /* Bytes for the work's own state inside of the call. */
 #define CALL_ROOM 256
 
@@ -227,7 +231,7 @@ struct call {
     struct pg_result *answer; /* to a statement of the engine's own */
     int64_t started_ns;
     bool has_ended; /* the work has; only the cancel request is still out */
-    int64_t stop_by_ns;
+    int64_t stop_by_ns, cancel_again_ns;
     struct guard_action run; /* the attempt's RUN */
     struct call_view *view;  /* its driver's, or its own */
     struct call_view *own_view;
