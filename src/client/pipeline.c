@@ -9,6 +9,8 @@
  *
  * Results are kept until they are asked for: all of them, so memory is that of the answers.
  */
+#include "client/pipeline.h"
+
 #include <libpq-fe.h>
 #include <stdlib.h>
 
@@ -16,7 +18,6 @@
 #include "client/db.h"
 #include "client/errors.h"
 #include "client/options.h"
-#include "client/pipeline.h"
 #include "client/rows.h"
 #include "client/statement_copy.h"
 #include "client/tx.h"
