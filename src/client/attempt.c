@@ -13,6 +13,9 @@
 #include "core/outcome.h"
 #include "os/clock.h"
 
+/* The watcher was told of what failed, and looks at once; this much later it has. */
+#define LOOKED_NS HF_MS(250)
+
 /* ---- ends ---- */
 
 static void end(struct call *call, enum outcome_code code)
@@ -130,6 +133,10 @@ static void connect_failed(struct call *call, const struct hf_err *err)
     atomic_fetch_add_explicit(&call->conn->pool->stats.connects_failed, 1, memory_order_relaxed);
     error_from_err(&call->error, error_code_of(outcome), err);
     end_before_work(call, outcome);
+    /* A write has nowhere else to go. In the first moments of a crash its few attempts would be
+     * spent before the watcher has looked; once it has, the call is held for a primary instead. */
+    if (call->guard.request.route.intent != ROUTE_READ)
+        call->ended.server_delay_ns = LOOKED_NS;
 }
 
 static void turn_connecting(struct call *call, enum conn_step step, const struct hf_err *err)
