@@ -83,8 +83,8 @@ static void values__params_are_what_the_server_reads(void **state)
     (void)state;
     assert_string_equal(hf_int(INT64_MIN).small, "-9223372036854775808");
     assert_string_equal(hf_double(0.1).small, "0.10000000000000001");
-    assert_string_equal(hf_double(NAN).small, "NaN");
-    assert_string_equal(hf_double(-INFINITY).small, "-Infinity");
+    assert_string_equal(hf_double((double)NAN).small, "NaN");
+    assert_string_equal(hf_double(-(double)INFINITY).small, "-Infinity");
     assert_string_equal(hf_double(DBL_MAX).small, "1.7976931348623157e+308");
     assert_string_equal(hf_bool(true).small, "t");
     assert_string_equal(hf_bool(false).small, "f");
