@@ -482,6 +482,7 @@ static int end_task(struct hf_copy *copy, const char *give_up, struct hf_error *
     copy->give_up = give_up;
     /* Rows that nobody wants are not worth their way: the server is told to stop. */
     struct hf_tx *tx = copy->tx;
+    hf_assert(tx != NULL); /* it was entered */
     if (copy->state == COPY_GETTING && give_up != NULL)
         tx->step_deadline_ns = 0;
     int code = finish(copy, err);

@@ -237,6 +237,7 @@ int tx_open(struct hf_db *db, const struct hf_tx_options *options, bool is_by_ha
         db_call_free(call);
         return code;
     }
+    hf_assert(tx != NULL);
     tx_start(tx);
     call_drive(call);
     if (call->state != CALL_IS_PARKED) {
