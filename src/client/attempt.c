@@ -24,11 +24,19 @@ static void end(struct call *call, enum outcome_code code)
     call->has_ended = true;
 }
 
+static void let_go(struct call *call, const struct pconn *conn)
+{
+    if (conn_fd(&conn->conn) < 0)
+        loop_has_gone(call, 0);
+    else
+        loop_let_go(call, 0);
+}
+
 static void drop_connection(struct call *call)
 {
     if (call->conn == NULL)
         return;
-    loop_let_go(call, 0);
+    let_go(call, call->conn);
     pool_drop(call->conn->pool, call->conn);
     call->conn = NULL;
 }
@@ -348,7 +356,7 @@ void attempt_report(struct call *call)
     call->is_stopping = false;
     call->phase = CALL_NO_ATTEMPT;
     if (conn != NULL) {
-        loop_let_go(call, 0);
+        let_go(call, conn);
         if (is_clean(conn))
             pool_give(conn->pool, conn, now_ns);
         else

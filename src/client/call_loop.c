@@ -130,6 +130,11 @@ static void update(struct loop *loop, struct call *call)
         timerq_move(&loop->timers, &call->timer, wants.deadline_ns);
 }
 
+void loop_has_gone(struct call *call, int which)
+{
+    call->watches[which].fd = -1; /* with the file the kernel has forgotten the registration */
+}
+
 void loop_let_go(struct call *call, int which)
 {
     if (call->loop != NULL)

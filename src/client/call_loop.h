@@ -67,6 +67,8 @@ void loop_remove(struct loop *loop, struct call *call);
 /* One of its descriptors (as in call_wants) is about to be closed, or to be another call's: the
  * engine says so before, since afterwards the number may be somebody else's. Any driver's call. */
 void loop_let_go(struct call *call, int which);
+/* It was closed already (libpq does so with a connection that is lost). */
+void loop_has_gone(struct call *call, int which);
 
 /* When to turn if no descriptor is ready; HF_NEVER. */
 int64_t loop_deadline(const struct loop *loop);
