@@ -207,6 +207,11 @@ bool stream_is_flushed(const struct stream *stream);
  * order. */
 const char *stream_error(const struct stream *stream);
 
+/* Looks whether the connection still stands: LOOP_ENDED comes if not. For who has waited long:
+ * io_uring may not tell of a reset that comes in the same moment as bytes (seen on Linux 6.18),
+ * and without this nothing would ever come again. */
+void stream_recheck(struct loop *loop, struct stream *stream);
+
 /* Begins TLS on an open stream, as a server or as a client. Bytes that were received and not
  * consumed belong to the handshake. LOOP_SECURED or LOOP_ENDED comes. `tls` was made by tls_new()
  * and is the stream's from now on; freed with it. */

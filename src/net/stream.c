@@ -302,6 +302,14 @@ void stream_on_provided(struct loop *loop, struct stream *stream, struct loop_bl
     loop_mark_news(loop, stream);
 }
 
+void stream_recheck(struct loop *loop, struct stream *stream)
+{
+    if (stream->state != STREAM_OPEN || has(stream, STREAM_ENDED))
+        return;
+    set(stream, STREAM_RECHECK);
+    loop_mark_dirty(loop, stream);
+}
+
 void stream_on_end(struct loop *loop, struct stream *stream, int error)
 {
     if (stream->state == STREAM_CLOSING || has(stream, STREAM_ENDED))

@@ -720,9 +720,22 @@ void pool_make_room(struct worker *worker)
         server_close(coldest, NULL);
 }
 
+/* A client waits for a server that has said nothing for a while: perhaps it is gone. */
+static void look_after_busy(struct pool_part *part, int64_t now_ns)
+{
+    list_for_each(node, &part->servers) {
+        struct server *server = container_of(node, struct server, link);
+        bool is_ours = server->state == SERVER_ACTIVE || server->state == SERVER_CLEANING;
+        if (is_ours && ns_add(server->since_ns, HF_SEC(1)) < now_ns &&
+            !replies_is_clean(&server->replies))
+            stream_recheck(part->worker->loop, &server->stream);
+    }
+}
+
 void pool_tick(struct pool_part *part, int64_t now_ns)
 {
     repay(part);
+    look_after_busy(part, now_ns);
     retire_idle(part, now_ns);
     refuse_hopeless(part, NULL);
     if (!list_is_empty(&part->awaiting) || bulkhead_waiting(part->bulkhead) > 0) {

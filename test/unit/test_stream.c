@@ -372,6 +372,43 @@ static void stream__the_end_comes_after_the_bytes(void **state)
     rig_close(&rig);
 }
 
+/* Whether or not it is told by itself. */
+static void stream__a_reset_behind_the_last_bytes_is_seen_by_looking(void **state)
+{
+    struct rig rig;
+    struct actor actor;
+    struct linger linger = {.l_onoff = 1, .l_linger = 0};
+    rig_open(&rig, rig_io(state), 64);
+    int fd = rig_meet(&rig, &actor, SINK);
+    rig_turn(&rig, 0);
+    assert_int_equal(raw_write(fd, 0, 10), 10);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger), 0);
+    close(fd);
+    rig_until(&rig, actor.bytes == 10);
+    if (actor.ended == 0)
+        stream_recheck(rig.loop, &actor.stream);
+    rig_until(&rig, actor.gone == 1);
+    rig_close(&rig);
+}
+
+static void stream__looking_costs_nothing_but_a_look(void **state)
+{
+    struct rig rig;
+    struct actor actor;
+    rig_open(&rig, rig_io(state), 64);
+    int fd = rig_meet(&rig, &actor, SINK);
+    for (uint64_t sent = 0; sent < 1000; sent += 10) {
+        stream_recheck(rig.loop, &actor.stream);
+        rig_turn(&rig, 0);
+        assert_int_equal(raw_write(fd, sent, 10), 10);
+        rig_until(&rig, actor.bytes == sent + 10);
+    }
+    assert_int_equal(actor.ended, 0);
+    rig_part(&rig, &actor);
+    close(fd);
+    rig_close(&rig);
+}
+
 static void stream__a_reset_is_told_in_words(void **state)
 {
     struct rig rig;
@@ -467,6 +504,8 @@ static const struct CMUnitTest tests[] = {
     BOTH(stream__want_of_blocks_passes),
     BOTH(stream__a_half_closed_peer_that_does_not_read_costs_nothing),
     BOTH(stream__the_end_comes_after_the_bytes),
+    BOTH(stream__a_reset_behind_the_last_bytes_is_seen_by_looking),
+    BOTH(stream__looking_costs_nothing_but_a_look),
     BOTH(stream__a_reset_is_told_in_words),
     BOTH(stream__a_peer_that_is_gone_is_told_of_though_the_view_is_full),
     BOTH(stream__last_words_are_heard_though_sending_fails),
