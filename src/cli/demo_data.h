@@ -8,8 +8,8 @@
 
 #include "base/err.h"
 #include "base/secret.h"
-#include "pg/conn.h"
 #include "cli/demo_server.h"
+#include "pg/conn.h"
 
 /* The primary's data folder, empty but for what initdb makes. */
 enum hf_rc HF_MUST_USE demo_data_init(const struct demo_place *place,

@@ -20,10 +20,10 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "pg/conn.h"
 #include "cli/demo_folder.h"
 #include "cli/programs.h"
 #include "os/child.h"
+#include "pg/conn.h"
 
 /* The system role that only the unix socket lets in, and the one of the psql lines. */
 #define DEMO_SUPERUSER  "postgres"

@@ -50,7 +50,7 @@ void async_touch(struct hf_call *call)
     loop_touch(&call->loop->loop, call->engine);
 }
 
-void async_tell(struct hf_call *call, int code, struct hf_rows *rows, const struct hf_error *err)
+static void tell(struct hf_call *call, int code, struct hf_rows *rows, const struct hf_error *err)
 {
     if (call->done != NULL)
         call->done(call, code, rows, err, call->arg);
@@ -65,7 +65,7 @@ void async_end(struct hf_call *call, int code, struct hf_rows *rows, const struc
         engine->owner = NULL;
     call->engine = NULL;
     ++call->loop->told;
-    async_tell(call, code, rows, err);
+    tell(call, code, rows, err);
     async_drop(call);
 }
 
@@ -223,7 +223,7 @@ static void answer(struct hf_call *call)
     }
     if (call->is_stream && rows != NULL) {
         /* The last chunk comes like the others, and the end without rows. */
-        async_tell(call, HF_SUCCESS, rows, &err);
+        tell(call, HF_SUCCESS, rows, &err);
         rows = NULL;
     }
     call->engine = NULL;
@@ -240,7 +240,7 @@ static void show_chunk(struct hf_call *call)
     if (rows == NULL)
         call_stop(engine);
     else
-        async_tell(call, HF_SUCCESS, rows, &err);
+        tell(call, HF_SUCCESS, rows, &err);
     if (engine->state == CALL_IS_PARKED)
         call_resume(engine);
     async_touch(call);

@@ -59,8 +59,6 @@ void async_attach(struct hf_call *call, struct call *engine);
 void async_release(struct hf_loop *loop, struct call *engine);
 /* It has changed by our hand: call_resume(), call_stop(). */
 void async_touch(struct hf_call *call);
-/* From `step`: calls back. */
-void async_tell(struct hf_call *call, int code, struct hf_rows *rows, const struct hf_error *err);
 /* From `step`: calls back for the last time, and frees it. Its engine has no owner afterwards. */
 void async_end(struct hf_call *call, int code, struct hf_rows *rows, const struct hf_error *err);
 

@@ -175,7 +175,8 @@ uint32_t pool_sweep(struct pool *pool, uint64_t role_generation, int64_t now_ns)
     return open < pool->config.size_min ? pool->config.size_min - open : 0;
 }
 
-void pool_close(struct pool *pool)
+/* No connection is kept from now on, and those that are idle are closed. */
+static void close_idle(struct pool *pool)
 {
     pthread_mutex_lock(&pool->lock);
     pool->is_closing = true;
@@ -187,7 +188,7 @@ void pool_close(struct pool *pool)
 
 void pool_deinit(struct pool *pool)
 {
-    pool_close(pool);
+    close_idle(pool);
     hf_assert(pool->open_count == 0);
     pthread_mutex_destroy(&pool->lock);
 }

@@ -98,9 +98,6 @@ void pool_drop(struct pool *pool, struct pconn *conn);
  * `role_generation`. Returns how many new ones are wanted for size_min. */
 uint32_t pool_sweep(struct pool *pool, uint64_t role_generation, int64_t now_ns);
 
-/* No connection is kept from now on, and those that are idle are closed. */
-void pool_close(struct pool *pool);
-
 /* In a child after fork(): frees all connections without a word to their servers. `null_fd` is
  * /dev/null. */
 void pool_forget(struct pool *pool, int null_fd);

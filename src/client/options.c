@@ -317,8 +317,8 @@ enum hf_rc options_apply(struct client_config *config, const struct hf_options *
 }
 
 /* A guard has some of the sections, at other places in its struct. */
-enum hf_rc options_apply_guard(struct client_config *config, const struct hf_guard_options *options,
-                               struct hf_err *err)
+static enum hf_rc apply_guard(struct client_config *config, const struct hf_guard_options *options,
+                              struct hf_err *err)
 {
     /* The fields of the database as a whole that a guard has too are read by their own rows. */
     const struct hf_options top = {.deadline_ms = options->deadline_ms,
@@ -396,7 +396,7 @@ enum hf_rc options_for_guard(struct client_config *config, const struct hf_guard
 {
     options_defaults(config, OPTIONS_GUARD);
     if (options != NULL && (options_profile(config, options->profile, err) != HF_OK ||
-                            options_apply_guard(config, options, err) != HF_OK))
+                            apply_guard(config, options, err) != HF_OK))
         return HF_RC_INVALID;
     /* No pool stands behind a function. */
     config->pool.size_max = config->bulkhead.concurrent_max;

@@ -2,7 +2,7 @@
  * The options of the library: one row for each, and what they mean to the deciders.
  *
  *     struct hf_options (public, ms, 0 is the default) --options_apply()-------.
- *     struct hf_guard_options                          --options_apply_guard()-+--> struct
+ *     struct hf_guard_options                          --options_for_guard()---+--> struct
  *     library: of holdfast.yml (text)                  --opt_set()-------------'    client_config
  *                                                                                     |
  *          breaker_config, bulkhead_config, retry_config, budget_config, <--options_breaker() ...
@@ -159,11 +159,9 @@ const char *options_profile_name(int profile); /* "api"; NULL beyond the last */
 /* The profile of that name, or -1. */
 int options_profile_find(struct sv name);
 
-/* The public structs. Strings are copied. */
+/* The public struct. Strings are copied. */
 enum hf_rc options_apply(struct client_config *config, const struct hf_options *options,
                          struct hf_err *err) HF_MUST_USE;
-enum hf_rc options_apply_guard(struct client_config *config, const struct hf_guard_options *options,
-                               struct hf_err *err) HF_MUST_USE;
 
 /* What each option allows, but not all of them together. */
 enum hf_rc options_check(const struct client_config *config, struct hf_err *err) HF_MUST_USE;

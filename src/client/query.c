@@ -132,7 +132,7 @@ static bool find_cached(struct call *call, bool is_stale_ok)
            may_recall(call) && recall_fallback(query_of(call)->recall);
 }
 
-const struct call_ops query_ops = {
+static const struct call_ops query_ops = {
     .begin = begin,
     .turn = turn,
     .cut = cut,

@@ -24,8 +24,6 @@ struct query {
     bool has_exec; /* an attempt is under way */
 };
 
-extern const struct call_ops query_ops;
-
 /* Starts it in `call`, which db_call_new() gave. HF_SUCCESS, or what is wrong with the options. */
 int query_start(struct call *call, const char *sql, const struct hf_params *params,
                 const struct hf_call_options *options, struct hf_error *err);

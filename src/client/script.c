@@ -7,8 +7,8 @@
 
 #include "base/ns.h"
 #include "client/arrays.h"
-#include "client/errors.h"
 #include "client/client_statements.h"
+#include "client/errors.h"
 
 static PGconn *pg_of(const struct script *script)
 {

@@ -169,7 +169,7 @@ struct hf_tx {
     struct hf_error error; /* of the last step, if it has failed */
 };
 
-extern const struct call_ops tx_ops;
+const struct call_ops *tx_ops(void);
 
 /* What the call knows of its transaction; in its own room, since it may outlive that. */
 struct tx_seat {
@@ -202,8 +202,6 @@ bool tx_drop_unsent(struct hf_tx *tx);
 void tx_fail(struct hf_tx *tx, struct outcome outcome, const struct outcome_facts *facts);
 /* What is pending, as items of a script; returns how many. They are taken as sent. */
 size_t tx_take_pending(struct hf_tx *tx, struct script_item *items);
-/* Looks at the connection again after something was done on it. */
-void tx_look(struct hf_tx *tx);
 /* The probe and COMMIT as items; returns how many. `probe` is the index of the probe, or
  * SCRIPT_NONE. COMMIT is taken as sent. */
 size_t tx_take_commit(struct hf_tx *tx, struct script_item *items, size_t *probe);

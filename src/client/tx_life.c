@@ -192,7 +192,7 @@ int tx_new(struct hf_db *db, const struct hf_tx_options *options, bool is_by_han
     struct tx_seat *seat = (void *)call->room;
     *seat = (struct tx_seat){.tx = tx};
     call->work = seat;
-    call->ops = &tx_ops;
+    call->ops = tx_ops();
     call->user_cancel = options->cancel;
     call->operation = operations_find(&db->record->operations, options->operation);
     tx->db = db;
@@ -221,7 +221,7 @@ void tx_start(struct hf_tx *tx)
 {
     const struct tx_seat *seat = tx->call->work;
     struct guard *guard = seat->own_guard != NULL ? seat->own_guard : &tx->db->tx_guard;
-    call_start(tx->call, guard, &tx_ops, tx->call->work, &tx->request);
+    call_start(tx->call, guard, tx_ops(), tx->call->work, &tx->request);
 }
 
 int tx_open(struct hf_db *db, const struct hf_tx_options *options, bool is_by_hand,

@@ -69,7 +69,8 @@ static void lost_block(struct hf_tx *tx)
     tx->failure.facts.commits_inside = true;
 }
 
-void tx_look(struct hf_tx *tx)
+/* Looks at the connection again after something was done on it. */
+static void look(struct hf_tx *tx)
 {
     PGTransactionStatusType status = PQtransactionStatus(pg_of(tx));
     if (tx->call->conn->is_broken || status == PQTRANS_UNKNOWN)
@@ -414,7 +415,7 @@ static enum call_step turn_exec(struct hf_tx *tx)
             fail_step(tx, ended->outcome, &ended->facts);
         exec_end(&tx->exec);
         tx->stage = TX_STAGE_NEW;
-        tx_look(tx);
+        look(tx);
         return end_step(tx);
     }
     PQclear(tx->result); /* nobody wants the rows any more: on to the end */
@@ -456,7 +457,7 @@ static enum call_step turn_task(struct hf_tx *tx)
     tx->stage = TX_STAGE_NEW;
     if (ends_tx)
         return end_attempt(tx);
-    tx_look(tx);
+    look(tx);
     return end_step(tx);
 }
 
@@ -484,7 +485,7 @@ static enum call_step script_ended(struct hf_tx *tx)
         return committed(tx);
     if (tx->todo == TX_ROLLBACK)
         return end_attempt(tx);
-    tx_look(tx);
+    look(tx);
     if (tx->todo == TX_ROLLBACK_TO)
         undone(tx);
     return after_script(tx);
@@ -746,7 +747,7 @@ static enum call_step turn(struct call *call)
     return park(tx, turn_step(tx));
 }
 
-const struct call_ops tx_ops = {
+static const struct call_ops ops = {
     .begin = begin,
     .turn = turn,
     .cut = cut,
@@ -763,4 +764,9 @@ void tx_begin_step(struct hf_tx *tx, enum tx_todo todo)
     tx->todo = todo;
     tx->has_step_failed = false;
     error_clear(&tx->error);
+}
+
+const struct call_ops *tx_ops(void)
+{
+    return &ops;
 }

@@ -70,7 +70,7 @@ static inline void trial_notice_end(struct trial *trial)
         return;
     trial->is_over = true;
     TRIAL_CHECK(replies_error(&trial->replies, &err) == HF_RC_PEER);
-    bool is_ambiguous = strstr(err.message, "COPY") != NULL;
+    bool is_ambiguous = strstr(err.detail, "COPY") != NULL;
     trial->ambiguous += is_ambiguous;
     TRIAL_CHECK(is_ambiguous ? trial->is_wild && trial->may_be_doubtful
                              : strcmp(err.sqlstate, "08006") == 0 && trial->model.is_dead);

@@ -216,7 +216,8 @@ static void stream__a_short_put_is_told_of_once_when_there_is_room(void **state)
             buffer_commit(out, LOOP_BLOCK_SIZE);
             put += LOOP_BLOCK_SIZE;
         }
-        rig_turn(&rig, out == NULL ? HF_MS(2) : 0);
+        rig_idle(&rig, out == NULL ? HF_MS(8) : 0);
+        rig_turn(&rig, 0);
         out = stream_out(rig.loop, &actor.stream, LOOP_BLOCK_SIZE);
     }
     actor.drained = 0;
