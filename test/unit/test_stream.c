@@ -44,7 +44,7 @@ static void stream__a_peer_that_does_not_read_is_held_back(void **state)
     /* And the loop sleeps. */
     uint32_t turns = rig.turns;
     rig_idle(&rig, HF_MS(30));
-    assert_in_range(rig.turns - turns, 1, 4);
+    assert_in_range(rig.turns - turns, 1, 20);
     uint64_t got = 0;
     while (got < sent) {
         got += raw_read(fd, got);
@@ -81,7 +81,7 @@ static void stream__what_nobody_consumes_holds_the_peer_back(void **state)
     assert_true(kept < 80);
     uint32_t turns = rig.turns;
     rig_idle(&rig, HF_MS(30));
-    assert_in_range(rig.turns - turns, 1, 4);
+    assert_in_range(rig.turns - turns, 1, 20);
     actor.manner = SINK;
     actor_serve(&rig, &actor);
     rig_until(&rig, actor.bytes == sent);
@@ -331,11 +331,12 @@ static void stream__a_half_closed_peer_that_does_not_read_costs_nothing(void **s
     for (int quiet = 0; quiet < 25;) {
         size_t count = stream_send(rig.loop, &actor.stream, sv_from(bytes, sizeof bytes));
         quiet = count == 0 ? quiet + 1 : 0;
-        rig_turn(&rig, count == 0 ? HF_MS(2) : 0);
+        rig_idle(&rig, count == 0 ? HF_MS(4) : 0);
+        rig_turn(&rig, 0);
     }
     uint32_t turns = rig.turns;
     rig_idle(&rig, HF_MS(30));
-    assert_in_range(rig.turns - turns, 1, 4);
+    assert_in_range(rig.turns - turns, 1, 20); /* who spins makes thousands */
     assert_int_equal(count_threads(), threads);
     assert_false(stream_is_flushed(&actor.stream));
     stream_close(rig.loop, &actor.stream, true);
