@@ -33,7 +33,7 @@ static void put_text(struct line *line, const char *text)
  * long is cut, so that a line never is. */
 static void put_escaped(struct line *line, const char *text, size_t size_max, bool is_quoted)
 {
-    for (size_t n = 0; text[n] != '\0' && n < size_max; n++) {
+    for (size_t n = 0; n < size_max && text[n] != '\0'; n++) {
         if (text[n] == '\n') {
             put_text(line, "\\n");
         } else {
