@@ -271,8 +271,10 @@ static int run(struct hf_db *db, const char *sql, const struct hf_params *params
                const struct hf_call_options *options, struct call **out, struct hf_error *err)
 {
     struct call *call = db_call_new(db);
-    if (call == NULL)
-        return error_set(err, HF_E_MEMORY, "out of memory for a call");
+    if (call == NULL) {
+        error_set(err, HF_E_MEMORY, "out of memory for a call");
+        return HF_E_MEMORY;
+    }
     int code = query_start(call, sql, params, options, err);
     if (code != HF_SUCCESS) {
         db_call_free(call);

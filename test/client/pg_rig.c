@@ -210,7 +210,8 @@ static void make_primary(struct rig *rig)
     make_folder(rig, server);
     log_path(server, log, sizeof log);
     snprintf(data, sizeof data, "%s/data", server->folder);
-    run(log, (const char *const[]){BIN "initdb", "-N", "-D", data, "-U", "postgres", "-A", "trust",
+    static const char initdb[] = BIN "initdb";
+    run(log, (const char *const[]){initdb, "-N", "-D", data, "-U", "postgres", "-A", "trust",
                                    "--locale=C", "-E", "UTF8", NULL});
     write_file(server->folder, "postgresql.conf", settings);
     configure(server);
@@ -219,14 +220,14 @@ static void make_primary(struct rig *rig)
 
 static void make_standby(struct rig *rig, struct rig_server *server)
 {
+    static const char basebackup[] = BIN "pg_basebackup";
     char log[96], data[96], port[16], text[160];
     make_folder(rig, server);
     log_path(server, log, sizeof log);
     snprintf(data, sizeof data, "%s/data", server->folder);
     snprintf(port, sizeof port, "%d", rig->servers[0].port);
-    run(log,
-        (const char *const[]){BIN "pg_basebackup", "-D", data, "-h", rig->servers[0].folder, "-p",
-                              port, "-U", "postgres", "-c", "fast", "-X", "stream", NULL});
+    run(log, (const char *const[]){basebackup, "-D", data, "-h", rig->servers[0].folder, "-p", port,
+                                   "-U", "postgres", "-c", "fast", "-X", "stream", NULL});
     snprintf(text, sizeof text,
              "primary_conninfo = 'host=127.0.0.1 port=%d user=postgres application_name=s%zu'\n",
              rig->servers[0].port, (size_t)(server - rig->servers));
@@ -318,13 +319,19 @@ void rig_stop(struct rig_server *server)
 /* The processes of a server: its own and what it has forked. */
 static size_t processes(const struct rig_server *server, pid_t pids[CHILDREN_MAX])
 {
-    char path[80];
+    char path[80], line[16 * CHILDREN_MAX] = "";
     size_t count = 0;
-    long pid;
     snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)server->pid, (int)server->pid);
     FILE *file = fopen(path, "re");
-    while (file != NULL && count < CHILDREN_MAX - 1 && fscanf(file, "%ld", &pid) == 1)
+    char *rest = file != NULL ? fgets(line, sizeof line, file) : NULL;
+    while (rest != NULL && count < CHILDREN_MAX - 1) {
+        char *end;
+        long pid = strtol(rest, &end, 10);
+        if (end == rest)
+            break;
         pids[count++] = (pid_t)pid;
+        rest = end;
+    }
     if (file != NULL)
         fclose(file);
     pids[count++] = server->pid;

@@ -10,8 +10,8 @@ static void recall__a_fresh_result_is_served_without_asking(void **state)
 {
     (void)state;
     char first[200];
-    int64_t age_ms;
-    bool is_stale;
+    int64_t age_ms = -1;
+    bool is_stale = true;
     struct hf_stats stats;
     struct hf_decision decision;
     struct hf_db *db = open_db((struct hf_options){0});

@@ -83,7 +83,7 @@ static void check_reach(const struct options_section *section, size_t n)
     const int64_t wide = mate->unit == OPTION_MS ? 2500 : 7;
     const char *text = "text";
     if (mate->unit == OPTION_TEXT)
-        memcpy(field, &text, sizeof text);
+        *(const char **)(void *)field = text;
     else if (mate->unit == OPTION_BOOL)
         *(bool *)field = true;
     else
