@@ -91,6 +91,18 @@ static void fire(struct timer *timer)
     }
 }
 
+/* A reset that came together with a client's last bytes may not have been told (stream_recheck). So
+ * who has said nothing for a second is looked at once or twice; what comes later is told. */
+static void look_after_quiet(struct worker *worker, int64_t now_ns)
+{
+    list_for_each(node, &worker->sessions) {
+        struct client *client = container_of(node, struct client, link);
+        int64_t quiet_ns = now_ns - client->since_ns;
+        if (client->state != CLIENT_CLOSING && quiet_ns >= TICK_NS && quiet_ns < 3 * TICK_NS)
+            stream_recheck(worker->loop, &client->stream);
+    }
+}
+
 static void run_timers(struct worker *worker)
 {
     struct timer *timer;
@@ -122,8 +134,10 @@ static void run_timers(struct worker *worker)
         if (pool_borrow_at(part) > now_ns) /* else the reserve is used up, until a tick */
             worker_wake(worker, pool_borrow_at(part));
     }
-    if (now_ns >= worker->tick_ns)
+    if (now_ns >= worker->tick_ns) {
+        look_after_quiet(worker, now_ns);
         worker->tick_ns = ns_add(now_ns, TICK_NS);
+    }
 }
 
 /* When there is something to do without an event. */
