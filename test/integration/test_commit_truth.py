@@ -112,7 +112,7 @@ def test_commit__a_backend_that_never_gets_its_commit_is_ended(pair):
         began = time.monotonic()
         resolution, why = asker.lost(pair.primary, writer.probe)
         assert (resolution, why) == ("aborted", "the server has recorded it")
-        assert 0.9 < time.monotonic() - began < 4
+        assert 0.9 < time.monotonic() - began < 12
         check(writer, resolution, pair.primary)
 
 

@@ -155,7 +155,7 @@ def test_a_server_that_hangs_is_down_and_does_not_hang_us(place):
                 watch.wait_for(r"down: timeout expired while waiting for an answer$", 10)
                 begun = time.monotonic()
                 assert watch.stop() == 0
-                assert time.monotonic() - begun < 1
+                assert time.monotonic() - begun < 4
             finally:
                 for pid in stopped:
                     os.kill(pid, signal.SIGCONT)
@@ -170,14 +170,14 @@ def test_a_listener_that_never_answers_is_given_up():
         begun = time.monotonic()
         done = refused(f"postgresql://u:{SECRET}@127.0.0.1:{hole.getsockname()[1]}/d")
         assert done.returncode == 1
-        assert 4 < time.monotonic() - begun < 10
+        assert 4 < time.monotonic() - begun < 20
         assert "timeout expired while connecting" in done.stderr
         with Watch(f"postgresql://u@127.0.0.1:{hole.getsockname()[1]}/d") as watch:
             watch.wait_for("Looking at")
             time.sleep(0.3)
             begun = time.monotonic()
             assert watch.stop() == 0
-            assert time.monotonic() - begun < 1
+            assert time.monotonic() - begun < 4
 
 
 @pytest.mark.parametrize(("url", "status", "words"), [

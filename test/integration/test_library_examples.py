@@ -53,7 +53,7 @@ def test_the_quick_start_says_what_is_wrong(server):
         assert it.end() == 1
     assert "nowhere" in it.output
     assert proxy_rig.PASSWORD not in it.output
-    assert time.monotonic() - begun < 3, "what stays wrong is not waited for"
+    assert time.monotonic() - begun < 10, "what stays wrong is not waited for"
 
 
 def test_transactions_and_savepoints(where):

@@ -64,13 +64,14 @@ class Probe:
         except Exception as error:  # whatever it is, it is told in the test's own thread
             self.failure = error
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, *_):
+        if kind is None:  # however little of the machine it got, it has seen something
+            wait_until(lambda: self.count > 5 or self.failure is not None, 30, "others are served")
         self.is_over.set()
         self.thread.join()
         assert self.failure is None, repr(self.failure)
 
-    def assert_unharmed(self, seconds=1.5):
-        assert self.count > 5
+    def assert_unharmed(self, seconds=5):
         assert self.worst < seconds, f"somebody else waited for {self.worst:.2f} s"
 
 
@@ -200,7 +201,7 @@ def test_a_flood_of_half_finished_logins_harms_nobody(start_proxy):
         time.sleep(1)
         assert grown(target) < 64 * MB
         wait_until(lambda: target.descriptors < before + 60, 10, "they are closed")
-    probe.assert_unharmed(3)
+    probe.assert_unharmed()
 
 
 def test_clients_that_reset_at_once_leave_nothing_behind(loaded):
