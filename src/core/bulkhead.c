@@ -79,8 +79,10 @@ bool bulkhead_step_limit(uint64_t word, uint32_t limit, bool is_locked, uint64_t
 void bulkhead_queue_init(struct bulkhead_queue *queue)
 {
     *queue = (struct bulkhead_queue){0};
-    for (size_t i = 0; i < BULKHEAD_PRIORITIES; i++)
+    for (size_t i = 0; i < BULKHEAD_PRIORITIES; i++) {
         list_init(&queue->waiting[i]);
+        timerq_init(&queue->ranked[i]);
+    }
     list_init(&queue->expired);
     timerq_init(&queue->timers);
 }
@@ -96,7 +98,10 @@ uint32_t bulkhead_queue_ahead(const struct bulkhead_queue *queue, uint8_t priori
 void bulkhead_queue_push(struct bulkhead_queue *queue, struct bulkhead_waiter *waiter,
                          int64_t until_ns)
 {
-    list_push_back(&queue->waiting[waiter->priority], &waiter->link);
+    if (waiter->rank == 0)
+        list_push_back(&queue->waiting[waiter->priority], &waiter->link);
+    else
+        timerq_add(&queue->ranked[waiter->priority], &waiter->place, (int64_t)waiter->rank);
     timerq_add(&queue->timers, &waiter->timer, until_ns);
     ++queue->waiting_count[waiter->priority];
     ++queue->count;
@@ -106,24 +111,35 @@ void bulkhead_queue_push(struct bulkhead_queue *queue, struct bulkhead_waiter *w
 /* Out of the line; the timer is the caller's affair. */
 static void leave(struct bulkhead_queue *queue, struct bulkhead_waiter *waiter)
 {
-    list_remove(&waiter->link);
+    if (timerq_is_linked(&waiter->place))
+        timerq_remove(&queue->ranked[waiter->priority], &waiter->place);
+    else
+        list_remove(&waiter->link);
     --queue->waiting_count[waiter->priority];
     --queue->count;
     waiter->state = BULKHEAD_WAITER_IDLE;
 }
 
-struct bulkhead_waiter *bulkhead_queue_pop(struct bulkhead_queue *queue)
+struct bulkhead_waiter *bulkhead_queue_first(const struct bulkhead_queue *queue)
 {
     for (size_t i = 0; i < BULKHEAD_PRIORITIES; i++) {
         struct list_node *first = list_first(&queue->waiting[i]);
-        if (first == NULL)
-            continue;
-        struct bulkhead_waiter *waiter = container_of(first, struct bulkhead_waiter, link);
-        timerq_remove(&queue->timers, &waiter->timer);
-        leave(queue, waiter);
-        return waiter;
+        if (first != NULL)
+            return container_of(first, struct bulkhead_waiter, link);
+        if (queue->ranked[i].first != NULL)
+            return container_of(queue->ranked[i].first, struct bulkhead_waiter, place);
     }
     return NULL;
+}
+
+struct bulkhead_waiter *bulkhead_queue_pop(struct bulkhead_queue *queue)
+{
+    struct bulkhead_waiter *waiter = bulkhead_queue_first(queue);
+    if (waiter == NULL)
+        return NULL;
+    timerq_remove(&queue->timers, &waiter->timer);
+    leave(queue, waiter);
+    return waiter;
 }
 
 void bulkhead_queue_expire(struct bulkhead_queue *queue, int64_t now_ns)

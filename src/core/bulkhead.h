@@ -45,7 +45,10 @@
  *          by a step that refuses while the flag is set, or under the lock.
  *     Every operation that releases thus either finds nobody waiting or goes through the lock.
  *  4. First in, first out within a priority; strictly lower numbers first between priorities.
- *     Nobody who waits is overtaken by a newcomer of the same or a higher number.
+ *     Nobody who waits is overtaken by a newcomer of the same or a higher number. Waiters that
+ *     bring a rank (core/fair_mt.h) stand behind those of their priority without one, and among
+ *     themselves in the order of ranks, equal ones first in, first out: then who may overtake
+ *     whom is for whoever gives the ranks.
  *  5. Every waiter leaves: granted, expired or withdrawn. No wait is longer than wait_ns_max, so
  *     strict priorities cannot starve anybody for ever: they decide who gets a permit and who gets
  *     an answer. (Ageing would let a flood of unimportant calls delay important ones, which is what
@@ -54,7 +57,8 @@
  *  7. Nothing grows: waiters are in their operations' memory, at most queue_max of them.
  *
  * Cost: try and release are O(1). Entering is O(1); leaving the queue is O(1) but for the wait
- * limit's timer, O(log n) amortised (base/timerq.h).
+ * limit's timer, O(log n) amortised (base/timerq.h), and the same once more for the place of one
+ * with a rank.
  *
  * REFUSED AT ONCE. Waiting for what will not come in time only delays the answer. The n-th in line
  * gets the n-th release from now; with `limit` operations of `mean` duration releases come every
@@ -155,8 +159,10 @@ struct bulkhead_reason {
 /* In the operation's memory, zeroed before its first use; not moved while WAITING or EXPIRED. Under
  * the lock, but for `permit` once granted and `reason` once entered: those are the operation's. */
 struct bulkhead_waiter {
-    struct list_node link;
-    struct timer timer; /* at_ns: its wait limit */
+    struct list_node link; /* without a rank */
+    struct timer place;    /* with a rank, which is its at_ns */
+    struct timer timer;    /* at_ns: its wait limit */
+    uint64_t rank;         /* set by the caller before it enters; 0: none, first in, first out */
     int64_t entered_ns;
     struct bulkhead_permit permit;
     struct bulkhead_reason reason;
@@ -240,7 +246,8 @@ bool bulkhead_step_limit(uint64_t word, uint32_t limit, bool is_locked, uint64_t
 /* ---- the queue, under the lock ---- */
 
 struct bulkhead_queue {
-    struct list waiting[BULKHEAD_PRIORITIES];
+    struct list waiting[BULKHEAD_PRIORITIES];  /* without a rank */
+    struct timerq ranked[BULKHEAD_PRIORITIES]; /* with one */
     uint32_t waiting_count[BULKHEAD_PRIORITIES];
     uint32_t count; /* all of them */
     struct list expired;
@@ -256,6 +263,9 @@ uint32_t bulkhead_queue_ahead(const struct bulkhead_queue *queue, uint8_t priori
 
 void bulkhead_queue_push(struct bulkhead_queue *queue, struct bulkhead_waiter *waiter,
                          int64_t until_ns);
+
+/* The one to be served first; NULL if nobody waits. */
+struct bulkhead_waiter *bulkhead_queue_first(const struct bulkhead_queue *queue);
 
 /* Takes out the one to be served first; NULL if nobody waits. It is IDLE then. */
 struct bulkhead_waiter *bulkhead_queue_pop(struct bulkhead_queue *queue);

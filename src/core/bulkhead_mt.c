@@ -254,12 +254,7 @@ int64_t bulkhead_deadline(const struct bulkhead *b)
 
 const struct bulkhead_waiter *bulkhead_first(const struct bulkhead *b)
 {
-    for (uint32_t i = 0; i < BULKHEAD_PRIORITIES; i++) {
-        struct list_node *node = list_first(&b->queue.waiting[i]);
-        if (node != NULL)
-            return container_of(node, struct bulkhead_waiter, link);
-    }
-    return NULL;
+    return bulkhead_queue_first(&b->queue);
 }
 
 uint32_t bulkhead_waiting(const struct bulkhead *b)
