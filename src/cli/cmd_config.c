@@ -41,8 +41,9 @@ static void print_faults(const struct config_faults *faults, const char *file)
 static void note_nobody(const struct proxy_config *config, const struct users *users)
 {
     const struct proxy_settings *proxy = &config->proxy;
-    const bool needs_users =
-        proxy->auth_type != PROXY_AUTH_TRUST && proxy->auth_type != PROXY_AUTH_CERT;
+    const bool needs_users = proxy->auth_type != PROXY_AUTH_TRUST &&
+                             proxy->auth_type != PROXY_AUTH_CERT &&
+                             proxy->auth_type != PROXY_AUTH_PEER && proxy->lookup.user[0] == '\0';
     if (users_count(users) == 0 && needs_users && proxy->auth_hba_file[0] == '\0')
         printf("    But nobody can log in: name users in proxy.auth_file, or give passwords in "
                "roles.\n");

@@ -8,8 +8,8 @@
 
 #include "base/buffer.h"
 #include "config/connstr.h"
-#include "config/passfile.h"
 #include "config/url_parts.h"
+#include "os/passfile.h"
 
 #define DEFAULT_HOST "/var/run/postgresql" /* libpq's on Debian */
 
@@ -236,8 +236,9 @@ static enum hf_rc set_access(struct proxy_config *config, struct proxy_database 
 {
     const char *user = connstr_value(options, "user");
     const bool has_type = url_parts_has(parts, "auth_type");
-    const bool has_files =
-        config->proxy.auth_file[0] != '\0' || config->proxy.auth_hba_file[0] != '\0';
+    const bool has_files = config->proxy.auth_file[0] != '\0' ||
+                           config->proxy.auth_hba_file[0] != '\0' ||
+                           config->proxy.lookup.user[0] != '\0';
     const bool is_trust = has_type && config->proxy.auth_type == PROXY_AUTH_TRUST;
     if (has_files)
         return secret_is_set(password) ? force_user(database, user, password, err) : HF_OK;
@@ -252,7 +253,8 @@ static enum hf_rc set_access(struct proxy_config *config, struct proxy_database 
     }
     if (!has_type)
         config->proxy.auth_type = PROXY_AUTH_TRUST;
-    else if (!is_trust && config->proxy.auth_type != PROXY_AUTH_CERT)
+    else if (!is_trust && config->proxy.auth_type != PROXY_AUTH_CERT &&
+             config->proxy.auth_type != PROXY_AUTH_PEER)
         return nobody_comes_in(err);
     return force_user(database, user, password, err);
 }

@@ -6,6 +6,7 @@
 #include "base/bug.h"
 #include "os/entropy.h"
 #include "os/file.h"
+#include "os/passfile.h"
 
 #define IMPLICIT_SIZE 192
 
@@ -15,6 +16,8 @@ static const char *implicit_rules(enum proxy_auth method, char out[IMPLICIT_SIZE
 {
     if (method == PROXY_AUTH_CERT)
         return "hostssl all,replication all all cert\n";
+    if (method == PROXY_AUTH_PEER)
+        return "local all,replication all peer\n";
     if (method == PROXY_AUTH_TRUST)
         return "local all,replication all trust\n"
                "host all,replication all 127.0.0.0/8 trust\n"
@@ -84,8 +87,77 @@ static enum hf_rc read_users(struct access *access, const struct proxy_config *c
     return rc == HF_OK ? HF_OK : err_while(err, "%s", path);
 }
 
+static enum hf_rc read_ident(struct access *access, const struct proxy_settings *settings,
+                             struct hf_err *err)
+{
+    const char *path = settings->auth_ident_file;
+    if (path[0] == '\0')
+        return ident_new(&access->ident, SV(""), access->mem, err);
+    char *text = read_file(path, IDENT_TEXT_MAX, access->mem, err);
+    if (text == NULL)
+        return err_while(err, "reading auth_ident_file");
+    const enum hf_rc rc = ident_new(&access->ident, sv_from_cstr(text), access->mem, err);
+    mem_free(access->mem, text);
+    return rc == HF_OK ? HF_OK : err_while(err, "%s", path);
+}
+
+/* What rules of a file speak of has to be there: else they would let in nobody, and say so only
+ * when somebody comes. */
+static enum hf_rc check_rules(const struct access *access, const struct proxy_config *config,
+                              struct hf_err *err)
+{
+    for (uint32_t i = 0; i < hba_count(access->hba); i++) {
+        const struct hba_rule *rule = hba_at(access->hba, i);
+        const bool needs_authority =
+            rule->method == PROXY_AUTH_CERT || rule->clientcert != HBA_CLIENTCERT_NO;
+        if (needs_authority && config->client_tls.ca_file[0] == '\0') {
+            err_set(err, HF_RC_INVALID, "F0000",
+                    "line %u: there is no authority for certificates of clients",
+                    (unsigned)rule->line);
+            return err_hint(err, "Set proxy.client_tls.ca_file.");
+        }
+        if (rule->map.size > 0 && !ident_has(access->ident, rule->map)) {
+            err_set(err, HF_RC_INVALID, "F0000",
+                    "line %u: there is no map \"" SV_FMT "\" in auth_ident_file",
+                    (unsigned)rule->line, SV_ARG(rule->map));
+            return err_hint(err, "Without a line of it nobody could come in by this rule.");
+        }
+    }
+    return HF_OK;
+}
+
+static enum hf_rc read_passfile(struct access *access, const char *path, struct hf_err *err)
+{
+    if (path[0] == '\0')
+        return HF_OK;
+    if (passfile_check(path, err) == HF_OK)
+        access->passwords = read_file(path, PASSFILE_SIZE_MAX, access->mem, err);
+    return access->passwords != NULL ? HF_OK : err_while(err, "reading passfile");
+}
+
+enum hf_rc access_password(const struct access *access, const struct proxy_host *host,
+                           struct sv database, struct sv user, struct secret *password,
+                           struct hf_err *err)
+{
+    char port[8];
+    if (access->passwords == NULL)
+        return HF_OK;
+    snprintf(port, sizeof port, "%u", (unsigned)host->port);
+    const struct passfile_key key = {
+        .host = sv_from_cstr(host->name),
+        .port = sv_from_cstr(port),
+        .database = database,
+        .user = user,
+    };
+    return passfile_search(sv_from_cstr(access->passwords), &key, password, err);
+}
+
 static void free_access(struct access *access)
 {
+    if (access->passwords != NULL)
+        explicit_bzero(access->passwords, strlen(access->passwords));
+    mem_free(access->mem, access->passwords);
+    ident_free(access->ident);
     hba_free(access->hba);
     users_free(access->users);
     mem_free(access->mem, access);
@@ -101,7 +173,14 @@ enum hf_rc access_new(struct access **out, const struct proxy_config *config,
     atomic_init(&access->holders, 1);
     enum hf_rc rc = read_hba(access, &config->proxy, err);
     if (rc == HF_OK)
+        rc = read_ident(access, &config->proxy, err);
+    if (rc == HF_OK && config->proxy.auth_hba_file[0] != '\0' &&
+        check_rules(access, config, err) != HF_OK)
+        rc = err_while(err, "%s", config->proxy.auth_hba_file);
+    if (rc == HF_OK)
         rc = read_users(access, config, err);
+    if (rc == HF_OK)
+        rc = read_passfile(access, config->proxy.passfile, err);
     if (rc != HF_OK) {
         free_access(access);
         return rc;

@@ -1,5 +1,5 @@
 /*
- * Who may come in: hba rules and users together, as a configuration names them, read from their
+ * Who may come in: hba rules, name maps and users together, as a configuration names them, read from their
  * files, and shared by all who are logging in.
  *
  *     access_new()    at the start and at each reload; a failure leaves what is in force
@@ -23,12 +23,15 @@
 #include "base/err.h"
 #include "os/mem.h"
 #include "proxy/hba.h"
+#include "proxy/ident.h"
 #include "proxy/proxy_config.h"
 #include "proxy/users.h"
 
 struct access {
     struct hba *hba;
+    struct ident *ident;
     struct users *users;
+    char *passwords; /* the passfile's text, owned; NULL: there is none */
     struct mem *mem;
     _Atomic uint32_t holders;
 };
@@ -37,6 +40,12 @@ struct access {
  * message of a failure names file and line. */
 enum hf_rc access_new(struct access **access, const struct proxy_config *config,
                       const struct access *before, struct mem *mem, struct hf_err *err) HF_MUST_USE;
+
+/* What the passfile says for a server, a database there and a user; `password` stays as it is where
+ * it says nothing. The caller wipes it. */
+enum hf_rc access_password(const struct access *access, const struct proxy_host *host,
+                           struct sv database, struct sv user, struct secret *password,
+                           struct hf_err *err) HF_MUST_USE;
 
 struct access *access_hold(struct access *access);
 void access_drop(struct access *access);

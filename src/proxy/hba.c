@@ -7,21 +7,7 @@
 #include <string.h>
 
 #include "base/bug.h"
-
-#define SQLSTATE_CONFIG_FILE "F0000"
-#define FIELDS_MAX           8 /* more than any rule has: the last one is refused as an option */
-
-/* A name or keyword; in quotes it is always a name. */
-struct word {
-    struct sv text; /* in hba->pool */
-    bool is_quoted;
-};
-
-/* Words between commas. */
-struct field {
-    const struct word *words; /* in hba->words */
-    uint32_t count;
-};
+#include "proxy/rule_words.h"
 
 enum rule_type {
     RULE_LOCAL,
@@ -33,165 +19,22 @@ enum rule_type {
 struct rule {
     struct hba_rule result; /* first */
     enum rule_type type;
-    struct field databases;
-    struct field users;
+    struct rule_field databases;
+    struct rule_field users;
     struct cidr address;
 };
 
 struct hba {
     struct mem *mem;
-    char *pool;         /* owned: the words' letters */
-    struct word *words; /* owned */
-    struct rule *rules; /* owned */
+    char *pool;              /* owned: the words' letters */
+    struct rule_word *words; /* owned */
+    struct rule *rules;      /* owned */
     uint32_t count;
 };
 
-/* ---- words ---- */
-
-struct reader {
-    struct sv rest;
-    uint32_t line;
-    char *pool;
-    size_t used;
-    struct hf_err *err;
-};
-
-enum word_end {
-    WORD_FOUND,
-    WORD_LIST, /* found, and a comma follows: the field goes on */
-    WORD_NONE, /* the line has no more */
-    WORD_BAD,
-};
-
-/* Forgets a backslash at the end of a line, with the end: the next line belongs to this one. */
-static void join_lines(struct reader *reader)
-{
-    for (;;) {
-        const size_t skip = sv_starts_with(reader->rest, SV("\\\n"))     ? 2
-                            : sv_starts_with(reader->rest, SV("\\\r\n")) ? 3
-                                                                         : 0;
-        if (skip == 0)
-            return;
-        reader->rest = sv_drop(reader->rest, skip);
-        reader->line++;
-    }
-}
-
-/* The next character, or '\n' at the end of the text. */
-static char peek(struct reader *reader)
-{
-    join_lines(reader);
-    if (reader->rest.size == 0 || sv_starts_with(reader->rest, SV("\r\n")))
-        return '\n';
-    return reader->rest.data[0];
-}
-
-static void skip(struct reader *reader)
-{
-    reader->rest = sv_drop(reader->rest, 1);
-}
-
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r' || c == '\v' || c == '\f';
-}
-
-/* To the next word of the line; false if there is none. */
-static bool find_word(struct reader *reader)
-{
-    while (is_blank(peek(reader)))
-        skip(reader);
-    if (peek(reader) == '#')
-        while (peek(reader) != '\n')
-            skip(reader);
-    return peek(reader) != '\n';
-}
-
-/* Begins the next line; false at the end of the text. */
-static bool next_line(struct reader *reader)
-{
-    if (sv_starts_with(reader->rest, SV("\r\n")))
-        skip(reader);
-    if (reader->rest.size == 0)
-        return false;
-    skip(reader);
-    reader->line++;
-    return true;
-}
-
-/* Quotes may begin and end anywhere in a word; two of them inside quotes are one. */
-static enum word_end read_word(struct reader *reader, struct word *word)
-{
-    if (!find_word(reader))
-        return WORD_NONE;
-    bool is_inside = false;
-    char *start = reader->pool + reader->used;
-    *word = (struct word){.is_quoted = peek(reader) == '"'};
-    for (char c = peek(reader); c != '\n'; c = peek(reader)) {
-        if (!is_inside && (is_blank(c) || c == ',' || c == '#'))
-            break;
-        skip(reader);
-        if (c == '"') {
-            const bool is_doubled = is_inside && peek(reader) == '"';
-            if (!is_doubled) {
-                is_inside = !is_inside;
-                continue;
-            }
-            skip(reader);
-        }
-        if (c == '\0') {
-            err_set(reader->err, HF_RC_INVALID, SQLSTATE_CONFIG_FILE, "there is a zero byte");
-            return WORD_BAD;
-        }
-        reader->pool[reader->used++] = c;
-    }
-    word->text = sv_from(start, (size_t)(reader->pool + reader->used - start));
-    if (is_inside) {
-        err_set(reader->err, HF_RC_INVALID, SQLSTATE_CONFIG_FILE, "a quote is not closed");
-        return WORD_BAD;
-    }
-    while (is_blank(peek(reader)))
-        skip(reader);
-    if (peek(reader) != ',')
-        return WORD_FOUND;
-    skip(reader);
-    return WORD_LIST;
-}
-
-/* How many words the text has. */
-static enum hf_rc count_words(struct reader reader, size_t *count, uint32_t *line)
-{
-    struct word word;
-    *count = 0;
-    do {
-        reader.used = 0;
-        *line = reader.line;
-        for (;;) {
-            const enum word_end end = read_word(&reader, &word);
-            if (end == WORD_BAD)
-                return reader.err->rc;
-            if (end == WORD_NONE)
-                break;
-            ++*count;
-        }
-    } while (next_line(&reader));
-    return HF_OK;
-}
-
 /* ---- rules ---- */
 
-static bool is_keyword(const struct word *word, struct sv keyword)
-{
-    return !word->is_quoted && sv_eq(word->text, keyword);
-}
-
-static enum hf_rc refuse(struct hf_err *err, struct sv what, const char *reason, const char *hint)
-{
-    err_set(err, HF_RC_INVALID, SQLSTATE_CONFIG_FILE, "\"" SV_FMT "\" %s", SV_ARG(what), reason);
-    return err_hint(err, "%s", hint);
-}
-
-static enum hf_rc read_type(const struct word *word, enum rule_type *type, struct hf_err *err)
+static enum hf_rc read_type(const struct rule_word *word, enum rule_type *type, struct hf_err *err)
 {
     static const struct {
         struct sv name;
@@ -208,93 +51,146 @@ static enum hf_rc read_type(const struct word *word, enum rule_type *type, struc
         return HF_OK;
     }
     if (sv_eq(word->text, SV("hostgssenc")))
-        return refuse(err, word->text, "can fit nobody",
-                      "Encryption by GSS is not spoken here: remove the line.");
+        return rule_refuse(err, word->text, "can fit nobody",
+                           "Encryption by GSS is not spoken here: remove the line.");
     if (sv_starts_with(word->text, SV("include")))
-        return refuse(err, word->text, "is not supported", "Write the rules into this file.");
-    return refuse(err, word->text, "is no type of a rule",
-                  "Begin with local, host, hostssl or hostnossl.");
+        return rule_refuse(err, word->text, "is not supported", "Write the rules into this file.");
+    return rule_refuse(err, word->text, "is no type of a rule",
+                       "Begin with local, host, hostssl or hostnossl.");
 }
 
 /* Names that PostgreSQL would read in another way than as a name. */
-static enum hf_rc check_names(const struct field *field, bool is_users, struct hf_err *err)
+static enum hf_rc check_names(const struct rule_field *field, bool is_users, struct hf_err *err)
 {
     for (uint32_t i = 0; i < field->count; i++) {
-        const struct word *word = &field->words[i];
+        const struct rule_word *word = &field->words[i];
         const struct sv text = word->text;
         if (text.size == 0)
-            return refuse(err, text, "is no name", "Two commas in a row, or empty quotes?");
+            return rule_refuse(err, text, "is no name", "Two commas in a row, or empty quotes?");
         if (text.data[0] == '/')
-            return refuse(err, text, "is a regular expression, and those are not supported",
-                          "Write the names, or all.");
+            return rule_refuse(err, text, "is a regular expression, and those are not supported",
+                               "Write the names, or all.");
         if (word->is_quoted)
             continue;
         if (text.data[0] == '@')
-            return refuse(err, text, "is a file of names, and those are not supported",
-                          "Write the names into the rule.");
+            return rule_refuse(err, text, "is a file of names, and those are not supported",
+                               "Write the names into the rule.");
         if (is_users && text.data[0] == '+')
-            return refuse(err, text, "is a group, and the proxy does not know who is in it",
-                          "Write the names of its members.");
-        if (!is_users && (is_keyword(word, SV("samerole")) || is_keyword(word, SV("samegroup"))))
-            return refuse(err, text, "needs groups, and the proxy does not know who is in them",
-                          "Write the names of users.");
+            return rule_refuse(err, text, "is a group, and the proxy does not know who is in it",
+                               "Write the names of its members.");
+        if (!is_users &&
+            (rule_is_keyword(word, SV("samerole")) || rule_is_keyword(word, SV("samegroup"))))
+            return rule_refuse(err, text,
+                               "needs groups, and the proxy does not know who is in them",
+                               "Write the names of users.");
     }
     return HF_OK;
 }
 
-/* One word, such as a method; NULL if there is a list or nothing at all. */
-static const struct word *read_single(const struct field *fields, uint32_t count, uint32_t at,
-                                      const char *what, struct hf_err *err)
-{
-    if (at < count && fields[at].count == 1)
-        return &fields[at].words[0];
-    err_set(err, HF_RC_INVALID, SQLSTATE_CONFIG_FILE, "there is %s %s",
-            at < count ? "more than one" : "no", what);
-    return NULL;
-}
-
-static enum hf_rc read_address(const struct field *fields, uint32_t count, uint32_t *at,
+static enum hf_rc read_address(const struct rule_field *fields, uint32_t count, uint32_t *at,
                                struct cidr *cidr, struct hf_err *err)
 {
-    const struct word *mask = NULL;
+    const struct rule_word *mask = NULL;
     struct address literal;
-    const struct word *address = read_single(fields, count, (*at)++, "address", err);
+    const struct rule_word *address = rule_single(fields, count, (*at)++, "address", err);
     if (address == NULL)
         return HF_RC_INVALID;
     /* Only an address without a slash has its mask beside it: then the next word cannot be a
      * method. */
     if (address_literal(&literal, address->text, 0)) {
-        mask = read_single(fields, count, (*at)++, "mask", err);
+        mask = rule_single(fields, count, (*at)++, "mask", err);
         if (mask == NULL)
             return HF_RC_INVALID;
     }
     return cidr_parse(cidr, address->text, mask != NULL ? mask->text : SV(""), err);
 }
 
-static enum hf_rc read_method(const struct word *word, enum rule_type type, enum proxy_auth *method,
-                              struct hf_err *err)
+static enum hf_rc read_method(const struct rule_word *word, enum rule_type type,
+                              enum proxy_auth *method, struct hf_err *err)
 {
-    for (int i = 0; i <= PROXY_AUTH_CERT; i++) {
+    for (int i = 0; i <= PROXY_AUTH_PEER; i++) {
         if (!sv_eq(word->text, sv_from_cstr(proxy_auth_name((enum proxy_auth)i))))
             continue;
         *method = (enum proxy_auth)i;
         if (*method == PROXY_AUTH_CERT && type != RULE_HOSTSSL)
-            return refuse(err, word->text, "needs a connection with TLS", "Begin with hostssl.");
+            return rule_refuse(err, word->text, "needs a connection with TLS",
+                               "Begin with hostssl.");
+        if (*method == PROXY_AUTH_PEER && type != RULE_LOCAL)
+            return rule_refuse(err, word->text, "asks the kernel who is at the other end",
+                               "It can tell only of a unix socket: begin with local.");
         return HF_OK;
     }
-    return refuse(err, word->text, "is no method that is supported",
-                  "Choose one of trust, reject, password, md5, scram-sha-256, cert.");
+    return rule_refuse(err, word->text, "is no method that is supported",
+                       "Choose one of trust, reject, password, md5, scram-sha-256, cert, peer.");
 }
 
-static enum hf_rc read_rule(struct rule *rule, const struct field *fields, uint32_t count,
+static enum hf_rc read_clientcert(struct rule *rule, struct sv value, struct hf_err *err)
+{
+    if (rule->type != RULE_HOSTSSL)
+        return rule_refuse(err, SV("clientcert"), "needs a connection with TLS",
+                           "Begin with hostssl.");
+    if (sv_eq(value, SV("verify-ca")) && rule->result.method == PROXY_AUTH_CERT)
+        return rule_refuse(err, value, "is less than the method demands",
+                           "cert compares the name: leave clientcert away.");
+    if (sv_eq(value, SV("verify-ca")))
+        rule->result.clientcert = HBA_CLIENTCERT_CA;
+    else if (sv_eq(value, SV("verify-full")))
+        rule->result.clientcert = HBA_CLIENTCERT_FULL;
+    else
+        return rule_refuse(err, value, "is no value of clientcert",
+                           "Write verify-ca or verify-full.");
+    return HF_OK;
+}
+
+/* name=value behind the method. */
+static enum hf_rc read_option(struct rule *rule, const struct rule_word *word, struct hf_err *err)
+{
+    struct sv value = word->text, name;
+    const bool has_value = sv_find(value, '=') < value.size && sv_split(&value, '=', &name);
+    const bool names_user =
+        rule->result.method == PROXY_AUTH_CERT || rule->result.method == PROXY_AUTH_PEER;
+    if (has_value && sv_eq(name, SV("clientcert")))
+        return read_clientcert(rule, value, err);
+    const bool has_name = names_user || rule->result.clientcert == HBA_CLIENTCERT_FULL;
+    if (has_value && sv_eq(name, SV("map")) && value.size > 0) {
+        if (!has_name)
+            return rule_refuse(err, word->text, "needs a name to be mapped",
+                               "Maps are for cert, peer and clientcert=verify-full, written before "
+                               "them.");
+        rule->result.map = value;
+        return HF_OK;
+    }
+    if (has_value && sv_eq(name, SV("clientname"))) {
+        rule->result.is_by_subject = sv_eq(value, SV("DN"));
+        if (rule->type == RULE_HOSTSSL && (rule->result.is_by_subject || sv_eq(value, SV("CN"))))
+            return HF_OK;
+        return rule_refuse(err, word->text, "is no name of a certificate",
+                           "In hostssl, clientname is CN or DN.");
+    }
+    return rule_refuse(err, word->text, "is an option, and this one is not supported",
+                       "Supported are map, clientcert and clientname.");
+}
+
+static enum hf_rc read_options(struct rule *rule, const struct rule_field *fields, uint32_t count,
+                               uint32_t at, struct hf_err *err)
+{
+    enum hf_rc rc = HF_OK;
+    for (; rc == HF_OK && at < count; at++) {
+        const struct rule_word *word = rule_single(fields, count, at, "value of an option", err);
+        rc = word != NULL ? read_option(rule, word, err) : HF_RC_INVALID;
+    }
+    return rc;
+}
+
+static enum hf_rc read_rule(struct rule *rule, const struct rule_field *fields, uint32_t count,
                             struct hf_err *err)
 {
     uint32_t at = 3;
-    const struct word *type = read_single(fields, count, 0, "type", err);
+    const struct rule_word *type = rule_single(fields, count, 0, "type", err);
     if (type == NULL || read_type(type, &rule->type, err) != HF_OK)
         return HF_RC_INVALID;
     if (count < 3)
-        return err_set(err, HF_RC_INVALID, SQLSTATE_CONFIG_FILE, "there is no %s",
+        return err_set(err, HF_RC_INVALID, RULE_SQLSTATE, "there is no %s",
                        count < 2 ? "database" : "user");
     rule->databases = fields[1];
     rule->users = fields[2];
@@ -305,49 +201,24 @@ static enum hf_rc read_rule(struct rule *rule, const struct field *fields, uint3
         rc = read_address(fields, count, &at, &rule->address, err);
     if (rc != HF_OK)
         return rc;
-    const struct word *method = read_single(fields, count, at++, "method", err);
+    const struct rule_word *method = rule_single(fields, count, at++, "method", err);
     if (method == NULL)
         return HF_RC_INVALID;
     rc = read_method(method, rule->type, &rule->result.method, err);
-    if (rc == HF_OK && at < count)
-        return refuse(err, fields[at].words[0].text, "is an option, and those are not supported",
-                      "End the rule with its method.");
+    if (rc == HF_OK)
+        rc = read_options(rule, fields, count, at, err);
     return rc;
 }
 
-/* The fields of one line; the words go to `*words`, which moves on. */
-static enum hf_rc read_line(struct reader *reader, struct word **words, struct field *fields,
-                            uint32_t *count)
-{
-    bool goes_on = false;
-    *count = 0;
-    for (;;) {
-        struct word *word = *words;
-        const enum word_end end = read_word(reader, word);
-        if (end == WORD_BAD)
-            return reader->err->rc;
-        if (end == WORD_NONE)
-            return goes_on ? err_set(reader->err, HF_RC_INVALID, SQLSTATE_CONFIG_FILE,
-                                     "a list ends with a comma")
-                           : HF_OK;
-        ++*words;
-        if (goes_on)
-            fields[*count - 1].count++;
-        else if (*count < FIELDS_MAX)
-            fields[(*count)++] = (struct field){.words = word, .count = 1};
-        goes_on = end == WORD_LIST;
-    }
-}
-
-static enum hf_rc read_rules(struct hba *hba, struct reader *reader, size_t rules_max,
+static enum hf_rc read_rules(struct hba *hba, struct rule_reader *reader, size_t rules_max,
                              uint32_t *line)
 {
-    struct word *words = hba->words;
-    struct field fields[FIELDS_MAX];
+    struct rule_word *words = hba->words;
+    struct rule_field fields[RULE_FIELDS_MAX];
     uint32_t count = 0;
     do {
         *line = reader->line;
-        enum hf_rc rc = read_line(reader, &words, fields, &count);
+        enum hf_rc rc = rule_line(reader, &words, fields, &count);
         if (rc != HF_OK)
             return rc;
         if (count == 0)
@@ -361,7 +232,7 @@ static enum hf_rc read_rules(struct hba *hba, struct reader *reader, size_t rule
         if (rc != HF_OK)
             return rc;
         hba->count++;
-    } while (next_line(reader));
+    } while (rule_next_line(reader));
     return HF_OK;
 }
 
@@ -377,9 +248,9 @@ static bool make_room(struct hba *hba, size_t words, size_t rules)
 /* Reads all of it; `*line` is where it got to. */
 static enum hf_rc read_text(struct hba *hba, struct sv text, uint32_t *line, struct hf_err *err)
 {
-    struct reader reader = {.rest = text, .line = 1, .pool = hba->pool, .err = err};
+    struct rule_reader reader = {.rest = text, .line = 1, .pool = hba->pool, .err = err};
     size_t words = 0;
-    const enum hf_rc rc = count_words(reader, &words, line);
+    const enum hf_rc rc = rule_count(reader, &words, line);
     if (rc != HF_OK)
         return rc;
     *line = 0;
@@ -408,13 +279,19 @@ enum hf_rc hba_new(struct hba **out, struct sv text, struct mem *mem, struct hf_
     if (rc != HF_OK && line > 0)
         err_while(err, "line %u", (unsigned)line);
     if (rc == HF_OK && hba->count == 0)
-        rc = err_set(err, HF_RC_INVALID, SQLSTATE_CONFIG_FILE,
-                     "there is no rule, so nobody could come in");
+        rc =
+            err_set(err, HF_RC_INVALID, RULE_SQLSTATE, "there is no rule, so nobody could come in");
     if (rc == HF_OK)
         *out = hba;
     else
         hba_free(hba);
     return rc;
+}
+
+const struct hba_rule *hba_at(const struct hba *hba, uint32_t index)
+{
+    hf_assert(index < hba->count);
+    return &hba->rules[index].result;
 }
 
 uint32_t hba_count(const struct hba *hba)
@@ -453,15 +330,15 @@ static bool type_fits(const struct rule *rule, const struct hba_request *request
 static bool database_fits(const struct rule *rule, const struct hba_request *request)
 {
     for (uint32_t i = 0; i < rule->databases.count; i++) {
-        const struct word *word = &rule->databases.words[i];
+        const struct rule_word *word = &rule->databases.words[i];
         bool fits = false;
         if (request->is_replication) /* it has no database, whatever it says */
-            fits = is_keyword(word, SV("replication"));
-        else if (is_keyword(word, SV("all")))
+            fits = rule_is_keyword(word, SV("replication"));
+        else if (rule_is_keyword(word, SV("all")))
             fits = true;
-        else if (is_keyword(word, SV("sameuser")))
+        else if (rule_is_keyword(word, SV("sameuser")))
             fits = sv_eq(request->database, request->user);
-        else if (!is_keyword(word, SV("replication")))
+        else if (!rule_is_keyword(word, SV("replication")))
             fits = sv_eq(word->text, request->database);
         if (fits)
             return true;
@@ -472,8 +349,8 @@ static bool database_fits(const struct rule *rule, const struct hba_request *req
 static bool user_fits(const struct rule *rule, const struct hba_request *request)
 {
     for (uint32_t i = 0; i < rule->users.count; i++) {
-        const struct word *word = &rule->users.words[i];
-        if (is_keyword(word, SV("all")) || sv_eq(word->text, request->user))
+        const struct rule_word *word = &rule->users.words[i];
+        if (rule_is_keyword(word, SV("all")) || sv_eq(word->text, request->user))
             return true;
     }
     return false;

@@ -13,11 +13,13 @@
  *     databases   names, all, sameuser, replication (physical replication, which all does not mean)
  *     users       names, all
  *     addresses   all, samehost, samenet, 192.0.2.0/24, an address and a mask; no host names
- *     methods     trust reject password md5 scram-sha-256 cert (in hostssl)
+ *     methods     trust reject password md5 scram-sha-256 cert (in hostssl) peer (in local)
+ *     options     map=NAME (of cert, peer, clientcert=verify-full; see ident.h), and in hostssl
+ *                 clientcert=verify-ca or verify-full, and clientname=CN or DN
  *
  * A word in quotes is a name and no keyword. Lists are separated by commas, # begins a comment, a
  * backslash at the end continues a line. Everything else that PostgreSQL knows (group names with +,
- * files with @, regular expressions with /, include, samerole, other methods, options) is refused
+ * files with @, regular expressions with /, include, samerole, other methods and options) is refused
  * with its line: a rule that was skipped or read in another sense would let in the wrong ones.
  *
  * Rules are immutable; any thread may match.
@@ -49,9 +51,19 @@ struct hba_request {
     struct sv user;
 };
 
+/* What a rule demands of a client's certificate beside its method. */
+enum hba_clientcert {
+    HBA_CLIENTCERT_NO,
+    HBA_CLIENTCERT_CA,   /* an authority has signed it */
+    HBA_CLIENTCERT_FULL, /* and its name may be the user */
+};
+
 struct hba_rule {
     uint32_t line; /* of the file, for the log */
     enum proxy_auth method;
+    enum hba_clientcert clientcert;
+    bool is_by_subject; /* the whole subject is the certificate's name, not its common name */
+    struct sv map;      /* of ident.h; empty: none */
 };
 
 /* Reads rules. The message of a failure begins with "line N: ". A text without any rule is a
@@ -62,8 +74,9 @@ enum hf_rc hba_new(struct hba **hba, struct sv text, struct mem *mem,
 /* The rule that decides; NULL: none fits. It lives as long as the rules do. */
 const struct hba_rule *hba_match(const struct hba *hba, const struct hba_request *request);
 
-/* How many rules there are; for the log. */
+/* How many rules there are; and one of them, for what is to be true of each. */
 uint32_t hba_count(const struct hba *hba);
+const struct hba_rule *hba_at(const struct hba *hba, uint32_t index);
 
 /* NULL is allowed. */
 void hba_free(struct hba *hba);

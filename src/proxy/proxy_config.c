@@ -147,6 +147,7 @@ enum hf_rc proxy_config_add_database(struct proxy_config *config, struct sv name
         return rc;
     opt_defaults(&proxy_section_find(SV("databases"))->tables[0], database);
     database->pool = config->pools;
+    database->lookup = config->proxy.lookup;
     database->sslmode = config->server_tls.sslmode;
     database->clients_max = config->limits.clients_per_database_max;
     database->server_connections_max = config->limits.server_connections_per_database_max;
@@ -311,6 +312,11 @@ static enum hf_rc finish_auth(struct proxy_config *config, struct proxy_fault *f
         err_set(err, HF_RC_INVALID, "22023", "trust would let in whoever reaches \"%s\"",
                 proxy->listeners[i].name);
         err_hint(err, "Listen on 127.0.0.1, or say in an auth_hba_file whom you trust.");
+        return blame(fault, "proxy", "", "auth_type", err);
+    }
+    if (proxy->auth_type == PROXY_AUTH_PEER && proxy->unix_socket_dir[0] == '\0') {
+        err_set(err, HF_RC_INVALID, "22023", "peer is for unix sockets, and there is none");
+        err_hint(err, "Set unix_socket_dir.");
         return blame(fault, "proxy", "", "auth_type", err);
     }
     if (proxy->auth_type == PROXY_AUTH_CERT && config->client_tls.sslmode < PROXY_SSL_VERIFY_CA) {
@@ -484,6 +490,7 @@ void proxy_config_free(struct proxy_config *config)
 {
     if (config == NULL)
         return;
+    secret_wipe(&config->proxy.lookup_password);
     for (uint32_t i = 0; i < config->database_count; i++)
         secret_wipe(&config->databases[i].password);
     for (uint32_t i = 0; i < config->role_count; i++)

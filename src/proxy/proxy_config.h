@@ -89,6 +89,14 @@ enum proxy_auth {
     PROXY_AUTH_MD5, /* as PostgreSQL has it: a user whose secret is a SCRAM verifier does SCRAM */
     PROXY_AUTH_SCRAM,
     PROXY_AUTH_CERT,
+    PROXY_AUTH_PEER, /* who the kernel says is at the other end of a unix socket */
+};
+
+/* What a database or role demands of a connection; one over a unix socket is never asked for it. */
+enum proxy_demand {
+    PROXY_DEMAND_NONE,
+    PROXY_DEMAND_TLS,
+    PROXY_DEMAND_CERTIFICATE, /* TLS, with a certificate that an authority of ours has signed */
 };
 
 /* As libpq has it. */
@@ -104,6 +112,14 @@ enum proxy_target {
 enum proxy_balance {
     PROXY_BALANCE_DISABLE,     /* the first host that works, in their order */
     PROXY_BALANCE_ROUND_ROBIN, /* each new connection begins at the next one */
+};
+
+/* Where users are looked up that auth_file does not name: see auth_query.h. A database begins with
+ * those of section proxy. */
+struct proxy_lookup {
+    char user[PROXY_NAME_SIZE];   /* who asks; "": nobody is asked */
+    char dbname[PROXY_NAME_SIZE]; /* an entry of databases, or a database at the same servers */
+    char query[PROXY_LIST_SIZE];  /* with $1 for the name */
 };
 
 /* Where to listen, or where a server is. */
@@ -128,7 +144,13 @@ struct proxy_settings {
     enum proxy_auth auth_type;           /* where no hba file is given */
     char auth_hba_file[PROXY_PATH_SIZE]; /* "": none */
     char auth_file[PROXY_PATH_SIZE];     /* the same */
-    char admin_users[PROXY_LIST_SIZE];   /* see proxy_list_has() */
+    char auth_ident_file[PROXY_PATH_SIZE];
+    char passfile[PROXY_PATH_SIZE]; /* of the server side */
+    struct proxy_lookup lookup;
+    struct secret lookup_password; /* of lookup.user; unset: as other users' */
+    int64_t lookup_ttl_ns;
+    int64_t lookup_stale_ns;           /* for so long after that, while nobody can be asked */
+    char admin_users[PROXY_LIST_SIZE]; /* see proxy_list_has() */
     char stats_users[PROXY_LIST_SIZE];
 
     bool log_connections;
@@ -204,9 +226,12 @@ struct proxy_database {
     struct proxy_pool pool;     /* first: its rows are rows of a database too */
     char name[PROXY_NAME_SIZE]; /* of the entry, "*" the fallback */
     char hosts_text[PROXY_LIST_SIZE];
-    char dbname[PROXY_NAME_SIZE]; /* at the server; "": as the client calls it */
-    char user[PROXY_NAME_SIZE];   /* forced, whoever the client is; "": the client's own role */
-    struct secret password;       /* of `user` */
+    char dbname[PROXY_NAME_SIZE];  /* at the server; "": as the client calls it */
+    char user[PROXY_NAME_SIZE];    /* forced, whoever the client is; "": the client's own role */
+    struct secret password;        /* of `user` */
+    char service[PROXY_NAME_SIZE]; /* entry of a service file that config/ has read; "": none */
+    struct proxy_lookup lookup;    /* begins as proxy.lookup */
+    enum proxy_demand demand;      /* of its clients */
     enum proxy_target target_session_attrs;
     enum proxy_balance load_balance_hosts;
     enum proxy_sslmode sslmode;     /* begins as server_tls.sslmode */
@@ -229,6 +254,7 @@ enum proxy_role_mode {
 struct proxy_role {
     char name[PROXY_NAME_SIZE];
     struct secret password; /* plain, md5... or SCRAM-SHA-256$..., as in the users file */
+    enum proxy_demand demand;
     enum proxy_role_mode pool_mode;
     int64_t pool_size;              /* 0: the database's */
     int64_t clients_max;            /* begins as limits.clients_per_role_max; 0: no limit */

@@ -42,7 +42,8 @@ static const char *const sslmodes[] = {"disable",   "allow",       "prefer", "re
                                        "verify-ca", "verify-full", NULL};
 static const char *const tls_versions[] = {"TLSv1.2", "TLSv1.3", NULL};
 static const char *const auths[] = {"trust",         "reject", "password", "md5",
-                                    "scram-sha-256", "cert",   NULL};
+                                    "scram-sha-256", "cert",   "peer",     NULL};
+static const char *const demands[] = {"allow", "require", "verify-ca", NULL};
 static const char *const targets[] = {"any",     "read-write",     "read-only", "primary",
                                       "standby", "prefer-standby", NULL};
 static const char *const balances[] = {"disable", "round-robin", NULL};
@@ -50,11 +51,20 @@ static const char *const role_modes[] = {"database", "session", "transaction", "
 
 const char *proxy_auth_name(enum proxy_auth method)
 {
-    hf_assert(method <= PROXY_AUTH_CERT);
+    hf_assert(method <= PROXY_AUTH_PEER);
     return auths[method];
 }
 
 /* ---- proxy ---- */
+
+/* Everything by its schema, and the parameter's type by the column it is compared with. pg_authid,
+ * as pg_shadow shows nothing that it does not; both are for superusers, and others need a function
+ * (docs/guide/authentication.md has one). An expired password is no password, as for PostgreSQL. */
+#define AUTH_QUERY                                                                                 \
+    "SELECT rolname, CASE WHEN rolvaliduntil < pg_catalog.now() THEN NULL ELSE rolpassword END, "  \
+    "CASE WHEN pg_catalog.isfinite(rolvaliduntil) THEN "                                           \
+    "pg_catalog.date_part('epoch', rolvaliduntil - pg_catalog.now()) END "                         \
+    "FROM pg_catalog.pg_authid WHERE rolname = $1 AND rolcanlogin"
 
 static const struct opt_row settings_rows[] = {
     TEXT(proxy_settings, listen_text, "listen", RESTART, "127.0.0.1",
@@ -79,6 +89,29 @@ static const struct opt_row settings_rows[] = {
          "File of rules in pg_hba.conf's format, which then decide instead of auth_type."),
     TEXT(proxy_settings, auth_file, "auth_file", LIVE, "",
          "File of users and their secrets, in the format of PgBouncer's userlist.txt."),
+    TEXT(proxy_settings, auth_ident_file, "auth_ident_file", LIVE, "",
+         "File of name maps in pg_ident.conf's format, for rules with map=: which names of "
+         "certificates or of the system's users may be which users."),
+    TEXT(proxy_settings, lookup.user, "auth_user", LIVE, "",
+         "User who looks up those that are not in auth_file, by auth_query; empty is not at all. A "
+         "database may have its own."),
+    SECRET(proxy_settings, lookup_password, "auth_password",
+           "Password of auth_user; without it, the one in auth_file or passfile."),
+    TEXT(proxy_settings, lookup.dbname, "auth_dbname", LIVE, "postgres",
+         "Where auth_query is asked: an entry of databases, or else a database at the servers of "
+         "the one that the client wants."),
+    TEXT(proxy_settings, lookup.query, "auth_query", LIVE, AUTH_QUERY,
+         "What is asked; $1 is the user's name. Name and secret are its first two columns, and for "
+         "how many seconds from now they are valid may be a third; no row is no such user. "
+         "search_path is pg_catalog, so anything else needs its schema."),
+    TIME(proxy_settings, lookup_ttl_ns, "auth_query_ttl", "15s", 0, DAY,
+         "How long an answer of auth_query counts: how long a password that was changed still "
+         "works, at most."),
+    TIME(proxy_settings, lookup_stale_ns, "auth_query_stale", "5min", 0, DAY,
+         "How much longer it counts while no server can be asked."),
+    TEXT(proxy_settings, passfile, "passfile", LIVE, "",
+         "File of passwords for servers, in the format of .pgpass, for users whose password is "
+         "nowhere else."),
     TEXT(proxy_settings, admin_users, "admin_users", LIVE, "",
          "Users who may give every command on the console, separated by commas."),
     TEXT(proxy_settings, stats_users, "stats_users", LIVE, "",
@@ -234,6 +267,19 @@ static const struct opt_row database_rows[] = {
          "Role that servers are entered as, whoever the client is; empty is the client's own."),
     SECRET(proxy_database, password, "password",
            "Password of user; without it, the one in auth_file or roles."),
+    TEXT(proxy_database, service, "service", LIVE, "",
+         "Entry of a connection service file (PGSERVICEFILE, ~/.pg_service.conf, or "
+         "pg_service.conf in PGSYSCONFDIR) that gives hosts, dbname, user, password and sslmode "
+         "where they do not stand here."),
+    TEXT(proxy_database, lookup.user, "auth_user", LIVE, "",
+         "User who looks up others by auth_query; without it, the one of proxy."),
+    TEXT(proxy_database, lookup.dbname, "auth_dbname", LIVE, "",
+         "Where auth_query is asked; without it, as proxy has it."),
+    TEXT(proxy_database, lookup.query, "auth_query", LIVE, "",
+         "What is asked; without it, as proxy has it."),
+    ENUM(proxy_database, demand, "client_sslmode", LIVE, "allow", demands,
+         "What its clients must come with, beside what client_tls.sslmode and rules demand: TLS "
+         "(require), or TLS and a certificate (verify-ca). Unix sockets are not asked for it."),
     ENUM(proxy_database, target_session_attrs, "target_session_attrs", LIVE, "any", targets,
          "Which of the servers will do, as libpq's setting of that name; for all but any, "
          "PostgreSQL 14 or newer."),
@@ -257,6 +303,9 @@ static const struct opt_row role_rows[] = {
     SECRET(proxy_role, password, "password",
            "What clients of the role must know: a password, md5... or SCRAM-SHA-256$..., as in "
            "auth_file."),
+    ENUM(proxy_role, demand, "client_sslmode", LIVE, "allow", demands,
+         "What clients of the role must come with, as a database's client_sslmode; what demands "
+         "more holds."),
     ENUM(proxy_role, pool_mode, "pool_mode", LIVE, "database", role_modes,
          "Its pool mode in every database; database is what that one says."),
     COUNT(proxy_role, pool_size, "pool_size", LIVE, "0", 0, 10000, "connections",

@@ -20,7 +20,8 @@ static void check_config(const struct proxy_config *config, const char *text)
     if (proxy->auth_file[0] != '\0' || proxy->auth_hba_file[0] != '\0')
         return;
     if (proxy->auth_type != PROXY_AUTH_TRUST) {
-        FUZZ_CHECK(proxy->auth_type == PROXY_AUTH_CERT || config->role_count == 2);
+        FUZZ_CHECK(proxy->auth_type == PROXY_AUTH_CERT || proxy->auth_type == PROXY_AUTH_PEER ||
+                   config->role_count == 2);
         return;
     }
     for (uint32_t i = 0; i < proxy->listener_count; i++)

@@ -18,7 +18,7 @@ static void ask(const struct hba *hba, const struct hba_request *request, uint32
     if (rule == NULL)
         return;
     FUZZ_CHECK(rule->line >= 1 && rule->line <= lines);
-    FUZZ_CHECK(rule->method <= PROXY_AUTH_CERT);
+    FUZZ_CHECK(rule->method <= PROXY_AUTH_PEER);
     FUZZ_CHECK(rule->method != PROXY_AUTH_CERT || request->is_tls);
 }
 

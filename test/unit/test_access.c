@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "os/file.h"
@@ -87,6 +88,7 @@ static void access__auth_type_stands_for_rules(void **state)
          PROXY_AUTH_REJECT},
         {PROXY_AUTH_TRUST, PROXY_AUTH_TRUST, PROXY_AUTH_TRUST, -1, -1},
         {PROXY_AUTH_CERT, -1, -1, -1, PROXY_AUTH_CERT},
+        {PROXY_AUTH_PEER, PROXY_AUTH_PEER, -1, -1, -1},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         fixture->config->proxy.auth_type = cases[i].type;
@@ -122,9 +124,9 @@ static void access__what_is_wrong_names_file_and_line(void **state)
     struct fixture *fixture = *state;
     struct proxy_settings *proxy = &fixture->config->proxy;
     char expected[512];
-    give_file(fixture, proxy->auth_hba_file, "hba.conf", "\nlocal all all peer\n");
+    give_file(fixture, proxy->auth_hba_file, "hba.conf", "\nlocal all all pam\n");
     assert_int_equal(make(fixture), HF_RC_INVALID);
-    snprintf(expected, sizeof expected, "%s: line 2: \"peer\" is no method that is supported",
+    snprintf(expected, sizeof expected, "%s: line 2: \"pam\" is no method that is supported",
              proxy->auth_hba_file);
     assert_string_equal(fixture->err.message, expected);
 
@@ -188,6 +190,7 @@ static void access__every_allocation_may_fail(void **state)
     struct proxy_settings *proxy = &fixture->config->proxy;
     give_file(fixture, proxy->auth_hba_file, "hba.conf", "local all all md5\n");
     give_file(fixture, proxy->auth_file, "userlist.txt", "\"bob\" \"secret\"\n");
+    give_file(fixture, proxy->passfile, "pgpass", "*:*:*:*:x\n");
     uint64_t nth = 1;
     for (; nth < 100; nth++) {
         mem_fail_nth(&fixture->mem, nth);
@@ -195,7 +198,64 @@ static void access__every_allocation_may_fail(void **state)
             break;
     }
     mem_fail_nth(&fixture->mem, 0);
-    assert_int_equal(nth, 11);
+    assert_int_equal(nth, 16);
+}
+
+static void access__rules_speak_of_what_is_there(void **state)
+{
+    struct fixture *fixture = *state;
+    struct proxy_config *config = fixture->config;
+    struct proxy_settings *proxy = &config->proxy;
+    static const char rules[] = "local all all peer map=os\nhostssl all all all cert\n";
+    char expected[512];
+    give_file(fixture, proxy->auth_hba_file, "hba.conf", rules);
+    assert_int_equal(make(fixture), HF_RC_INVALID);
+    snprintf(expected, sizeof expected, "%s: line 1: there is no map \"os\" in auth_ident_file",
+             proxy->auth_hba_file);
+    assert_string_equal(fixture->err.message, expected);
+
+    give_file(fixture, proxy->auth_ident_file, "ident.conf", "os root all\nos /( bob\n");
+    assert_int_equal(make(fixture), HF_RC_INVALID);
+    assert_non_null(strstr(fixture->err.message, "ident.conf: line 2: \"(\" is no regular"));
+
+    give_file(fixture, proxy->auth_ident_file, "ident.conf", "os root all\n");
+    assert_int_equal(make(fixture), HF_RC_INVALID);
+    snprintf(expected, sizeof expected,
+             "%s: line 2: there is no authority for certificates of clients", proxy->auth_hba_file);
+    assert_string_equal(fixture->err.message, expected);
+
+    snprintf(config->client_tls.ca_file, sizeof config->client_tls.ca_file, "ca.crt");
+    assert_int_equal(make(fixture), HF_OK);
+    assert_true(ident_match(fixture->access->ident, SV("os"), SV("root"), SV("bob")));
+}
+
+static void access__a_passfile_is_read_by_host_database_and_user(void **state)
+{
+    struct fixture *fixture = *state;
+    struct proxy_settings *proxy = &fixture->config->proxy;
+    const struct proxy_host host = {.name = "db1", .port = 5432};
+    struct secret password = {0};
+    give_file(fixture, proxy->passfile, "pgpass", "db1:5432:app:bob:first\n*:*:*:eve:second\n");
+    assert_int_equal(chmod(proxy->passfile, 0644), 0);
+    assert_int_equal(make(fixture), HF_RC_DENIED);
+    assert_non_null(strstr(fixture->err.message, "others may read"));
+    assert_int_equal(chmod(proxy->passfile, 0600), 0);
+    assert_int_equal(make(fixture), HF_OK);
+    static const struct {
+        const char *database, *user, *password;
+    } cases[] = {
+        {"app", "bob", "first"}, {"db", "bob", ""}, {"db", "eve", "second"}, {"app", "ann", ""}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        secret_wipe(&password);
+        assert_int_equal(access_password(fixture->access, &host, sv_from_cstr(cases[i].database),
+                                         sv_from_cstr(cases[i].user), &password, &fixture->err),
+                         HF_OK);
+        assert_string_equal(secret_reveal(&password).data, cases[i].password);
+    }
+    access_drop(fixture->access);
+    snprintf(proxy->passfile, sizeof proxy->passfile, "%s/none", fixture->dir);
+    assert_int_equal(make(fixture), HF_RC_MISSING);
+    fixture->access = NULL;
 }
 
 int main(void)
@@ -210,6 +270,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(access__it_lives_as_long_as_somebody_holds_it, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(access__every_allocation_may_fail, setup, teardown),
+        cmocka_unit_test_setup_teardown(access__rules_speak_of_what_is_there, setup, teardown),
+        cmocka_unit_test_setup_teardown(access__a_passfile_is_read_by_host_database_and_user, setup,
+                                        teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -65,12 +65,28 @@ static void hba__what_is_wrong_is_said_with_its_line(void **state)
         {"host all all 192.0.2.1,192.0.2.2 trust", "line 1: there is more than one address"},
         {"local,host all all trust", "line 1: there is more than one type"},
         {"local all all trust,md5", "line 1: there is more than one method"},
-        {"local all all peer", "line 1: \"peer\" is no method that is supported"},
+        {"local all all ident", "line 1: \"ident\" is no method that is supported"},
+        {"host all all all peer", "line 1: \"peer\" asks the kernel who is at the other end"},
         {"local all all TRUST", "line 1: \"TRUST\" is no method that is supported"},
         {"local all all cert", "line 1: \"cert\" needs a connection with TLS"},
         {"host all all all cert", "line 1: \"cert\" needs a connection with TLS"},
-        {"hostssl all all all cert map=x",
-         "line 1: \"map=x\" is an option, and those are not supported"},
+        {"hostssl all all all cert map=x", NULL},
+        {"hostssl all all all cert map=",
+         "line 1: \"map=\" is an option, and this one is not supported"},
+        {"hostssl all all all cert map=a,b", "line 1: there is more than one value of an option"},
+        {"local all all md5 map=x", "line 1: \"map=x\" needs a name to be mapped"},
+        {"hostssl all all all md5 clientcert=verify-ca map=x",
+         "line 1: \"map=x\" needs a name to be mapped"},
+        {"hostssl all all all md5 clientcert=verify-full map=x clientname=DN", NULL},
+        {"host all all all md5 clientcert=verify-ca",
+         "line 1: \"clientcert\" needs a connection with TLS"},
+        {"hostssl all all all md5 clientcert=1", "line 1: \"1\" is no value of clientcert"},
+        {"hostssl all all all cert clientcert=verify-ca",
+         "line 1: \"verify-ca\" is less than the method demands"},
+        {"hostssl all all all cert clientname=SAN",
+         "line 1: \"clientname=SAN\" is no name of a certificate"},
+        {"local all all peer clientname=CN",
+         "line 1: \"clientname=CN\" is no name of a certificate"},
         {"local all +group md5",
          "line 1: \"+group\" is a group, and the proxy does not know who is in it"},
         {"local all bob,@file md5",
@@ -87,19 +103,27 @@ static void hba__what_is_wrong_is_said_with_its_line(void **state)
         {"local \"\" all md5", "line 1: \"\" is no name"},
         {"local \"all all md5", "line 1: a quote is not closed"},
         {"local all all md5,", "line 1: a list ends with a comma"},
-        {"local all \\\n all \\\n peer\n", "line 1: \"peer\" is no method that is supported"},
-        {"# a comment \\\n goes on\nlocal all all peer",
-         "line 3: \"peer\" is no method that is supported"},
+        {"local all \\\n all \\\n pam\n", "line 1: \"pam\" is no method that is supported"},
+        {"# a comment \\\n goes on\nlocal all all pam",
+         "line 3: \"pam\" is no method that is supported"},
         {"local all all trust a b c d e f g h i, j, k",
-         "line 1: \"a\" is an option, and those are not supported"},
+         "line 1: \"a\" is an option, and this one is not supported"},
+        {"local all all trust a b c d e f g h i j k l m",
+         "line 1: the line has more than 16 fields"},
     };
     struct mem mem;
     struct hba *hba = NULL;
     struct hf_err err;
     mem_init(&mem, 0);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        if (read_rules(&hba, cases[i].text, &mem, &err) == HF_OK)
-            fail_msg("taken: %s", cases[i].text);
+        const bool is_taken = read_rules(&hba, cases[i].text, &mem, &err) == HF_OK;
+        if (is_taken != (cases[i].message == NULL))
+            fail_msg("%s: %s", is_taken ? "taken" : "refused", cases[i].text);
+        if (is_taken) {
+            hba_free(hba);
+            hba = NULL;
+            continue;
+        }
         assert_string_equal(err.message, cases[i].message);
         assert_null(hba);
     }
@@ -288,6 +312,44 @@ static void hba__every_method_has_its_name(void **state)
     mem_deinit(&mem);
 }
 
+static void hba__options_say_what_a_certificate_must_be(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *rule;
+        enum proxy_auth method;
+        enum hba_clientcert clientcert;
+        bool is_by_subject;
+        const char *map;
+    } cases[] = {
+        {"hostssl d u all cert", PROXY_AUTH_CERT, HBA_CLIENTCERT_NO, false, ""},
+        {"hostssl d u all cert map=staff", PROXY_AUTH_CERT, HBA_CLIENTCERT_NO, false, "staff"},
+        {"hostssl d u all cert map=\"my staff\"", PROXY_AUTH_CERT, HBA_CLIENTCERT_NO, false,
+         "my staff"},
+        {"hostssl d u all cert clientname=DN", PROXY_AUTH_CERT, HBA_CLIENTCERT_NO, true, ""},
+        {"hostssl d u all cert clientcert=verify-full", PROXY_AUTH_CERT, HBA_CLIENTCERT_FULL, false,
+         ""},
+        {"hostssl d u all md5 clientcert=verify-ca", PROXY_AUTH_MD5, HBA_CLIENTCERT_CA, false, ""},
+        {"hostssl d u all trust clientname=CN clientcert=verify-full map=m", PROXY_AUTH_TRUST,
+         HBA_CLIENTCERT_FULL, false, "m"},
+        {"local d u peer map=os", PROXY_AUTH_PEER, HBA_CLIENTCERT_NO, false, "os"},
+    };
+    struct mem mem;
+    struct hba *hba = NULL;
+    struct hf_err err;
+    mem_init(&mem, 0);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(read_rules(&hba, cases[i].rule, &mem, &err), HF_OK);
+        const struct hba_rule *rule = hba_at(hba, 0);
+        assert_int_equal(rule->method, cases[i].method);
+        assert_int_equal(rule->clientcert, cases[i].clientcert);
+        assert_int_equal(rule->is_by_subject, cases[i].is_by_subject);
+        assert_true(sv_eq(rule->map, sv_from_cstr(cases[i].map)));
+        hba_free(hba);
+    }
+    mem_deinit(&mem);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -298,6 +360,7 @@ int main(void)
         cmocka_unit_test(hba__every_allocation_may_fail),
         cmocka_unit_test(hba__the_first_rule_that_fits_decides),
         cmocka_unit_test(hba__every_method_has_its_name),
+        cmocka_unit_test(hba__options_say_what_a_certificate_must_be),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config/passfile.h"
+#include "os/passfile.h"
 #include "os/file.h"
 
 static const struct passfile_key key = {

@@ -5,8 +5,8 @@
  * libpq ignores a file that others may read, with a warning. Here that is a failure: whether there
  * is a password decides who may come in, and that must not depend on a mode that somebody forgot.
  */
-#ifndef HF_CONFIG_PASSFILE_H
-#define HF_CONFIG_PASSFILE_H
+#ifndef HF_OS_PASSFILE_H
+#define HF_OS_PASSFILE_H
 
 #include "base/err.h"
 #include "base/secret.h"
@@ -24,6 +24,9 @@ struct passfile_key {
 /* Looks in a text; `password` stays as it is if no line fits. */
 enum hf_rc passfile_search(struct sv text, const struct passfile_key *key, struct secret *password,
                            struct hf_err *err) HF_MUST_USE;
+
+/* Fails if others may read it; one that is not there is for who reads it to find out. */
+enum hf_rc passfile_check(const char *path, struct hf_err *err) HF_MUST_USE;
 
 /* Looks in a file; one that is not there fits nothing. */
 enum hf_rc passfile_find(const char *path, const struct passfile_key *key, struct secret *password,

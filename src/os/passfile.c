@@ -1,4 +1,4 @@
-#include "config/passfile.h"
+#include "os/passfile.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -59,16 +59,23 @@ enum hf_rc passfile_search(struct sv text, const struct passfile_key *key, struc
     return HF_OK;
 }
 
+enum hf_rc passfile_check(const char *path, struct hf_err *err)
+{
+    struct stat status;
+    if (stat(path, &status) != 0 || (status.st_mode & (S_IRWXG | S_IRWXO)) == 0)
+        return HF_OK;
+    err_set(err, HF_RC_DENIED, "F0000", "others may read the password file \"%s\"", path);
+    return err_hint(err, "chmod 600 %s", path);
+}
+
 enum hf_rc passfile_find(const char *path, const struct passfile_key *key, struct secret *password,
                          struct hf_err *err)
 {
     struct stat status;
     if (stat(path, &status) != 0 || !S_ISREG(status.st_mode))
         return HF_OK;
-    if ((status.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
-        err_set(err, HF_RC_DENIED, "F0000", "others may read the password file \"%s\"", path);
-        return err_hint(err, "chmod 600 %s", path);
-    }
+    if (passfile_check(path, err) != HF_OK)
+        return err->rc;
     char *text = malloc(PASSFILE_SIZE_MAX);
     if (text == NULL)
         return err_set(err, HF_RC_AGAIN, "53200", "out of memory");
