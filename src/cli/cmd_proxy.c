@@ -18,6 +18,7 @@
 #include "os/signals.h"
 #include "proxy/proxy.h"
 #include "proxy/reload.h"
+#include "proxy/sockets.h"
 
 struct proxy_options {
     char config[PATH_MAX];
@@ -184,6 +185,7 @@ static int serve(struct proxy_run *run)
 {
     static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
     static struct serving serving; /* workers point into it */
+    static struct sockets sockets;
     struct hf_err err;
     struct signals signals;
     signal(SIGHUP, SIG_DFL); /* means a reload here: nohup, which ignores it, would forbid that */
@@ -191,9 +193,13 @@ static int serve(struct proxy_run *run)
         return report_failure(&err);
     serving.run = run;
     enum hf_rc rc = read_config(run, &serving.config, &err);
+    const struct proxy_given given = {.mem = run->mem,
+                                      .log = run->log,
+                                      .version = version_number(),
+                                      .sockets = &sockets,
+                                      .before_fd = -1};
     if (rc == HF_OK)
-        rc =
-            proxy_start(&serving.proxy, serving.config, run->mem, run->log, version_number(), &err);
+        rc = proxy_start(&serving.proxy, serving.config, &given, &err);
     if (rc == HF_OK) {
         log_emit(run->log, LOG_AT_INFO, "ready to accept connections",
                  log_text("version", version_number()),

@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -61,6 +62,7 @@ enum hf_rc listener_open(struct listener *listener, const struct address *addres
 {
     int family = address_family(address);
     listener->address = *address;
+    listener->keeps_path = false;
     listener->fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (listener->fd < 0)
         return sys_fail(err, errno, "could not make a socket");
@@ -79,12 +81,35 @@ enum hf_rc listener_open(struct listener *listener, const struct address *addres
     return HF_OK;
 }
 
+enum hf_rc listener_adopt(struct listener *listener, int fd, struct hf_err *err)
+{
+    int is_listening = 0;
+    socklen_t size = sizeof is_listening;
+    *listener = (struct listener){.fd = fd};
+    learn_address(listener);
+    if (!address_is_set(&listener->address) ||
+        getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &size) != 0 || !is_listening) {
+        err_set(err, HF_RC_INVALID, "58000", "descriptor %d is no socket that listens", fd);
+        return err_detail(err, "It was handed to this process to accept clients from.");
+    }
+    int on = 1;
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 ||
+        fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
+        return sys_fail(err, errno, "could not take over a socket");
+    if (!address_is_unix(&listener->address) &&
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0)
+        return sys_fail(err, errno, "could not take over a socket");
+    return HF_OK;
+}
+
 void listener_close(struct listener *listener)
 {
     if (listener->fd < 0)
         return;
     close(listener->fd);
     listener->fd = -1;
-    if (address_is_unix(&listener->address) && listener->address.sa.path.sun_path[0] == '/')
+    if (address_is_unix(&listener->address) && !listener->keeps_path &&
+        listener->address.sa.path.sun_path[0] == '/')
         (void)unlink(listener->address.sa.path.sun_path);
 }

@@ -404,6 +404,32 @@ void loop_unlisten(struct loop *loop, struct listener *listener)
     }
 }
 
+void loop_retire(struct loop *loop, struct listener *listener)
+{
+    for (uint32_t i = 0; i < LOOP_LISTENERS_MAX; i++) {
+        struct listener_slot *slot = &loop->slots[i];
+        if (slot->listener != listener)
+            continue;
+        if (slot->is_held_off)
+            loop->held_off--;
+        slot->is_held_off = false;
+        slot->is_retired = true;
+        if (slot->is_armed)
+            loop->backend->unlisten(loop, i);
+        if (!slot->is_armed)
+            slot->listener = NULL;
+    }
+}
+
+bool loop_is_listening(const struct loop *loop)
+{
+    for (uint32_t i = 0; i < LOOP_LISTENERS_MAX; i++) {
+        if (loop->slots[i].listener != NULL)
+            return true;
+    }
+    return false;
+}
+
 void loop_hold_off(struct loop *loop, uint32_t slot)
 {
     loop->slots[slot].is_held_off = true;

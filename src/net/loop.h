@@ -100,7 +100,8 @@ struct listener {
     int fd;
     uint32_t kind; /* the owner's */
     struct address address;
-    uint8_t flags; /* private */
+    bool keeps_path; /* somebody else goes on with the socket: the file of a unix socket stays */
+    uint8_t flags;   /* private */
 };
 
 struct loop_event {
@@ -161,6 +162,9 @@ void loop_post(struct loop *loop, struct loop_message *message);
 /* A socket that listens, for TCP with SO_REUSEPORT if several workers each open one. */
 enum hf_rc listener_open(struct listener *listener, const struct address *address, bool shares_port,
                          struct hf_err *err) HF_MUST_USE;
+/* A socket that listens already, from a process before us or from systemd: looks at what it is and
+ * takes it over. On failure it is the caller's still. */
+enum hf_rc listener_adopt(struct listener *listener, int fd, struct hf_err *err) HF_MUST_USE;
 void listener_close(struct listener *listener);
 /* From now on LOOP_ACCEPTED comes; a listening socket may be in several loops, each with its own
  * struct listener of the same fd. */
@@ -168,6 +172,11 @@ enum hf_rc loop_listen(struct loop *loop, struct listener *listener,
                        struct hf_err *err) HF_MUST_USE;
 /* No LOOP_ACCEPTED comes any more. The fd stays open. */
 void loop_unlisten(struct loop *loop, struct listener *listener);
+/* The same, but nobody is turned away: what the kernel had accepted for us already still comes as
+ * LOOP_ACCEPTED, soon. Everybody else stays in the queue of the socket, for who shares it. */
+void loop_retire(struct loop *loop, struct listener *listener);
+/* A listener is there, or may still have something to tell after loop_retire(). */
+bool loop_is_listening(const struct loop *loop);
 
 /* ---- streams ---- */
 

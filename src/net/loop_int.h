@@ -95,6 +95,7 @@ struct listener_slot {
     int fd;
     bool is_armed;    /* the kernel knows of it */
     bool is_held_off; /* accepting failed for want of descriptors or memory: later again */
+    bool is_retired;  /* only what is on its way is still told */
 };
 
 /* What one step of a backend came to. */

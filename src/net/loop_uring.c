@@ -709,18 +709,22 @@ static enum loop_step on_accept(struct loop *loop, uint32_t slot, int result, ui
                                 struct loop_event *event)
 {
     struct listener_slot *place = &loop->slots[slot];
+    bool is_last = false;
     if (!(flags & IORING_CQE_F_MORE)) {
         place->is_armed = false;
         bool is_short = result == -EMFILE || result == -ENFILE || result == -ENOBUFS ||
                         result == -ENOMEM || result == -EINVAL || result == -EBADF;
-        if (place->listener != NULL && is_short)
+        if (place->listener != NULL && place->is_retired)
+            is_last = true;
+        else if (place->listener != NULL && is_short)
             loop_hold_off(loop, slot);
         else if (place->listener != NULL)
             (void)uring_listen(loop, slot, NULL);
     }
-    if (result < 0)
-        return LOOP_STEP_DONE;
-    return loop_on_accepted(loop, slot, result, event) ? LOOP_STEP_EVENT : LOOP_STEP_DONE;
+    bool is_told = result >= 0 && loop_on_accepted(loop, slot, result, event);
+    if (is_last)
+        place->listener = NULL;
+    return is_told ? LOOP_STEP_EVENT : LOOP_STEP_DONE;
 }
 
 static void on_wake(struct loop *loop, uint32_t flags)

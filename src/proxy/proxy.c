@@ -1,6 +1,5 @@
 #include "proxy/proxy.h"
 
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "net/resolve.h"
@@ -11,6 +10,7 @@
 #include "proxy/kernel.h"
 #include "proxy/pool.h"
 #include "proxy/secure.h"
+#include "proxy/sockets.h"
 #include "proxy/worker.h"
 
 #define SETTINGS_ENTRIES 20000
@@ -181,49 +181,6 @@ bool proxy_settings_harmless(struct proxy *proxy, uint32_t set)
 
 /* ---- begin and end ---- */
 
-static enum hf_rc open_listener(struct proxy *proxy, const struct proxy_host *host, int family,
-                                struct hf_err *err)
-{
-    struct listener *listener = &proxy->listeners[proxy->listener_count];
-    struct sv name = sv_from_cstr(host->name);
-    struct address address;
-    enum hf_rc rc = HF_OK;
-    if (proxy->listener_count == PROXY_LISTENERS_MAX)
-        return err_set(err, HF_RC_LIMIT, "53400", "too many addresses to listen on");
-    if (host->is_unix)
-        rc = address_unix(&address, name, host->port, err);
-    else if (sv_eq(name, SV("*")) && family == AF_INET)
-        address_any_v4(&address, host->port);
-    else if (sv_eq(name, SV("*")))
-        address_any_v6(&address, host->port);
-    else if (!address_literal(&address, sv_eq(name, SV("localhost")) ? SV("127.0.0.1") : name,
-                              host->port))
-        rc = err_set(err, HF_RC_INVALID, "22023", "cannot listen on \"%s\": not an address",
-                     host->name);
-    if (rc == HF_OK)
-        rc = listener_open(listener, &address, !host->is_unix, err);
-    if (rc == HF_OK)
-        proxy->listener_count++;
-    if (rc == HF_OK && host->is_unix)
-        chmod(address.sa.path.sun_path, (mode_t)proxy->config->proxy.unix_socket_mode);
-    return rc;
-}
-
-static enum hf_rc open_listeners(struct proxy *proxy, struct hf_err *err)
-{
-    const struct proxy_settings *settings = &proxy->config->proxy;
-    enum hf_rc rc = HF_OK;
-    for (uint32_t i = 0; rc == HF_OK && i < settings->listener_count; i++) {
-        const struct proxy_host *host = &settings->listeners[i];
-        rc = open_listener(proxy, host, AF_INET, err);
-        if (rc == HF_OK && sv_eq(sv_from_cstr(host->name), SV("*"))) {
-            struct hf_err no_v6;
-            (void)!open_listener(proxy, host, AF_INET6, &no_v6);
-        }
-    }
-    return rc;
-}
-
 static enum hf_rc make_shared(struct proxy *proxy, struct hf_err *err)
 {
     struct settings_config config = {.entries_max = SETTINGS_ENTRIES,
@@ -257,12 +214,13 @@ static uint32_t count_workers(const struct proxy_config *config)
 static enum hf_rc start_workers(struct proxy *proxy, struct hf_err *err)
 {
     uint32_t count = count_workers(proxy->config);
-    enum hf_rc rc = HF_OK;
+    enum hf_rc rc = sockets_open(proxy->sockets, proxy->config, count, err);
+    if (rc != HF_OK)
+        return rc;
     proxy->workers = mem_alloc_array(proxy->mem, count, sizeof *proxy->workers);
     if (proxy->workers == NULL)
         return mem_refused(proxy->mem, count * sizeof *proxy->workers, err);
     proxy->worker_count = count;
-    atomic_init(&proxy->workers_listening, count);
     for (uint32_t i = 0; rc == HF_OK && i < count; i++)
         rc = worker_make(&proxy->workers[i], proxy, i, err);
     for (uint32_t i = 0; rc == HF_OK && i < count; i++)
@@ -270,11 +228,14 @@ static enum hf_rc start_workers(struct proxy *proxy, struct hf_err *err)
     return rc;
 }
 
-enum hf_rc proxy_start(struct proxy *proxy, const struct proxy_config *config, struct mem *mem,
-                       struct log *log, const char *version, struct hf_err *err)
+enum hf_rc proxy_start(struct proxy *proxy, const struct proxy_config *config,
+                       const struct proxy_given *given, struct hf_err *err)
 {
     const struct resolver_config names = {0};
-    *proxy = (struct proxy){.mem = mem, .log = log, .version = version};
+    struct mem *mem = given->mem;
+    *proxy = (struct proxy){
+        .mem = mem, .log = given->log, .version = given->version, .sockets = given->sockets};
+    atomic_init(&proxy->before_fd, given->before_fd);
     atomic_init(&proxy->config, config);
     pthread_mutex_init(&proxy->lock, NULL);
     proxy->started_wall_ns = clock_wall_now();
@@ -288,8 +249,6 @@ enum hf_rc proxy_start(struct proxy *proxy, const struct proxy_config *config, s
     if (rc == HF_OK)
         rc = resolver_new(&proxy->resolver, &names, mem, err);
     if (rc == HF_OK)
-        rc = open_listeners(proxy, err);
-    if (rc == HF_OK)
         rc = start_workers(proxy, err);
     if (rc == HF_OK)
         kernel_tell(proxy);
@@ -300,11 +259,18 @@ enum hf_rc proxy_start(struct proxy *proxy, const struct proxy_config *config, s
     return rc;
 }
 
+static struct loop_message *message_of(struct worker *worker, enum worker_message kind)
+{
+    if (kind == WORKER_LEAVE)
+        return &worker->leave;
+    return kind == WORKER_STOP ? &worker->stop : &worker->drain;
+}
+
 static void tell_workers(struct proxy *proxy, enum worker_message kind)
 {
     for (uint32_t i = 0; i < proxy->worker_count; i++) {
         struct worker *worker = &proxy->workers[i];
-        struct loop_message *message = kind == WORKER_STOP ? &worker->stop : &worker->drain;
+        struct loop_message *message = message_of(worker, kind);
         if (!worker->is_running)
             continue;
         message->kind = kind;
@@ -312,10 +278,21 @@ static void tell_workers(struct proxy *proxy, enum worker_message kind)
     }
 }
 
+void proxy_leave(struct proxy *proxy)
+{
+    uint32_t state = PROXY_RUNNING;
+    if (atomic_compare_exchange_strong(&proxy->state, &state, PROXY_LEAVING))
+        tell_workers(proxy, WORKER_LEAVE);
+}
+
 void proxy_drain(struct proxy *proxy)
 {
-    if (atomic_exchange(&proxy->state, PROXY_DRAINING) == PROXY_RUNNING)
-        tell_workers(proxy, WORKER_DRAIN);
+    uint32_t state = atomic_load(&proxy->state);
+    while (state < PROXY_DRAINING)
+        if (atomic_compare_exchange_weak(&proxy->state, &state, PROXY_DRAINING)) {
+            tell_workers(proxy, WORKER_DRAIN);
+            return;
+        }
 }
 
 void proxy_stop(struct proxy *proxy)
@@ -333,8 +310,10 @@ void proxy_join(struct proxy *proxy)
 {
     for (uint32_t i = 0; i < proxy->worker_count; i++)
         worker_end(&proxy->workers[i]);
-    for (uint32_t i = 0; i < proxy->listener_count; i++)
-        listener_close(&proxy->listeners[i]);
+    sockets_close(proxy->sockets);
+    int before_fd = atomic_exchange(&proxy->before_fd, -1);
+    if (before_fd >= 0)
+        close(before_fd);
     resolver_free(proxy->resolver);
     pool_free_all(proxy);
     for (uint32_t i = 0; i < proxy->endpoint_count; i++)

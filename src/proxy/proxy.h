@@ -2,7 +2,8 @@
  * `holdfast proxy`: what its workers share, and its life.
  *
  *     proxy_start --> running --reload_begin--> running with another configuration
- *                        |  proxy_drain: no new clients; idle ones go, others when they are done
+ *                        |  proxy_leave: no new clients; those that are there go when they like
+ *                        v  proxy_drain: no new clients; idle ones go, others when they are done
  *                        v  proxy_stop: at once
  *                     proxy_join
  *
@@ -42,6 +43,7 @@
 struct pool;
 struct resolver;
 struct access;
+struct sockets;
 struct worker;
 
 /* A server as an address in the configuration: shared by all pools that have it. */
@@ -67,7 +69,6 @@ struct proxy {
     _Atomic uint32_t server_count; /* the budget of server connections; changed under the lock */
     _Atomic uint32_t wanted;       /* connections that found none of it left: idle ones make room */
     _Atomic uint32_t state;        /* enum proxy_state */
-    _Atomic uint32_t workers_listening;
     _Atomic uint32_t workers_empty; /* drained, with nothing left */
     _Atomic uint32_t workers_ended;
     _Atomic uint32_t wish; /* enum proxy_wish: of the console, for the main thread */
@@ -87,9 +88,9 @@ struct proxy {
     struct hash_key hash_key; /* of names that come from clients */
     struct secure secure;
     char mock_seed[32];
-    struct access *access;                          /* hba rules and users */
-    struct listener listeners[PROXY_LISTENERS_MAX]; /* of worker 0; unix sockets are everybody's */
-    uint32_t listener_count;
+    struct access *access; /* hba rules and users */
+    struct sockets *sockets;
+    _Atomic int before_fd; /* to the process before us, whose clients may be there yet; -1: none */
 };
 
 enum proxy_wish {
@@ -100,13 +101,23 @@ enum proxy_wish {
 
 enum proxy_state {
     PROXY_RUNNING,
+    PROXY_LEAVING, /* as PgBouncer's SHUTDOWN WAIT_FOR_CLIENTS */
     PROXY_DRAINING,
     PROXY_STOPPING,
 };
 
-/* `version` is what SHOW VERSION says; borrowed, as everything here is. */
-enum hf_rc proxy_start(struct proxy *proxy, const struct proxy_config *config, struct mem *mem,
-                       struct log *log, const char *version, struct hf_err *err) HF_MUST_USE;
+/* What it starts with; borrowed. */
+struct proxy_given {
+    struct mem *mem;
+    struct log *log;
+    const char *version;     /* what SHOW VERSION says */
+    struct sockets *sockets; /* those that were inherited; the proxy's until it is joined */
+    int before_fd;           /* to the process that they are from, taken over; -1: none */
+};
+enum hf_rc proxy_start(struct proxy *proxy, const struct proxy_config *config,
+                       const struct proxy_given *given, struct hf_err *err) HF_MUST_USE;
+/* Each of the next three may follow the ones before it. */
+void proxy_leave(struct proxy *proxy);
 void proxy_drain(struct proxy *proxy);
 void proxy_stop(struct proxy *proxy);
 /* All workers have ended. */

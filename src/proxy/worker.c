@@ -14,6 +14,7 @@
 #include "proxy/reload.h"
 #include "proxy/server.h"
 #include "proxy/server_login.h"
+#include "proxy/sockets.h"
 
 #define TICK_NS HF_SEC(1)
 
@@ -184,23 +185,25 @@ static void stream_event(const struct loop_event *event)
     }
 }
 
+/* Nobody is accepted any more; clients that are there go when they like. Who is in the queue of a
+ * socket is for the process that has it now. */
+static void leave(struct worker *worker)
+{
+    if (worker->is_leaving)
+        return;
+    worker->is_leaving = true;
+    sockets_leave(worker->proxy->sockets, worker, true);
+}
+
 /* Who comes now is refused by the kernel, at once, and may go elsewhere; in the queue of a socket
- * that nobody looks at he would wait. The last worker closes those that are everybody's. */
+ * that nobody looks at he would wait. */
 static void drain(struct worker *worker)
 {
-    struct proxy *proxy = worker->proxy;
     if (worker->is_draining)
         return;
+    worker->is_leaving = true;
     worker->is_draining = true;
-    for (uint32_t i = 0; i < worker->listener_count; i++) {
-        loop_unlisten(worker->loop, &worker->listeners[i]);
-        if (worker->index > 0 && !address_is_unix(&worker->listeners[i].address))
-            listener_close(&worker->listeners[i]);
-    }
-    if (atomic_fetch_sub(&proxy->workers_listening, 1) > 1)
-        return;
-    for (uint32_t i = 0; i < proxy->listener_count; i++)
-        listener_close(&proxy->listeners[i]);
+    sockets_leave(worker->proxy->sockets, worker, false);
 }
 
 /* Clients that have nothing under way are told to go; the others when they are done. */
@@ -228,6 +231,9 @@ static void posted(struct worker *worker, struct loop_message *message)
         break;
     case WORKER_DRAIN:
         drain(worker);
+        break;
+    case WORKER_LEAVE:
+        leave(worker);
         break;
     case WORKER_RELOAD:
         reload_worker(worker);
@@ -296,7 +302,7 @@ static void work(struct worker *worker)
 /* Nothing is left: the streams of servers have been closed too. */
 static bool is_over(struct worker *worker)
 {
-    if (!worker->is_draining || !list_is_empty(&worker->sessions))
+    if (!worker->is_leaving || !list_is_empty(&worker->sessions) || loop_is_listening(worker->loop))
         return false;
     list_for_each(part_node, &worker->parts) {
         struct pool_part *part = container_of(part_node, struct pool_part, link);
@@ -354,6 +360,7 @@ static void *run(void *argument)
             say_empty(worker);
             break;
         }
+        atomic_store_explicit(&worker->turned_ns, worker_now(worker), memory_order_relaxed);
         while (loop_next(worker->loop, &event))
             handle(worker, &event);
         work(worker);
@@ -412,23 +419,6 @@ static enum hf_rc make_memory(struct worker *worker, struct hf_err *err)
     return rc;
 }
 
-static enum hf_rc listen_all(struct worker *worker, struct hf_err *err)
-{
-    struct proxy *proxy = worker->proxy;
-    enum hf_rc rc = HF_OK;
-    for (uint32_t i = 0; rc == HF_OK && i < proxy->listener_count; i++) {
-        struct listener *listener = &worker->listeners[i];
-        *listener = proxy->listeners[i];
-        if (worker->index > 0 && !address_is_unix(&listener->address))
-            rc = listener_open(listener, &proxy->listeners[i].address, true, err);
-        if (rc == HF_OK)
-            rc = loop_listen(worker->loop, listener, err);
-        if (rc == HF_OK)
-            worker->listener_count++;
-    }
-    return rc;
-}
-
 enum hf_rc worker_make(struct worker *worker, struct proxy *proxy, uint32_t index,
                        struct hf_err *err)
 {
@@ -444,6 +434,7 @@ enum hf_rc worker_make(struct worker *worker, struct proxy *proxy, uint32_t inde
     worker->client_sequence = (uint64_t)index << 48;
     worker->config = config;
     worker->wake_ns = HF_NEVER;
+    atomic_init(&worker->turned_ns, clock_now());
     timerq_init(&worker->timers);
     rng_init(&worker->rng, entropy_seed());
     slow_init(&worker->slow, hash_key_from_seed(entropy_seed()));
@@ -457,7 +448,7 @@ enum hf_rc worker_make(struct worker *worker, struct proxy *proxy, uint32_t inde
     if (rc == HF_OK)
         rc = loop_new(&worker->loop, &loop, proxy->mem, err);
     if (rc == HF_OK)
-        rc = listen_all(worker, err);
+        rc = sockets_share(proxy->sockets, worker, proxy->worker_count, err);
     return rc;
 }
 
@@ -474,9 +465,10 @@ void worker_end(struct worker *worker)
     struct mem *mem = worker->proxy->mem;
     if (worker->is_running)
         pthread_join(worker->thread, NULL);
-    drain(worker); /* if it has never run */
-    if (worker->loop != NULL)
+    if (worker->loop != NULL) {
+        sockets_leave(worker->proxy->sockets, worker, false); /* if it has never run */
         loop_free(worker->loop);
+    }
     mem_free(mem, worker->clients.buffers);
     mem_free(mem, worker->admissions.buffers);
     mem_free(mem, worker->waits.buffers);

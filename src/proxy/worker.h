@@ -36,6 +36,7 @@ enum worker_stream {
 enum worker_message {
     WORKER_STOP,     /* struct loop_message: at once */
     WORKER_DRAIN,    /* struct loop_message: let idle clients go, others when they are done */
+    WORKER_LEAVE,    /* struct loop_message: accept no more; clients go when they like */
     WORKER_RELOAD,   /* struct loop_message: another configuration is in force */
     WORKER_BEG,      /* struct pool_message */
     WORKER_GIVE,     /* struct pool_message */
@@ -45,6 +46,8 @@ enum worker_message {
     WORKER_RESOLVED, /* a name was looked up for a login */
     WORKER_OVER,     /* struct loop_message: nothing is left at any worker */
 };
+
+#define WORKER_LISTENERS_MAX 64 /* as many as a loop can have */
 
 struct worker {
     struct proxy *proxy;
@@ -61,7 +64,8 @@ struct worker {
     struct list cancelling;            /* struct cancel */
     struct slow slow;
     struct buffer ahead; /* scratch: what goes to a server before a message of its client */
-    struct listener listeners[PROXY_LISTENERS_MAX];
+    struct listener listeners[WORKER_LISTENERS_MAX];
+    uint32_t entries[WORKER_LISTENERS_MAX]; /* of proxy->sockets: which ones they are */
     uint32_t listener_count;
     struct bufpool clients;    /* struct client */
     struct bufpool admissions; /* struct admission */
@@ -70,14 +74,17 @@ struct worker {
     struct list sessions;      /* all clients */
     _Atomic uint32_t client_count;
     uint32_t server_count;
-    uint64_t client_sequence; /* the last one that was given to a client; one for all workers */
-    int64_t tick_ns;          /* when pool_tick() is due */
-    int64_t wake_ns;          /* when a part of a pool has to be looked at */
+    uint64_t client_sequence;  /* the last one that was given to a client; one for all workers */
+    int64_t tick_ns;           /* when pool_tick() is due */
+    int64_t wake_ns;           /* when a part of a pool has to be looked at */
+    _Atomic int64_t turned_ns; /* when its last turn began: whether it still turns */
     bool is_running;
+    bool is_leaving; /* or draining, or stopping */
     bool is_draining;
     bool is_stopping;
     bool is_empty; /* it has said so */
-    struct loop_message drain, stop, reload, over;
+    bool has_left; /* it listens no more */
+    struct loop_message leave, drain, stop, reload, over;
 };
 
 /* All of them are made before the first one is started, since they talk to each other. */

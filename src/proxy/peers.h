@@ -1,0 +1,35 @@
+/*
+ * Cancel requests that belong to another instance: behind a load balancer, or on a port that
+ * several processes share, a request comes to anybody.
+ *
+ * Each instance has a number (proxy.instance_id), which is part of the number that its clients
+ * know (worker_pid). A request with another instance's number goes to the peer of that number, as a
+ * CancelRequest over a connection of its own, with one byte behind its key. That byte is what keeps
+ * it from going round: a request that has it is for the one that it has come to, and is passed on
+ * to no peer. Keys of clients have 4 or 32 bytes, so which requests have it is plain.
+ *
+ *     client's key   pid = ours | instance | worker and place      key: 4 or 32 random bytes
+ *     request        the same pid                                  key, or key + PEERS_MARK
+ *
+ * One request leads to one at most, and how many are under way is bounded (half of
+ * limits.cancels_max), so that forged ones neither multiply nor keep those of our own clients out.
+ */
+#ifndef HF_PROXY_PEERS_H
+#define HF_PROXY_PEERS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/sv.h"
+
+struct worker;
+
+#define PEERS_MARK '\x48'
+
+/* A key as it was said by a peer: without the mark, which is told by `is_passed`. */
+struct sv peers_key(struct sv key, bool *is_passed);
+
+/* True: it is the business of another instance, which is told of it if it is known. */
+bool peers_cancel(struct worker *worker, uint32_t pid, struct sv key);
+
+#endif
