@@ -48,6 +48,7 @@ const struct subcommand *cmd_config(void);
 const struct subcommand *cmd_demo(void);
 const struct subcommand *cmd_explain(void);
 const struct subcommand *cmd_help(void);
+const struct subcommand *cmd_import(void);
 const struct subcommand *cmd_proxy(void);
 
 #endif

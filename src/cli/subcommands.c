@@ -3,7 +3,7 @@
 #include "base/bug.h"
 
 static const struct subcommand *(*const rows[])(void) = {
-    cmd_config, cmd_demo, cmd_explain, cmd_help, cmd_proxy,
+    cmd_config, cmd_demo, cmd_explain, cmd_help, cmd_import, cmd_proxy,
 };
 
 size_t subcommand_count(void)
