@@ -54,6 +54,7 @@
 #include "base/ns.h"
 #include "base/timerq.h"
 #include "client/client_pool.h"
+#include "client/client_statements.h"
 #include "core/guard.h"
 #include "holdfast.h"
 #include "pg/cancel_request.h"
@@ -236,7 +237,8 @@ struct call {
     struct call_view *view;  /* its driver's, or its own */
     struct call_view *own_view;
     _Alignas(16) unsigned char room[CALL_ROOM];
-    enum call_spend spending; /* what the time since mark_ns goes into */
+    struct statement_memo memo; /* of whoever had it last: with a thread of its own, the same */
+    enum call_spend spending;   /* what the time since mark_ns goes into */
     int64_t mark_ns;
     int64_t spent_ns[CALL_SPENDS];
 };

@@ -30,25 +30,54 @@ void statements_free(struct statements *statements, struct mem *mem)
     mem_free(mem, statements);
 }
 
-struct statement_key statement_key_of(uint64_t seed, const char *sql,
-                                      const struct hf_params *params)
+static struct statement_key key_of_text(uint64_t seed, struct sv text)
 {
     struct hash_key first = hash_key_from_seed(seed);
     struct hash_key second = {first.k1, ~first.k0};
-    struct sv text = sv_from(sql, strlen(sql));
-    struct statement_key key = {hash_bytes(&first, text), hash_bytes(&second, text)};
+    return (struct statement_key){hash_bytes(&first, text), hash_bytes(&second, text)};
+}
+
+/* The same text with other types is another statement. Each step is a bijection of what was there,
+ * keyed like the text. */
+static struct statement_key with_type(struct statement_key key, uint64_t seed, uint64_t place)
+{
+    struct hash_key first = hash_key_from_seed(seed);
+    struct hash_key second = {first.k1, ~first.k0};
+    return (struct statement_key){hash_u64(&first, key.a ^ place),
+                                  hash_u64(&second, key.b + place)};
+}
+
+static struct statement_key with_types(struct statement_key key, uint64_t seed,
+                                       const struct hf_params *params)
+{
     size_t count = params != NULL ? params->count : 0;
     for (size_t i = 0; i < count; i++) {
         uint64_t type = params->list[i].type;
-        if (type == 0)
-            continue; /* the server finds it out */
-        /* The same text with other types is another statement. Each step is a bijection of what was
-         * there, keyed like the text. */
-        uint64_t place = (uint64_t)(i + 1) << 32 | type;
-        key.a = hash_u64(&first, key.a ^ place);
-        key.b = hash_u64(&second, key.b + place);
+        if (type != 0) /* else the server finds it out */
+            key = with_type(key, seed, (uint64_t)(i + 1) << 32 | type);
     }
     return key;
+}
+
+struct statement_key statement_key_of(uint64_t seed, const char *sql,
+                                      const struct hf_params *params)
+{
+    return with_types(key_of_text(seed, sv_from(sql, strlen(sql))), seed, params);
+}
+
+struct statement_key statement_key_again(struct statement_memo *memo, uint64_t seed,
+                                         const char *sql, const struct hf_params *params)
+{
+    size_t size = strlen(sql);
+    if (size == 0 || size != memo->size || memcmp(sql, memo->text, size) != 0) {
+        struct statement_key key = key_of_text(seed, sv_from(sql, size));
+        if (size > sizeof memo->text)
+            return with_types(key, seed, params);
+        memo->key = key;
+        memo->size = size;
+        memcpy(memo->text, sql, size);
+    }
+    return with_types(memo->key, seed, params);
 }
 
 static uint32_t oldest(const struct statements *statements)

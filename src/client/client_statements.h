@@ -47,6 +47,20 @@ void statements_free(struct statements *statements, struct mem *mem); /* NULL is
 struct statement_key statement_key_of(uint64_t seed, const char *sql,
                                       const struct hf_params *params);
 
+/* The text that somebody asked last, with its hash: who asks the same again, as most do, pays for a
+ * comparison instead of two hashes. All zero: nothing yet. Longer texts are not kept. */
+#define STATEMENT_MEMO_BYTES 488
+
+struct statement_memo {
+    struct statement_key key; /* of the text alone */
+    size_t size;
+    char text[STATEMENT_MEMO_BYTES];
+};
+
+/* The same key. A memo belongs to one seed. */
+struct statement_key statement_key_again(struct statement_memo *memo, uint64_t seed,
+                                         const char *sql, const struct hf_params *params);
+
 /* Looks up, and notes the use. With PREPARE `evicted` is a name to DEALLOCATE, or "". */
 uint32_t statements_use(struct statements *statements, struct statement_key key,
                         enum statements_verdict *verdict, char evicted[STATEMENTS_NAME_BYTES]);

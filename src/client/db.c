@@ -185,10 +185,10 @@ static enum route_intent route_of(const struct hf_call_options *options, enum ro
     return options->intent == HF_WRITE ? ROUTE_WRITE : judged;
 }
 
-enum route_intent db_judge(struct hf_db *db, const struct hf_call_options *options,
-                           struct exec_statement *statement)
+enum route_intent db_judge(struct hf_db *db, struct statement_memo *memo,
+                           const struct hf_call_options *options, struct exec_statement *statement)
 {
-    statement->key = statement_key_of(db->secret, statement->sql, statement->params);
+    statement->key = statement_key_again(memo, db->secret, statement->sql, statement->params);
     statement->has_key = true;
     struct intent intent = intents_of(db->intents, statement->key, statement->sql);
     enum route_intent route = route_of(options, intent.route);
@@ -203,7 +203,8 @@ enum route_intent db_intent(struct hf_db *db, const char *sql,
                             const struct hf_call_options *options)
 {
     struct exec_statement statement = {.sql = sql};
-    return db_judge(db, options, &statement);
+    struct statement_memo memo = {.size = 0};
+    return db_judge(db, &memo, options, &statement);
 }
 
 void db_learn_write(struct hf_db *db, const struct exec_statement *statement)

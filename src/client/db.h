@@ -138,8 +138,8 @@ enum route_intent db_intent(struct hf_db *db, const char *sql,
 
 /* The same, and all that is to be known of the statement for running it: fills in what exec.h's
  * struct has beyond the caller's own words. */
-enum route_intent db_judge(struct hf_db *db, const struct hf_call_options *options,
-                           struct exec_statement *statement);
+enum route_intent db_judge(struct hf_db *db, struct statement_memo *memo,
+                           const struct hf_call_options *options, struct exec_statement *statement);
 
 /* A replica refused as a write what was taken for a read. */
 void db_learn_write(struct hf_db *db, const struct exec_statement *statement);

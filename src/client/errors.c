@@ -324,7 +324,9 @@ int error_from_guard(struct hf_error *err, enum guard_result result,
                      const struct guard_reason *reason, const struct snapshot *view,
                      const struct hf_error *last)
 {
-    const int code = code_of_call(result, reason);
+    int code = code_of_call(result, reason);
+    if (code == HF_E_SERVER && last != NULL && last->code == HF_E_MEMORY)
+        code = HF_E_MEMORY; /* our own, which the guard knows by the server's SQLSTATE for it */
     if (err == NULL)
         return code;
     /* The caller may have collected the attempt's error where the answer goes. */

@@ -3,7 +3,6 @@
  * server takes them for whatever the place wants, int or numeric or bigint.
  */
 #include <float.h>
-#include <inttypes.h>
 #include <locale.h>
 #include <math.h>
 #include <stdio.h>
@@ -29,7 +28,17 @@ struct hf_param hf_text(const char *value)
 struct hf_param hf_int(int64_t value)
 {
     struct hf_param param = {0};
-    snprintf(param.small, sizeof param.small, "%" PRId64, value);
+    char digits[20]; /* the last one first: snprintf() costs as much as all else that is ours */
+    size_t count = 0;
+    uint64_t left = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    do
+        digits[count++] = (char)('0' + left % 10);
+    while ((left /= 10) > 0);
+    char *out = param.small;
+    if (value < 0)
+        *out++ = '-';
+    while (count > 0)
+        *out++ = digits[--count];
     return param;
 }
 

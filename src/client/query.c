@@ -203,7 +203,7 @@ int query_start(struct call *call, const char *sql, const struct hf_params *para
                 .no_prepare = options->no_prepare,
             },
     };
-    enum route_intent intent = db_judge(db, options, &query->statement);
+    enum route_intent intent = db_judge(db, &call->memo, options, &query->statement);
     struct guard_request request;
     db_request(db, intent, options, &request);
     call->user_cancel = options->cancel;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/rng.h"
 #include "client/client_statements.h"
 #include "client/intents.h"
 #include "os/mem.h"
@@ -195,6 +196,27 @@ static void intents__keys_tell_types_and_texts_apart(void **state)
     assert_true(again.a == keys[0].a && again.b == keys[0].b);
 }
 
+/* Whatever was asked before, also in a text as long as another, or too long to be kept. */
+static void intents__a_memo_never_changes_a_key(void **state)
+{
+    (void)state;
+    static char texts[8][STATEMENT_MEMO_BYTES + 2];
+    struct hf_param typed = {.type = 23};
+    struct hf_params params = {&typed, 1};
+    struct statement_memo memo = {.size = 0};
+    for (size_t i = 0; i < 8; i++)
+        memset(texts[i], 'a' + (int)i, STATEMENT_MEMO_BYTES - 2 + i / 2);
+    texts[2][0] = '\0';
+    memcpy(texts[3], "SELECT", sizeof "SELECT");
+    for (uint64_t i = 0; i < 1000; i++) {
+        const char *text = texts[rng_hash(SECRET, i) % 8];
+        const struct hf_params *given = i % 3 == 0 ? &params : NULL;
+        struct statement_key key = statement_key_of(SECRET, text, given);
+        struct statement_key again = statement_key_again(&memo, SECRET, text, given);
+        assert_true(key.a == again.a && key.b == again.b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -205,6 +227,7 @@ int main(void)
         cmocka_unit_test(intents__statements_are_prepared_when_they_come_again),
         cmocka_unit_test(intents__the_statement_least_recently_used_makes_room),
         cmocka_unit_test(intents__keys_tell_types_and_texts_apart),
+        cmocka_unit_test(intents__a_memo_never_changes_a_key),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }
