@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/bug.h"
+#include "base/units.h"
 #include "config/pgbouncer_rows.h"
 #include "config/pgbouncer_value.h"
 #include "config/suggest.h"
@@ -140,6 +141,21 @@ static bool has_default(const struct pgbouncer_row *row, struct sv text)
     return row->unset != NULL && sv_eq(text, sv_from_cstr(row->unset));
 }
 
+/* PgBouncer has one limit of waiting, for busy servers and for those that are down; we have two. */
+static void write_down_timeout(const struct writer *w)
+{
+    const struct opt_row *row =
+        opt_find(&proxy_section_find(SV("pools"))->tables[0], SV("server_down_timeout"));
+    struct sv text = set_or(w, "query_wait_timeout", "0");
+    int64_t wait_ns = 0, down_ns = 0;
+    hf_assert(row != NULL);
+    const enum hf_rc rc = units_parse_duration(sv_from_cstr(row->default_text), &down_ns, w->err);
+    hf_assert(rc == HF_OK);
+    if (pgbouncer_value_seconds(text, &wait_ns) && wait_ns > 0 && wait_ns < down_ns)
+        fprintf(w->out, "  server_down_timeout: %s  # no longer than for one that is busy\n",
+                w->value.text);
+}
+
 static enum hf_rc write_global(struct writer *w, const struct pgbouncer_row *row)
 {
     const struct ini_entry *entry =
@@ -155,6 +171,8 @@ static enum hf_rc write_global(struct writer *w, const struct pgbouncer_row *row
     if (!w->value.is_absent)
         print_value(w, 2 + 2 * (strchr(row->section, '.') != NULL), row,
                     entry != NULL ? row->note : "PgBouncer's default");
+    if (strcmp(row->name, "query_wait_timeout") == 0)
+        write_down_timeout(w);
     return HF_OK;
 }
 
