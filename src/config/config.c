@@ -168,10 +168,14 @@ static void read_entry(struct reader *reader, const struct proxy_section *sectio
     struct hf_err err;
     struct proxy_database *database = NULL;
     struct proxy_role *role = NULL;
-    const bool is_database = section->kind == PROXY_SECTION_DATABASES;
-    const enum hf_rc rc =
-        is_database ? proxy_config_add_database(reader->config, node->key, &database, &err)
-                    : proxy_config_add_role(reader->config, node->key, &role, &err);
+    struct group *group = NULL;
+    enum hf_rc rc;
+    if (section->kind == PROXY_SECTION_DATABASES)
+        rc = proxy_config_add_database(reader->config, node->key, &database, &err);
+    else if (section->kind == PROXY_SECTION_ROLES)
+        rc = proxy_config_add_role(reader->config, node->key, &role, &err);
+    else
+        rc = proxy_config_add_group(reader->config, node->key, &group, &err);
     if (rc != HF_OK) {
         blame(reader, node->key_place, section->path, node->key, &err);
         return;
@@ -180,7 +184,8 @@ static void read_entry(struct reader *reader, const struct proxy_section *sectio
         return;
     char path[FAULTS_KEY_SIZE];
     snprintf(path, sizeof path, "%s." SV_FMT, section->path, SV_ARG(node->key));
-    read_rows(reader, section, is_database ? (void *)database : (void *)role, node, path);
+    void *entry = database != NULL ? (void *)database : role != NULL ? (void *)role : (void *)group;
+    read_rows(reader, section, entry, node, path);
 }
 
 static void read_section(struct reader *reader, const struct proxy_section *section)

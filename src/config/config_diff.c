@@ -70,7 +70,7 @@ static bool next_row(struct config_diff *diff, const struct proxy_section *secti
     return false;
 }
 
-/* ---- databases and roles: two sorted lists side by side ---- */
+/* ---- databases, roles and groups: two sorted lists side by side ---- */
 
 struct entries {
     const char *first;
@@ -86,6 +86,9 @@ static struct entries entries_of(const struct proxy_config *config,
         return (struct entries){(const char *)config->databases, config->database_count,
                                 sizeof(struct proxy_database),
                                 offsetof(struct proxy_database, name)};
+    if (section->kind == PROXY_SECTION_GROUPS)
+        return (struct entries){(const char *)config->groups, config->group_count,
+                                sizeof(struct group), offsetof(struct group, name)};
     return (struct entries){(const char *)config->roles, config->role_count,
                             sizeof(struct proxy_role), offsetof(struct proxy_role, name)};
 }

@@ -7,6 +7,7 @@
 #include "proxy/admin.h"
 #include "proxy/admission.h"
 #include "proxy/cancel.h"
+#include "proxy/limits.h"
 #include "proxy/pool.h"
 #include "proxy/prepare.h"
 #include "proxy/relay.h"
@@ -49,8 +50,9 @@ static int64_t deadline_of(const struct client *client)
         return client->rested_ns;
     case CLIENT_CLOSING:
         return ns_add(client->since_ns, LINGER_NS);
-    case CLIENT_ENTERING: /* the pool's limits count */
     case CLIENT_WAITING:
+        return limits_deadline(client);
+    case CLIENT_ENTERING: /* the pool's limits count */
     case CLIENT_REFUSED:
     case CLIENT_ADMIN:
     default:
@@ -147,8 +149,10 @@ void client_timeout(struct client *client)
         explain_timeout(client, &err);
         client_fail(client, &err);
         return;
-    case CLIENT_ENTERING:
     case CLIENT_WAITING:
+        limits_timeout(client);
+        return;
+    case CLIENT_ENTERING:
     case CLIENT_REFUSED:
     case CLIENT_ADMIN:
     default:
@@ -228,7 +232,7 @@ bool client_tally(struct client *client, struct hf_err *err)
     }
     client->is_tallied = what == NULL;
     if (what == NULL)
-        return true;
+        return limits_login(client, err);
     bool is_database = what[0] == 'd';
     err_set(err, HF_RC_LIMIT, "53300", "too many connections for %s \"%s\"", what,
             is_database ? client->part->pool->name : client->part->pool->role);
@@ -245,6 +249,7 @@ static void untally(struct client *client)
                            sv_from((const char *)source.ip, sizeof source.ip));
     if (!client->is_tallied)
         return;
+    limits_logout(client);
     proxy_tally_return(proxy, PROXY_TALLY_DATABASE, sv_from_cstr(client->part->pool->name));
     proxy_tally_return(proxy, PROXY_TALLY_ROLE, sv_from_cstr(client->part->pool->role));
 }
@@ -298,6 +303,7 @@ void client_close(struct client *client, const char *reason)
     if (client->server != NULL)
         server_detach(client->server);
     pool_withdraw(client);
+    limits_end(client);
     if (client->admission != NULL)
         admission_end(client);
     prepare_left(NULL, client);
@@ -324,12 +330,12 @@ void client_fail(struct client *client, const struct hf_err *err)
 
 /* ---- with and without a server connection ---- */
 
-bool client_ask(struct client *client)
+/* Its groups let it go on. */
+static bool ask_pool(struct client *client)
 {
     struct hf_err err;
     int64_t until_ns =
         ns_add(worker_now(client->worker), client->part->config.query_wait_timeout_ns);
-    client->state = CLIENT_WAITING;
     switch (pool_want(client, until_ns, &err)) {
     case POOL_ATTACHED:
         if (client->server == NULL) /* it has lost it again, and is told why */
@@ -343,6 +349,33 @@ bool client_ask(struct client *client)
     default:
         return refuse(client, &err);
     }
+}
+
+bool client_ask(struct client *client)
+{
+    struct hf_err err;
+    client->state = CLIENT_WAITING;
+    if (client->limited == NULL)
+        return ask_pool(client);
+    switch (limits_begin(client, &err)) {
+    case LIMITS_GO:
+        return ask_pool(client);
+    case LIMITS_WAIT:
+        client_enter(client, CLIENT_WAITING);
+        return false;
+    case LIMITS_REFUSED:
+    default:
+        return refuse(client, &err);
+    }
+}
+
+void client_admitted(struct client *client)
+{
+    if (!ask_pool(client))
+        return;
+    if (client->state == CLIENT_ACTIVE)
+        client_enter(client, CLIENT_ACTIVE); /* for its timer */
+    relay_from_client(client);
 }
 
 void client_attached(struct client *client)
@@ -375,6 +408,8 @@ void client_released(struct client *client)
 {
     if (client->state == CLIENT_ACTIVE)
         client_enter(client, CLIENT_IDLE);
+    if (client->limited != NULL)
+        limits_end(client);
 }
 
 void client_not_served(struct client *client, const struct hf_err *err, struct sv words)
@@ -413,6 +448,7 @@ static bool refuse(struct client *client, const struct hf_err *err)
     enum frame_status status = frame_look(&client->frame, stream_view(&client->stream), &part);
     hf_assert(status == FRAME_PART && part.is_first);
     client->skips = part.type != 'Q' && part.type != 'F';
+    limits_end(client);
     client_enter(client, CLIENT_REFUSED);
     return true;
 }
@@ -451,7 +487,8 @@ bool client_skip(struct client *client)
 void client_cancel(struct client *client)
 {
     struct hf_err err;
-    if (client->state == CLIENT_WAITING && client->wait != NULL) {
+    bool is_waiting = client->wait != NULL || limits_deadline(client) != HF_NEVER;
+    if (client->state == CLIENT_WAITING && is_waiting) {
         pool_withdraw(client);
         err_set(&err, HF_RC_PEER, "57014", "canceling statement due to user request");
         if (refuse(client, &err))

@@ -31,6 +31,7 @@
 struct admin_output;
 struct admission;
 struct assembly;
+struct limited;
 struct pool_part;
 struct prepared_client;
 struct server;
@@ -65,6 +66,7 @@ struct client {
     struct prepared_client *prepared; /* NULL: has none */
     struct admin_output *console;     /* ADMIN: what is still to be sent; NULL: nothing */
     struct assembly *assembly;        /* NULL: no message is being put together */
+    struct limited *limited;          /* NULL: is in no group that has limits */
     int64_t connected_ns;
     int64_t since_ns;   /* in this state */
     int64_t request_ns; /* when its request came; 0: it has none under way */
@@ -102,6 +104,8 @@ void client_accept(struct worker *worker, int fd, const struct peer *peer);
 void client_event(struct client *client, const struct loop_event *event);
 void client_timeout(struct client *client);
 
+/* WAITING: its groups let it go on, to its pool. */
+void client_admitted(struct client *client);
 /* It got a server connection: see pool_want(). */
 void client_attached(struct client *client);
 /* It will get none. `words`: the ErrorResponse of the server that refused, or empty. */

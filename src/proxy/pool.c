@@ -5,6 +5,7 @@
 #include "base/bug.h"
 #include "os/clock.h"
 #include "proxy/client.h"
+#include "proxy/limits.h"
 #include "proxy/server.h"
 #include "proxy/server_login.h"
 #include "proxy/worker.h"
@@ -137,6 +138,7 @@ static void publish_hunger(struct pool_part *part)
     const struct bulkhead_waiter *first = bulkhead_first(part->bulkhead);
     int64_t since_ns = first != NULL ? first->entered_ns : HF_NEVER;
     atomic_store_explicit(&part->oldest_ns, since_ns, memory_order_relaxed);
+    atomic_store_explicit(&part->rank, first != NULL ? first->rank : 0, memory_order_relaxed);
     if (first != NULL)
         atomic_fetch_or_explicit(&pool->hungry, bit, memory_order_release);
     else if (atomic_load_explicit(&pool->hungry, memory_order_relaxed) & bit)
@@ -181,6 +183,13 @@ static struct wait *begin_wait(struct pool_part *part, struct client *client)
     wait->since_ns = worker_now(part->worker);
     client->wait = wait;
     return wait;
+}
+
+/* One that was in the queue has a permit. */
+static void granted(struct pool_part *part, struct bulkhead_waiter *waiter)
+{
+    fair_served(&part->pool->fair, waiter->rank);
+    list_push_back(&part->awaiting, &container_of(waiter, struct wait, waiter)->link);
 }
 
 /* ---- connections for those that have a permit ---- */
@@ -238,7 +247,7 @@ void pool_serve(struct pool_part *part)
     struct bulkhead_waiter *waiter;
     list_remove(&part->dirty);
     while ((waiter = bulkhead_pop_granted(part->bulkhead, worker_now(part->worker))) != NULL)
-        list_push_back(&part->awaiting, &container_of(waiter, struct wait, waiter)->link);
+        granted(part, waiter);
     publish_hunger(part);
     list_for_each(node, &part->awaiting) {
         struct wait *wait = container_of(node, struct wait, link);
@@ -297,6 +306,7 @@ enum pool_answer pool_want(struct client *client, int64_t until_ns, struct hf_er
         list_push_back(&part->awaiting, &wait->link);
         return POOL_QUEUED;
     }
+    wait->waiter.rank = limits_rank(client);
     switch (bulkhead_enter(part->bulkhead, &wait->waiter, now_ns, 0, until_ns)) {
     case BULKHEAD_QUEUED:
         beg(part);
@@ -328,7 +338,7 @@ static void give_back(struct pool_part *part, struct bulkhead_permit *permit)
         return;
     struct bulkhead_waiter *next = bulkhead_hand_over(part->bulkhead, permit, now_ns);
     if (next != NULL)
-        list_push_back(&part->awaiting, &container_of(next, struct wait, waiter)->link);
+        granted(part, next);
     pool_touch(part);
 }
 
@@ -361,12 +371,17 @@ static struct pool_part *hungrier(struct pool_part *part)
         return NULL;
     int64_t oldest_ns = ns_min(atomic_load_explicit(&part->oldest_ns, memory_order_relaxed),
                                worker_now(part->worker));
+    uint64_t rank = atomic_load_explicit(&part->rank, memory_order_relaxed);
     struct pool_part *found = NULL;
     for (uint32_t i = 0; i < pool->proxy->worker_count; i++) {
         struct pool_part *other = &pool->parts[i];
         int64_t since_ns = atomic_load_explicit(&other->oldest_ns, memory_order_relaxed);
-        if ((others & UINT64_C(1) << i) != 0 && since_ns != HF_NEVER &&
-            ns_add(since_ns, POOL_FAIR_NS) < oldest_ns) {
+        uint64_t others_rank = atomic_load_explicit(&other->rank, memory_order_relaxed);
+        bool is_ranked = rank != 0 && others_rank != 0;
+        bool is_first = is_ranked ? others_rank + POOL_FAIR_RANK < rank
+                                  : ns_add(since_ns, POOL_FAIR_NS) < oldest_ns;
+        if ((others & UINT64_C(1) << i) != 0 && since_ns != HF_NEVER && is_first) {
+            rank = others_rank;
             oldest_ns = since_ns;
             found = other;
         }
@@ -550,7 +565,7 @@ void pool_borrow(struct pool_part *part, int64_t now_ns)
         part->borrowed++;
         gain(part, 1);
         while ((waiter = bulkhead_pop_granted(part->bulkhead, now_ns)) != NULL)
-            list_push_back(&part->awaiting, &container_of(waiter, struct wait, waiter)->link);
+            granted(part, waiter);
         pool_touch(part);
     }
 }

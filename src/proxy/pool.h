@@ -20,6 +20,9 @@
  * than anybody here. So order is fair among workers within POOL_FAIR_NS, and
  * no client waits beside another worker's idle connection.
  *
+ * Where groups of clients are configured (groups.h) those who wait have ranks, from one clock for
+ * all parts, and the lowest rank is served first; between workers too, within POOL_FAIR_RANK.
+ *
  * Life of a client's wish for a connection:
  *
  *     pool_want --permit at once, a connection idle--> attached
@@ -47,6 +50,7 @@
 #include "base/hist.h"
 #include "base/list.h"
 #include "core/bulkhead_mt.h"
+#include "core/fair_mt.h"
 #include "net/loop.h"
 #include "proxy/hosts.h"
 #include "proxy/proxy_config.h"
@@ -61,6 +65,8 @@ struct worker;
  * one costs some 20 us, so it should not be for nothing; measured with 64 clients on a pool of 20
  * and two workers, 1 ms moved four times as many connections as 10 ms. */
 #define POOL_FAIR_NS HF_MS(10)
+/* The same in ranks: so many services of an ordinary weight. */
+#define POOL_FAIR_RANK (4 * FAIR_UNIT / GROUPS_WEIGHT_DEFAULT)
 
 /* What a client waits with: lent to it while it waits, so that idle clients stay small. */
 struct wait {
@@ -125,6 +131,7 @@ struct pool_part {
     int64_t down_since_ns;     /* connecting fails since; HF_NEVER: it does not */
     struct hf_err failure;     /* the last one of connecting */
     _Atomic int64_t oldest_ns; /* since when the first in the queue waits; HF_NEVER: nobody */
+    _Atomic uint64_t rank;     /* of that one; 0: none */
     struct pool_stats stats;
     struct pool_message beg;
 };
@@ -139,6 +146,7 @@ struct pool {
     uint32_t server_count;   /* in the budget; under proxy->lock */
     _Atomic uint64_t hungry; /* a bit for each worker where clients wait */
     _Atomic uint32_t lent;   /* shares of the reserve that parts have */
+    struct fair fair;        /* whose turn it is, where groups of clients wait */
     struct pool_part *parts; /* proxy->worker_count of them */
 };
 

@@ -316,6 +316,7 @@ void proxy_join(struct proxy *proxy)
         close(before_fd);
     resolver_free(proxy->resolver);
     pool_free_all(proxy);
+    limits_free_all(proxy);
     for (uint32_t i = 0; i < proxy->endpoint_count; i++)
         mem_free(proxy->mem, proxy->endpoints[i]);
     secure_drop(&proxy->secure);

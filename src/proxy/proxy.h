@@ -31,6 +31,7 @@
 #include "net/loop.h"
 #include "os/log.h"
 #include "os/mem.h"
+#include "proxy/limits.h"
 #include "proxy/proxy_config.h"
 #include "proxy/secure.h"
 #include "proxy/tally.h"
@@ -81,6 +82,7 @@ struct proxy {
     uint32_t endpoint_count;
     struct tally clients; /* of databases, roles and addresses */
     void *clients_memory;
+    struct limits limits; /* of groups of clients */
     struct settings settings;
     void *settings_memory;
     uint32_t console_told; /* settings_set: what the console reports */

@@ -171,6 +171,27 @@ enum hf_rc proxy_config_add_role(struct proxy_config *config, struct sv name,
     return HF_OK;
 }
 
+enum hf_rc proxy_config_add_group(struct proxy_config *config, struct sv name, struct group **out,
+                                  struct hf_err *err)
+{
+    if (config->groups == NULL)
+        config->groups = mem_alloc_array(config->mem, GROUPS_MAX, sizeof config->groups[0]);
+    if (config->groups == NULL)
+        return mem_refused(config->mem, GROUPS_MAX * sizeof config->groups[0], err);
+    if (config->group_count == GROUPS_MAX) {
+        err_set(err, HF_RC_LIMIT, "54000", "there are more than %d groups", GROUPS_MAX);
+        return err_hint(err, "One group with per: role limits each role for itself.");
+    }
+    struct group *group = &config->groups[config->group_count];
+    const enum hf_rc rc = set_name(group->name, name, err);
+    if (rc != HF_OK)
+        return rc;
+    opt_defaults(&proxy_section_find(SV("groups"))->tables[0], group);
+    config->group_count++;
+    *out = group;
+    return HF_OK;
+}
+
 /* ---- lists of hosts ---- */
 
 static enum hf_rc parse_port(struct sv text, uint16_t *out, struct hf_err *err)
@@ -449,6 +470,28 @@ static enum hf_rc finish_roles(struct proxy_config *config, struct proxy_fault *
     return blame(fault, "roles", "*", "password", err);
 }
 
+static int order_groups(const void *a, const void *b)
+{
+    return compare_names(((const struct group *)a)->name, ((const struct group *)b)->name);
+}
+
+static enum hf_rc finish_groups(struct proxy_config *config, struct proxy_fault *fault,
+                                struct hf_err *err)
+{
+    const char *key;
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < config->group_count; i++) {
+        if (group_finish(&config->groups[i], &key, err) != HF_OK)
+            return blame(fault, "groups", config->groups[i].name, key, err);
+        if (group_limits(&config->groups[i])) /* others would only be looked at */
+            config->groups[kept++] = config->groups[i];
+    }
+    config->group_count = kept;
+    if (kept > 0)
+        qsort(config->groups, kept, sizeof config->groups[0], order_groups);
+    return HF_OK;
+}
+
 enum hf_rc proxy_config_finish(struct proxy_config *config, struct proxy_fault *fault,
                                struct hf_err *err)
 {
@@ -465,6 +508,8 @@ enum hf_rc proxy_config_finish(struct proxy_config *config, struct proxy_fault *
         rc = finish_databases(config, fault, err);
     if (rc == HF_OK)
         rc = finish_roles(config, fault, err);
+    if (rc == HF_OK)
+        rc = finish_groups(config, fault, err);
     return rc;
 }
 
@@ -497,5 +542,6 @@ void proxy_config_free(struct proxy_config *config)
         secret_wipe(&config->roles[i].password);
     mem_free(config->mem, config->databases);
     mem_free(config->mem, config->roles);
+    mem_free(config->mem, config->groups);
     mem_free(config->mem, config);
 }

@@ -13,6 +13,7 @@
  *     pools:        defaults of every database         struct proxy_pool          config->pools
  *     databases:    name: {hosts, dbname, ...}         struct proxy_database[]    each with a pool
  *     roles:        name: {password, ...}              struct proxy_role[]
+ *     groups:       name: {role, weight, ...}          struct group[], see groups.h
  *
  * What holds is in one place: a database begins as a copy of `pools` (and of the limits that are
  * for each database) and its own keys are set over it, so a reader looks at database->pool and
@@ -42,6 +43,7 @@
 #include "base/secret.h"
 #include "base/sv.h"
 #include "os/mem.h"
+#include "proxy/groups.h"
 
 #define PROXY_NAME_SIZE     64 /* of a database or role, with the NUL: PostgreSQL's NAMEDATALEN */
 #define PROXY_PATH_SIZE     256
@@ -277,6 +279,8 @@ struct proxy_config {
     uint32_t database_count;
     struct proxy_role *roles; /* owned, the same */
     uint32_t role_count;
+    struct group *groups; /* owned, the same, sorted by name; those that limit something */
+    uint32_t group_count;
     struct mem *mem; /* borrowed */
 };
 
@@ -309,6 +313,7 @@ struct proxy_section {
         PROXY_SECTION_ONE,       /* fields of the struct at `offset` of struct proxy_config */
         PROXY_SECTION_DATABASES, /* a map of names to such structs */
         PROXY_SECTION_ROLES,
+        PROXY_SECTION_GROUPS,
     } kind;
     size_t offset;
 };
@@ -328,6 +333,9 @@ enum hf_rc proxy_config_add_database(struct proxy_config *config, struct sv name
                                      struct proxy_database **out, struct hf_err *err) HF_MUST_USE;
 enum hf_rc proxy_config_add_role(struct proxy_config *config, struct sv name,
                                  struct proxy_role **out, struct hf_err *err) HF_MUST_USE;
+/* There may be GROUPS_MAX of them. */
+enum hf_rc proxy_config_add_group(struct proxy_config *config, struct sv name, struct group **out,
+                                  struct hf_err *err) HF_MUST_USE;
 
 /* What is wrong, and with which setting. */
 struct proxy_fault {

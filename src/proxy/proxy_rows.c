@@ -326,6 +326,45 @@ static const struct opt_row role_rows[] = {
          "How long its clients may be idle." SHORTER),
 };
 
+/* ---- groups ---- */
+
+static const char *const pers[] = {"group",   "role", "database", "application_name",
+                                   "address", NULL};
+
+static const struct opt_row group_rows[] = {
+    TEXT(group, role, "role", LIVE, "",
+         "Roles that are meant, separated by commas; * stands for any characters and ? for one. "
+         "Empty is every role."),
+    TEXT(group, database, "database", LIVE, "",
+         "Databases that are meant, by the names that clients call them."),
+    TEXT(group, application_name, "application_name", LIVE, "",
+         "Values of application_name that are meant, as clients bring them when they log in."),
+    TEXT(group, address, "address", LIVE, "",
+         "Addresses and networks of clients that are meant, such as 10.1.0.0/16; a client of the "
+         "unix socket has none."),
+    ENUM(group, per, "per", LIVE, "group", pers,
+         "Who counts together: all that are meant, or those of one role, database, "
+         "application_name or address each for themselves."),
+    COUNT(group, clients_max, "clients_max", LIVE, "0", 0, 1000000, "clients",
+          "Most clients of the group at a time; the next one is refused. 0 is any."),
+    COUNT(group, concurrency_max, "concurrency_max", LIVE, "0", 0, 100000, "connections",
+          "Most server connections that the group uses at a time; who comes then waits. 0 is any."),
+    COUNT(group, queue_max, "queue_max", LIVE, "1000", 0, 1000000, "clients",
+          "Most clients that wait because of concurrency_max; the next one is refused."),
+    TIME(group, queue_wait_ns, "queue_wait", "30s", 0, HOUR,
+         "How long a client waits because of concurrency_max or rate, before what it asked is "
+         "refused."),
+    COUNT(group, rate, "rate", LIVE, "0", 0, 1000000, "transactions a second",
+          "Most transactions that the group begins in a second, a statement outside of one counted "
+          "like one, in transaction and statement mode; who comes earlier waits. 0 is any."),
+    COUNT(group, rate_burst, "rate_burst", LIVE, "10", 1, 1000000, "transactions",
+          "How many may begin at once after a quiet time."),
+    COUNT(group, weight, "weight", LIVE, "0", 0, 10000, NULL,
+          "Its share where clients of several groups wait for one pool: one of weight 300 gets "
+          "three connections for each one that a group of 100 gets. 0 is none of its own; who is "
+          "in no group with a weight has 100."),
+};
+
 /* ---- sections ---- */
 
 static const struct proxy_section sections[] = {
@@ -363,6 +402,11 @@ static const struct proxy_section sections[] = {
      .sentence = "What holds for single roles, by their names; * is every role that is not here.",
      .tables = {OPT_TABLE(role_rows)},
      .kind = PROXY_SECTION_ROLES},
+    {.path = "groups",
+     .sentence = "Groups of clients, by names of your choice, and what each may take, so that no "
+                 "one is a noisy neighbour to the others.",
+     .tables = {OPT_TABLE(group_rows)},
+     .kind = PROXY_SECTION_GROUPS},
 };
 
 size_t proxy_section_count(void)

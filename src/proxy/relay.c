@@ -547,8 +547,11 @@ static void settle(struct server *server, struct client *client)
             relay_from_server(server);
         return;
     }
-    if (server->is_syncing && server->is_answered && !server_synced(server))
-        return;
+    if (server->is_syncing && server->is_answered) {
+        if (!server_synced(server))
+            return;
+        relay_from_client(client); /* what it was made ready for, before it is found to be done */
+    }
     if (server->is_curing && replies_is_clean(&server->replies) && !cure_replay(server))
         return;
     if (server->client == client && is_done(server))

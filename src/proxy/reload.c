@@ -2,6 +2,7 @@
 
 #include "proxy/access.h"
 #include "proxy/client.h"
+#include "proxy/limits.h"
 #include "proxy/pool.h"
 #include "proxy/secure.h"
 #include "proxy/server.h"
@@ -30,6 +31,7 @@ enum hf_rc reload_begin(struct proxy *proxy, const struct proxy_config *config, 
     access_drop(old_access);
     secure_drop(&old_secure);
     atomic_store(&proxy->config, config);
+    limits_configure(proxy);
     atomic_store(&proxy->reloads_left, proxy->worker_count);
     for (uint32_t i = 0; i < proxy->worker_count; i++) {
         struct worker *worker = &proxy->workers[i];
@@ -92,5 +94,6 @@ void reload_worker(struct worker *worker)
     pthread_mutex_unlock(&worker->proxy->lock);
     for (; pool != NULL; pool = pool->next)
         change_part(worker, &pool->parts[worker->index]);
+    limits_reload(worker);
     atomic_fetch_sub(&worker->proxy->reloads_left, 1);
 }

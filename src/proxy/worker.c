@@ -10,6 +10,7 @@
 #include "proxy/admission.h"
 #include "proxy/cancel.h"
 #include "proxy/client.h"
+#include "proxy/limits.h"
 #include "proxy/pool.h"
 #include "proxy/reload.h"
 #include "proxy/server.h"
@@ -252,6 +253,9 @@ static void posted(struct worker *worker, struct loop_message *message)
         break;
     case WORKER_GATHERED:
         gather_finish(worker, container_of(message, struct gather, message));
+        break;
+    case WORKER_LIMIT:
+        limits_granted(message);
         break;
     case WORKER_RESOLVED:
         server_login_resolved(message);

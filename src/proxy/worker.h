@@ -43,6 +43,7 @@ enum worker_message {
     WORKER_CANCEL,   /* struct cancel_message */
     WORKER_GATHER,   /* struct gather: what the console shows */
     WORKER_GATHERED, /* the same, back with its asker */
+    WORKER_LIMIT,    /* struct limited: a client of this worker may go on */
     WORKER_RESOLVED, /* a name was looked up for a login */
     WORKER_OVER,     /* struct loop_message: nothing is left at any worker */
 };
@@ -75,6 +76,7 @@ struct worker {
     _Atomic uint32_t client_count;
     uint32_t server_count;
     uint64_t client_sequence;  /* the last one that was given to a client; one for all workers */
+    uint32_t reload_count;     /* configurations that it has changed to */
     int64_t tick_ns;           /* when pool_tick() is due */
     int64_t wake_ns;           /* when a part of a pool has to be looked at */
     _Atomic int64_t turned_ns; /* when its last turn began: whether it still turns */

@@ -436,7 +436,7 @@ class HoldfastProxy(Process):
         self.process.send_signal(signal.SIGHUP)
 
 
-def holdfast_config(proxy, databases=None, roles=None, limits=None, client_tls=None,
+def holdfast_config(proxy, databases=None, roles=None, groups=None, limits=None, client_tls=None,
                     server_tls=None, listen=None, auth_type="scram-sha-256", **pools):
     """The file of a proxy. Keywords are settings of the pools; those of other sections come as
     dicts."""
@@ -451,6 +451,7 @@ def holdfast_config(proxy, databases=None, roles=None, limits=None, client_tls=N
         "pools": {"pool_mode": proxy.mode, **pools},
         "databases": databases or {"*": {"hosts": f"{proxy.server.host}:{proxy.server.port}"}},
         "roles": roles or {},
+        "groups": groups or {},
     }
     return "".join(_yaml(name, values, 0) for name, values in sections.items() if values)
 

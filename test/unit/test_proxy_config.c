@@ -85,7 +85,7 @@ static void proxy_config__rows_are_sound(void **state)
     static const size_t sizes[] = {sizeof(struct proxy_settings), sizeof(struct proxy_tls),
                                    sizeof(struct proxy_tls),      sizeof(struct proxy_limits),
                                    sizeof(struct proxy_pool),     sizeof(struct proxy_database),
-                                   sizeof(struct proxy_role)};
+                                   sizeof(struct proxy_role),     sizeof(struct group)};
     struct hf_err err;
     assert_int_equal(proxy_section_count(), sizeof sizes / sizeof sizes[0]);
     for (size_t i = 0; i < proxy_section_count(); i++) {
