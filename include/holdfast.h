@@ -340,6 +340,7 @@ struct hf_params {
 
 HF_API struct hf_param hf_null(void);
 HF_API struct hf_param hf_text(const char *value); /* NULL is SQL's NULL */
+/* Numbers go as text without a type: the server takes them for what the place wants. */
 HF_API struct hf_param hf_int(int64_t value);
 HF_API struct hf_param hf_double(double value);
 HF_API struct hf_param hf_bool(bool value);
