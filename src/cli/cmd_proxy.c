@@ -1,39 +1,21 @@
+#include <errno.h>
 #include <limits.h>
-#include <poll.h>
-#include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/ns.h"
 #include "cli/args.h"
+#include "cli/proxy_serve.h"
 #include "cli/report.h"
 #include "cli/subcommand.h"
-#include "cli/version.h"
-#include "config/config.h"
-#include "config/config_diff.h"
-#include "config/config_url.h"
 #include "config/connstr.h"
-#include "os/clock.h"
-#include "os/signals.h"
-#include "proxy/proxy.h"
-#include "proxy/reload.h"
-#include "proxy/sockets.h"
 
 struct proxy_options {
     char config[PATH_MAX];
     enum log_form log_form;
+    bool takeover;
 };
 
 static const char *const log_forms[] = {"text", "json", NULL};
-
-/* What the configuration comes from, also again at a reload. */
-struct proxy_run {
-    struct mem *mem;
-    struct log *log;
-    const char *file;
-    char *url; /* NULL: a file; else owned, and wiped */
-};
 
 static const struct opt_row rows[] = {
     {.key = "config",
@@ -50,12 +32,14 @@ static const struct opt_row rows[] = {
      .names = log_forms,
      .since = "0.2",
      .sentence = "How log lines are written to standard error: key=value, or JSON."},
-};
-
-struct serving {
-    const struct proxy_run *run;
-    struct proxy proxy;
-    struct proxy_config *config; /* in force; owned */
+    {.key = "takeover",
+     .type = OPT_BOOL,
+     OPT_FIELD(struct proxy_options, takeover),
+     .default_text = "off",
+     .since = "0.2",
+     .sentence = "Takes the listening sockets over from the process that runs with the same "
+                 "proxy.run_dir, which then accepts no more and ends with its last client; if none "
+                 "runs, it starts as usual."},
 };
 
 /* The first of the places where a file is looked for. */
@@ -67,91 +51,6 @@ static const char *default_file(void)
             return places[i];
     }
     return NULL;
-}
-
-static enum hf_rc read_file(const char *path, struct mem *mem, struct proxy_config **config,
-                            struct hf_err *err)
-{
-    static struct config_faults faults; /* too large for comfort on a stack */
-    faults_init(&faults);
-    if (config_read_file(config, path, mem, &faults) == HF_OK)
-        return HF_OK;
-    config_fault_as_err(&faults, path, err);
-    return err_hint(err, "holdfast config check %s shows all that is wrong.", path);
-}
-
-/* From the file, or from a connection string with no file at all. */
-static enum hf_rc read_config(const struct proxy_run *run, struct proxy_config **config,
-                              struct hf_err *err)
-{
-    if (run->url != NULL)
-        return config_from_url(config, run->url, run->mem, err);
-    return read_file(run->file, run->mem, config, err);
-}
-
-/* Prints what changes, setting by setting. */
-static void print_changes(struct log *log, const struct proxy_config *before,
-                          const struct proxy_config *after)
-{
-    struct config_diff diff;
-    struct config_change change;
-    config_diff_begin(&diff, before, after);
-    while (config_diff_next(&diff, &change))
-        log_emit(log, LOG_AT_INFO,
-                 change.needs_restart ? "setting changes at the next restart" : "setting changes",
-                 log_text("key", change.key), log_text("before", change.before),
-                 log_text("after", change.after));
-}
-
-/* SIGHUP. What is wrong with the new configuration is said, and the old one stays in force. */
-static void reload(struct serving *serving)
-{
-    const struct proxy_run *run = serving->run;
-    struct proxy_config *config = NULL;
-    struct hf_err err;
-    enum hf_rc rc = read_config(run, &config, &err);
-    if (rc == HF_OK) {
-        print_changes(run->log, serving->config, config);
-        proxy_config_keep(config, serving->config);
-        rc = reload_begin(&serving->proxy, config, &err);
-    }
-    if (rc != HF_OK) {
-        log_emit(run->log, LOG_AT_ERROR, "the configuration is not reloaded",
-                 log_text("reason", err.message), log_text("detail", err.detail),
-                 log_text("hint", err.hint));
-        proxy_config_free(config);
-        return;
-    }
-    while (!reload_is_done(&serving->proxy))
-        clock_sleep_until(clock_now() + HF_MS(1));
-    proxy_config_free(serving->config);
-    serving->config = config;
-    log_emit(run->log, LOG_AT_INFO, "configuration reloaded");
-}
-
-static void wait_for_end(struct serving *serving, struct signals *signals)
-{
-    struct proxy *proxy = &serving->proxy;
-    int64_t until_ns = HF_NEVER;
-    while (!proxy_is_over(proxy)) {
-        struct pollfd file = {.fd = signals->fd, .events = POLLIN};
-        poll(&file, 1, until_ns == HF_NEVER ? 200 : 50);
-        int number = signals_take(signals);
-        uint32_t wish = atomic_exchange(&proxy->wish, PROXY_WISH_NONE);
-        if (wish != PROXY_WISH_NONE)
-            number = wish == PROXY_WISH_RELOAD ? SIGHUP : SIGTERM;
-        if (number == SIGHUP && until_ns == HF_NEVER) {
-            reload(serving);
-        } else if (number == SIGTERM && until_ns == HF_NEVER) {
-            log_emit(serving->run->log, LOG_AT_INFO, "draining: clients finish what they do",
-                     log_duration("limit", serving->config->limits.drain_timeout_ns));
-            proxy_drain(proxy);
-            until_ns = ns_add(clock_now(), serving->config->limits.drain_timeout_ns);
-        } else if (number == SIGINT || number == SIGTERM || clock_now() >= until_ns) {
-            proxy_stop(proxy);
-            until_ns = HF_NEVER - 1;
-        }
-    }
 }
 
 /* What the arguments say. The string is copied and then hidden, so that a password in it is in the
@@ -181,46 +80,12 @@ static enum hf_rc choose(struct proxy_run *run, const struct proxy_options *opti
     return run->url != NULL ? HF_OK : mem_refused(run->mem, strlen(operand), err);
 }
 
-static int serve(struct proxy_run *run)
-{
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-    static struct serving serving; /* workers point into it */
-    static struct sockets sockets;
-    struct hf_err err;
-    struct signals signals;
-    signal(SIGHUP, SIG_DFL); /* means a reload here: nohup, which ignores it, would forbid that */
-    if (signals_open(&signals, numbers, 3, &err) != HF_OK)
-        return report_failure(&err);
-    serving.run = run;
-    enum hf_rc rc = read_config(run, &serving.config, &err);
-    const struct proxy_given given = {.mem = run->mem,
-                                      .log = run->log,
-                                      .version = version_number(),
-                                      .sockets = &sockets,
-                                      .before_fd = -1};
-    if (rc == HF_OK)
-        rc = proxy_start(&serving.proxy, serving.config, &given, &err);
-    if (rc == HF_OK) {
-        log_emit(run->log, LOG_AT_INFO, "ready to accept connections",
-                 log_text("version", version_number()),
-                 log_int("workers", serving.proxy.worker_count),
-                 log_int("port", serving.config->proxy.port));
-        wait_for_end(&serving, &signals);
-        proxy_join(&serving.proxy);
-        log_emit(run->log, LOG_AT_INFO, "shut down");
-    }
-    proxy_config_free(serving.config);
-    serving.run = NULL;
-    signals_close(&signals);
-    return rc == HF_OK ? CLI_OK : report_failure(&err);
-}
-
 static int run(const struct subcommand *self, int argc, char **argv)
 {
     static struct mem mem;
     struct log log;
     struct log_config log_config = LOG_DEFAULTS;
-    struct proxy_run run = {.mem = &mem, .log = &log};
+    struct proxy_run run = {.mem = &mem, .log = &log, .program = program_invocation_name};
     struct proxy_options options;
     struct args args;
     struct hf_err err;
@@ -230,8 +95,11 @@ static int run(const struct subcommand *self, int argc, char **argv)
     log_config.form = options.log_form;
     log_init(&log, &log_config);
     int status = CLI_FAILED;
-    if (choose(&run, &options, args.operand, argc, argv, &err) == HF_OK)
-        status = serve(&run);
+    run.takes_over = options.takeover;
+    run.log_form = log_forms[options.log_form];
+    if (choose(&run, &options, args.operand, argc, argv, &err) == HF_OK &&
+        proxy_serve(&run, &err) == HF_OK)
+        status = CLI_OK;
     else
         report_failure(&err);
     if (run.url != NULL)
@@ -258,7 +126,9 @@ const struct subcommand *cmd_proxy(void)
             "(or in PGPASSWORD or ~/.pgpass) clients log in as that user with that password; "
             "without one only this machine's clients are let in, as the server would do.\n\n"
             "SIGTERM lets clients finish what they do, up to limits.drain_timeout; a second one, "
-            "or SIGINT, ends at once.",
+            "or SIGINT, ends at once. SIGHUP reloads the configuration. SIGUSR2 starts the "
+            "program, as its file is now, to take over: nobody is refused meanwhile, and clients "
+            "that are there stay until they go (proxy.run_dir, limits.leave_timeout).",
         .options = OPT_TABLE(rows),
         .config_size = sizeof(struct proxy_options),
         .examples =

@@ -169,13 +169,35 @@ static void read_entry(struct reader *reader, const struct proxy_section *sectio
     struct proxy_database *database = NULL;
     struct proxy_role *role = NULL;
     struct group *group = NULL;
-    enum hf_rc rc;
-    if (section->kind == PROXY_SECTION_DATABASES)
+    struct proxy_listener *listener = NULL;
+    struct proxy_peer *peer = NULL;
+    void *entry = NULL;
+    enum hf_rc rc = HF_OK;
+    switch (section->kind) {
+    case PROXY_SECTION_DATABASES:
         rc = proxy_config_add_database(reader->config, node->key, &database, &err);
-    else if (section->kind == PROXY_SECTION_ROLES)
+        entry = database;
+        break;
+    case PROXY_SECTION_ROLES:
         rc = proxy_config_add_role(reader->config, node->key, &role, &err);
-    else
+        entry = role;
+        break;
+    case PROXY_SECTION_GROUPS:
         rc = proxy_config_add_group(reader->config, node->key, &group, &err);
+        entry = group;
+        break;
+    case PROXY_SECTION_LISTENERS:
+        rc = proxy_config_add_listener(reader->config, node->key, &listener, &err);
+        entry = listener;
+        break;
+    case PROXY_SECTION_PEERS:
+        rc = proxy_config_add_peer(reader->config, node->key, &peer, &err);
+        entry = peer;
+        break;
+    case PROXY_SECTION_ONE:
+    default:
+        return;
+    }
     if (rc != HF_OK) {
         blame(reader, node->key_place, section->path, node->key, &err);
         return;
@@ -184,7 +206,6 @@ static void read_entry(struct reader *reader, const struct proxy_section *sectio
         return;
     char path[FAULTS_KEY_SIZE];
     snprintf(path, sizeof path, "%s." SV_FMT, section->path, SV_ARG(node->key));
-    void *entry = database != NULL ? (void *)database : role != NULL ? (void *)role : (void *)group;
     read_rows(reader, section, entry, node, path);
 }
 

@@ -89,6 +89,13 @@ static struct entries entries_of(const struct proxy_config *config,
     if (section->kind == PROXY_SECTION_GROUPS)
         return (struct entries){(const char *)config->groups, config->group_count,
                                 sizeof(struct group), offsetof(struct group, name)};
+    if (section->kind == PROXY_SECTION_LISTENERS)
+        return (struct entries){(const char *)config->places, config->place_count,
+                                sizeof(struct proxy_listener),
+                                offsetof(struct proxy_listener, name)};
+    if (section->kind == PROXY_SECTION_PEERS)
+        return (struct entries){(const char *)config->peers, config->peer_count,
+                                sizeof(struct proxy_peer), offsetof(struct proxy_peer, name)};
     return (struct entries){(const char *)config->roles, config->role_count,
                             sizeof(struct proxy_role), offsetof(struct proxy_role, name)};
 }

@@ -112,6 +112,12 @@ static void print_sample_section(FILE *out, const struct proxy_section *section)
     } else if (section->kind == PROXY_SECTION_GROUPS) {
         fprintf(out, "  everybody:\n");
         indent += 2;
+    } else if (section->kind == PROXY_SECTION_LISTENERS) {
+        fprintf(out, "  #reports:\n");
+        indent += 2;
+    } else if (section->kind == PROXY_SECTION_PEERS) {
+        fprintf(out, "  #second:\n");
+        indent += 2;
     }
     print_sample_rows(out, indent, &section->tables[0], "hosts");
 }

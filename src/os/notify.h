@@ -7,8 +7,9 @@
  *     notify_say(&notify, "READY=1\nSTATUS=...");    nothing happens where nobody listens
  *     if (notify.watchdog_ns != HF_NEVER) ...        WATCHDOG=1 has to be said that often, or more
  *
- * The variables are removed from the environment, so that no child takes them for its own. Those of
- * another process (LISTEN_PID, WATCHDOG_PID) are not looked at.
+ * What is for another process (LISTEN_PID, WATCHDOG_PID say which) is not looked at. Those two and
+ * what belongs to the first are removed from the environment; the rest stays, for a process of ours
+ * that takes over from us.
  *
  * One thread, which is the main one.
  */

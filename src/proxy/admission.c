@@ -105,7 +105,8 @@ static void enter(struct client *client)
 static void make_key(struct client *client, const struct server *server)
 {
     bool is_session = server != NULL && server->part->pool->mode == PROXY_POOL_SESSION;
-    client->pid = is_session ? server->pid : worker_pid(client);
+    bool is_alone = client->worker->proxy->instance_id == 0; /* else peers have to find it */
+    client->pid = is_session && is_alone ? server->pid : worker_pid(client);
     client->key_size = client->admission->version >= STARTUP_VERSION(3, 2) ? CLIENT_KEY_SIZE : 4;
     entropy_fill(client->key, client->key_size);
 }

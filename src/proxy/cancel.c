@@ -3,8 +3,11 @@
 #include <string.h>
 
 #include "proxy/client.h"
+#include "proxy/handover.h"
+#include "proxy/peers.h"
 #include "proxy/pool.h"
 #include "proxy/server.h"
+#include "proxy/takeover.h"
 #include "proxy/worker.h"
 #include "wire/build.h"
 #include "wire/bytes.h"
@@ -47,19 +50,34 @@ static void pass_to(struct worker *worker, uint32_t pid, struct sv key)
     loop_post(worker->loop, &message->message);
 }
 
-void cancel_asked(struct worker *worker, uint32_t pid, struct sv key)
+/* To the worker that the number names, or to all. `self`: the caller's; NULL: it is no worker. */
+static void find_anywhere(struct proxy *proxy, struct worker *self, uint32_t pid, struct sv key)
 {
-    struct proxy *proxy = worker->proxy;
-    if (key.size > STARTUP_CANCEL_KEY_MAX)
-        return;
     for (uint32_t i = 0; i < proxy->worker_count; i++) {
-        if (worker_pid_is_ours(pid) && worker_pid_index(pid) != i)
+        if (worker_pid_is_ours(pid) && worker_pid_index(proxy, pid) != i)
             continue;
-        if (i == worker->index)
-            find_here(worker, pid, key);
+        if (&proxy->workers[i] == self)
+            find_here(self, pid, key);
         else
             pass_to(&proxy->workers[i], pid, key);
     }
+}
+
+void cancel_asked(struct worker *worker, uint32_t pid, struct sv key)
+{
+    bool is_passed;
+    key = peers_key(key, &is_passed);
+    if (key.size > STARTUP_CANCEL_KEY_MAX || (!is_passed && peers_cancel(worker, pid, key)))
+        return;
+    find_anywhere(worker->proxy, worker, pid, key);
+    takeover_cancel(worker->proxy, pid, key, HANDOVER_HOPS_MAX);
+}
+
+void cancel_handed(struct proxy *proxy, uint32_t pid, struct sv key, uint8_t hops)
+{
+    find_anywhere(proxy, NULL, pid, key);
+    if (hops > 0)
+        takeover_cancel(proxy, pid, key, (uint8_t)(hops - 1));
 }
 
 void cancel_passed(struct worker *worker, struct cancel_message *message)
@@ -70,26 +88,46 @@ void cancel_passed(struct worker *worker, struct cancel_message *message)
 
 /* ---- to servers ---- */
 
-void cancel_send(struct server *server)
+/* On its way; NULL: too many are. */
+static struct cancel *begin(struct worker *worker, const struct address *address, uint32_t pid,
+                            struct sv key)
 {
-    struct worker *worker = server->part->worker;
     struct cancel *cancel = bufpool_lend(&worker->cancels);
     if (cancel == NULL) {
         log_emit(worker->proxy->log, LOG_AT_WARNING, "cancel request dropped: too many under way",
                  log_int("limit", worker->config->limits.cancels_max));
-        return;
+        return NULL;
     }
     memset(cancel, 0, sizeof *cancel);
     cancel->worker = worker;
-    cancel->server = server;
-    cancel->pid = server->pid;
-    cancel->key_size = server->key_size;
-    memcpy(cancel->key, server->key, server->key_size);
-    server->cancels++;
+    cancel->pid = pid;
+    cancel->key_size = (uint16_t)key.size;
+    memcpy(cancel->key, key.data, key.size);
     list_push_back(&worker->cancelling, &cancel->link);
-    stream_connect(worker->loop, &cancel->stream, &server->address, STREAM_CANCEL);
+    stream_connect(worker->loop, &cancel->stream, address, STREAM_CANCEL);
     worker_timer(worker, &cancel->timer,
                  ns_add(worker_now(worker), worker->config->limits.cancel_wait_timeout_ns));
+    return cancel;
+}
+
+void cancel_send(struct server *server)
+{
+    struct cancel *cancel = begin(server->part->worker, &server->address, server->pid,
+                                  sv_from(server->key, server->key_size));
+    if (cancel == NULL)
+        return;
+    cancel->server = server;
+    server->cancels++;
+}
+
+void cancel_pass_on(struct worker *worker, const struct address *address, uint32_t pid,
+                    struct sv key)
+{
+    struct cancel *cancel = begin(worker, address, pid, key);
+    if (cancel == NULL)
+        return;
+    cancel->is_for_peer = true;
+    worker->peer_cancels++;
 }
 
 /* The request was dealt with, or is given up: the server connection may go on. */
@@ -136,6 +174,7 @@ void cancel_event(struct cancel *cancel, const struct loop_event *event)
         settle(cancel);
         worker_timer(worker, &cancel->timer, HF_NEVER);
         list_remove(&cancel->link);
+        worker->peer_cancels -= cancel->is_for_peer;
         bytes_wipe(cancel->key, sizeof cancel->key);
         bufpool_return(&worker->cancels, cancel);
         return;

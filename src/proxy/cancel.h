@@ -24,6 +24,7 @@
 #include "net/loop.h"
 #include "wire/startup.h"
 
+struct proxy;
 struct server;
 struct worker;
 
@@ -35,7 +36,7 @@ struct cancel {
     struct list_node link; /* of worker->cancelling */
     uint32_t pid;
     uint16_t key_size;
-    bool is_sent;
+    bool is_for_peer; /* another instance: see peers.h */
     char key[STARTUP_CANCEL_KEY_MAX];
 };
 
@@ -49,11 +50,17 @@ struct cancel_message {
 
 /* A CancelRequest has come. */
 void cancel_asked(struct worker *worker, uint32_t pid, struct sv key);
+/* One that has come to the process that took over from us: see takeover.h. In the main thread. */
+void cancel_handed(struct proxy *proxy, uint32_t pid, struct sv key, uint8_t hops);
 /* From another worker. */
 void cancel_passed(struct worker *worker, struct cancel_message *message);
 
 /* Cancels what the server connection is doing. */
 void cancel_send(struct server *server);
+
+/* To another instance, as it is. */
+void cancel_pass_on(struct worker *worker, const struct address *address, uint32_t pid,
+                    struct sv key);
 
 void cancel_event(struct cancel *cancel, const struct loop_event *event);
 void cancel_timeout(struct cancel *cancel);

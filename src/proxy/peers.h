@@ -21,15 +21,25 @@
 #include <stdint.h>
 
 #include "base/sv.h"
+#include "net/loop.h"
 
+struct proxy;
 struct worker;
 
 #define PEERS_MARK '\x48'
+
+/* At the start: peers that are configured in vain are told of. */
+void peers_begin(const struct proxy *proxy);
 
 /* A key as it was said by a peer: without the mark, which is told by `is_passed`. */
 struct sv peers_key(struct sv key, bool *is_passed);
 
 /* True: it is the business of another instance, which is told of it if it is known. */
 bool peers_cancel(struct worker *worker, uint32_t pid, struct sv key);
+
+/* The address of a peer, WORKER_PEER. */
+void peers_resolved(struct worker *worker, struct loop_message *message);
+/* The worker's thread has ended: what is still being looked up is dropped. */
+void peers_end(struct worker *worker);
 
 #endif

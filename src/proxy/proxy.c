@@ -8,6 +8,7 @@
 #include "os/sys.h"
 #include "proxy/access.h"
 #include "proxy/kernel.h"
+#include "proxy/peers.h"
 #include "proxy/pool.h"
 #include "proxy/secure.h"
 #include "proxy/sockets.h"
@@ -30,6 +31,12 @@ static uint32_t count_same(const struct proxy *proxy, const struct pool *like, b
     return count;
 }
 
+static bool share_takes(struct proxy *proxy, const struct proxy_config *config)
+{
+    share_resize(&proxy->share, (uint32_t)config->budget.connections);
+    return share_try(&proxy->share);
+}
+
 bool proxy_budget_try(struct proxy *proxy, struct pool *pool, const struct proxy_config *config,
                       struct hf_err *err)
 {
@@ -46,6 +53,8 @@ bool proxy_budget_try(struct proxy *proxy, struct pool *pool, const struct proxy
         what = "server_connections_max of the database";
     else if (of_role > 0 && count_same(proxy, pool, true) >= (uint32_t)of_role)
         what = "server_connections_max of the role";
+    if (what == NULL && proxy->share.file != NULL && !share_takes(proxy, config))
+        what = "server_budget.connections, of all processes together,";
     if (what == NULL) {
         atomic_fetch_add(&proxy->server_count, 1);
         pool->server_count++;
@@ -62,6 +71,8 @@ bool proxy_budget_try(struct proxy *proxy, struct pool *pool, const struct proxy
 void proxy_budget_return(struct proxy *proxy, struct pool *pool)
 {
     pthread_mutex_lock(&proxy->lock);
+    if (proxy->share.file != NULL)
+        share_return(&proxy->share);
     atomic_fetch_sub(&proxy->server_count, 1);
     pool->server_count--;
     pthread_mutex_unlock(&proxy->lock);
@@ -237,6 +248,7 @@ enum hf_rc proxy_start(struct proxy *proxy, const struct proxy_config *config,
         .mem = mem, .log = given->log, .version = given->version, .sockets = given->sockets};
     atomic_init(&proxy->before_fd, given->before_fd);
     atomic_init(&proxy->config, config);
+    proxy->instance_id = (uint32_t)config->proxy.instance_id;
     pthread_mutex_init(&proxy->lock, NULL);
     proxy->started_wall_ns = clock_wall_now();
     entropy_fill(proxy->mock_seed, sizeof proxy->mock_seed);
@@ -248,10 +260,15 @@ enum hf_rc proxy_start(struct proxy *proxy, const struct proxy_config *config,
         rc = secure_new(&proxy->secure, config, mem, err);
     if (rc == HF_OK)
         rc = resolver_new(&proxy->resolver, &names, mem, err);
+    if (rc == HF_OK && config->budget.file[0] != '\0')
+        rc = share_open(&proxy->share, config->budget.file, (uint32_t)config->budget.connections,
+                        mem, err);
     if (rc == HF_OK)
         rc = start_workers(proxy, err);
-    if (rc == HF_OK)
+    if (rc == HF_OK) {
         kernel_tell(proxy);
+        peers_begin(proxy);
+    }
     if (rc != HF_OK) {
         proxy_stop(proxy);
         proxy_join(proxy);
@@ -314,6 +331,8 @@ void proxy_join(struct proxy *proxy)
     int before_fd = atomic_exchange(&proxy->before_fd, -1);
     if (before_fd >= 0)
         close(before_fd);
+    if (proxy->share.file != NULL)
+        share_close(&proxy->share);
     resolver_free(proxy->resolver);
     pool_free_all(proxy);
     limits_free_all(proxy);

@@ -12,7 +12,7 @@
  *     pools, endpoints     found and made at logins                             proxy->lock
  *     settings             sets of settings, see wire/settings.h                proxy->lock
  *     statements           texts of prepared statements                         proxy->lock
- *     budget               how many server connections there may be             atomics
+ *     budget, share        how many server connections there may be             proxy->lock
  *     users                secrets, and keys that clients have shown            proxy->lock
  *
  * A configuration is immutable. Workers change to a new one when they hear of it; the old one is
@@ -34,6 +34,7 @@
 #include "proxy/limits.h"
 #include "proxy/proxy_config.h"
 #include "proxy/secure.h"
+#include "proxy/share.h"
 #include "proxy/tally.h"
 #include "wire/settings.h"
 #include "wire/statements.h"
@@ -62,6 +63,7 @@ struct proxy {
     struct resolver *resolver;
     struct worker *workers;
     uint32_t worker_count;
+    uint32_t instance_id; /* among its peers; 0: it has none */
     int64_t started_wall_ns;
     const struct proxy_config *_Atomic config;
     _Atomic uint32_t reloads_left; /* workers that have not changed to it yet */
@@ -91,6 +93,7 @@ struct proxy {
     struct secure secure;
     char mock_seed[32];
     struct access *access; /* hba rules and users */
+    struct share share;    /* of the budget, with other processes */
     struct sockets *sockets;
     _Atomic int before_fd; /* to the process before us, whose clients may be there yet; -1: none */
 };
@@ -98,7 +101,10 @@ struct proxy {
 enum proxy_wish {
     PROXY_WISH_NONE,
     PROXY_WISH_RELOAD,
-    PROXY_WISH_SHUTDOWN,
+    PROXY_WISH_SHUTDOWN, /* as SIGTERM: drain, and stop after limits.drain_timeout */
+    PROXY_WISH_LEAVE,    /* SHUTDOWN WAIT_FOR_CLIENTS: no new ones, and an end when all are gone */
+    PROXY_WISH_STOP,     /* as SIGINT: at once */
+    PROXY_WISH_UPGRADE,  /* as SIGUSR2: a new process takes over */
 };
 
 enum proxy_state {

@@ -7,6 +7,7 @@
 
 #include "base/bug.h"
 #include "base/ns.h"
+#include "proxy/proxy_places.h"
 #include "wire/password.h"
 
 #define SERVER_PORT 5432
@@ -126,7 +127,7 @@ struct proxy_config *proxy_config_new(struct mem *mem, size_t databases, size_t 
     return config;
 }
 
-static enum hf_rc set_name(char out[PROXY_NAME_SIZE], struct sv name, struct hf_err *err)
+enum hf_rc proxy_name_set(char out[PROXY_NAME_SIZE], struct sv name, struct hf_err *err)
 {
     if (name.size == 0)
         return err_set(err, HF_RC_INVALID, "42602", "a name must not be empty");
@@ -142,7 +143,7 @@ enum hf_rc proxy_config_add_database(struct proxy_config *config, struct sv name
                                      struct proxy_database **out, struct hf_err *err)
 {
     struct proxy_database *database = &config->databases[config->database_count];
-    const enum hf_rc rc = set_name(database->name, name, err);
+    const enum hf_rc rc = proxy_name_set(database->name, name, err);
     if (rc != HF_OK)
         return rc;
     opt_defaults(&proxy_section_find(SV("databases"))->tables[0], database);
@@ -160,7 +161,7 @@ enum hf_rc proxy_config_add_role(struct proxy_config *config, struct sv name,
                                  struct proxy_role **out, struct hf_err *err)
 {
     struct proxy_role *role = &config->roles[config->role_count];
-    const enum hf_rc rc = set_name(role->name, name, err);
+    const enum hf_rc rc = proxy_name_set(role->name, name, err);
     if (rc != HF_OK)
         return rc;
     opt_defaults(&proxy_section_find(SV("roles"))->tables[0], role);
@@ -183,7 +184,7 @@ enum hf_rc proxy_config_add_group(struct proxy_config *config, struct sv name, s
         return err_hint(err, "One group with per: role limits each role for itself.");
     }
     struct group *group = &config->groups[config->group_count];
-    const enum hf_rc rc = set_name(group->name, name, err);
+    const enum hf_rc rc = proxy_name_set(group->name, name, err);
     if (rc != HF_OK)
         return rc;
     opt_defaults(&proxy_section_find(SV("groups"))->tables[0], group);
@@ -204,8 +205,8 @@ static enum hf_rc parse_port(struct sv text, uint16_t *out, struct hf_err *err)
 }
 
 /* NAME, NAME:PORT, [IPV6], [IPV6]:PORT, IPV6, /FOLDER, /FOLDER:PORT. */
-static enum hf_rc parse_host(struct sv text, uint16_t port, struct proxy_host *out,
-                             struct hf_err *err)
+enum hf_rc proxy_host_parse(struct sv text, uint16_t port, struct proxy_host *out,
+                            struct hf_err *err)
 {
     struct sv name = text, rest = {0};
     *out = (struct proxy_host){.port = port};
@@ -249,7 +250,7 @@ static enum hf_rc parse_hosts(const char *text, uint16_t port, struct proxy_host
         if (*count == hosts_max)
             return err_set(err, HF_RC_LIMIT, "54000", "there are more than %u",
                            (unsigned)hosts_max);
-        const enum hf_rc rc = parse_host(sv_trim(item), port, &hosts[*count], err);
+        const enum hf_rc rc = proxy_host_parse(sv_trim(item), port, &hosts[*count], err);
         if (rc != HF_OK)
             return rc;
         ++*count;
@@ -314,6 +315,8 @@ static enum hf_rc finish_listeners(struct proxy_config *config, struct proxy_fau
         const bool fits = sv_copy(dir, host->name, sizeof host->name);
         hf_assert(fits);
     }
+    if (proxy_places_finish(config, fault, err) != HF_OK)
+        return err->rc;
     if (proxy->listener_count > 0)
         return HF_OK;
     err_set(err, HF_RC_INVALID, "22023", "there is nothing to listen on");
@@ -328,7 +331,9 @@ static enum hf_rc finish_auth(struct proxy_config *config, struct proxy_fault *f
     if (proxy->auth_hba_file[0] != '\0')
         return HF_OK;
     for (uint32_t i = 0; i < proxy->listener_count && proxy->auth_type == PROXY_AUTH_TRUST; i++) {
-        if (proxy_host_is_local(&proxy->listeners[i]))
+        bool is_gone;
+        const struct proxy_listener *place = proxy_listener_of(config, i, &is_gone);
+        if (proxy_host_is_local(&proxy->listeners[i]) || (place != NULL && place->auth != 0))
             continue;
         err_set(err, HF_RC_INVALID, "22023", "trust would let in whoever reaches \"%s\"",
                 proxy->listeners[i].name);
@@ -527,6 +532,7 @@ void proxy_config_keep(struct proxy_config *config, const struct proxy_config *b
     }
     /* What was made of them. */
     memcpy(config->proxy.listeners, before->proxy.listeners, sizeof config->proxy.listeners);
+    memcpy(config->proxy.places, before->proxy.places, sizeof config->proxy.places);
     config->proxy.listener_count = before->proxy.listener_count;
     config->proxy.unix_socket_mode = before->proxy.unix_socket_mode;
 }
@@ -543,5 +549,7 @@ void proxy_config_free(struct proxy_config *config)
     mem_free(config->mem, config->databases);
     mem_free(config->mem, config->roles);
     mem_free(config->mem, config->groups);
+    mem_free(config->mem, config->places);
+    mem_free(config->mem, config->peers);
     mem_free(config->mem, config);
 }

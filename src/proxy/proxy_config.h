@@ -10,10 +10,13 @@
  *       client_tls: TLS between clients and us         struct proxy_tls           ->client_tls
  *       server_tls: TLS between us and servers         struct proxy_tls           ->server_tls
  *     limits:       how many, how long, in all         struct proxy_limits        config->limits
+ *     server_budget: one of several processes        struct proxy_budget        ->budget
  *     pools:        defaults of every database         struct proxy_pool          config->pools
  *     databases:    name: {hosts, dbname, ...}         struct proxy_database[]    each with a pool
  *     roles:        name: {password, ...}              struct proxy_role[]
  *     groups:       name: {role, weight, ...}          struct group[], see groups.h
+ *     listeners:    name: {address, port, ...}         struct proxy_listener[]   config->places
+ *     peers:        name: {id, host, port}             struct proxy_peer[]       config->peers
  *
  * What holds is in one place: a database begins as a copy of `pools` (and of the limits that are
  * for each database) and its own keys are set over it, so a reader looks at database->pool and
@@ -54,6 +57,8 @@
 #define PROXY_WORKERS_MAX   64
 #define PROXY_DATABASES_MAX 1000
 #define PROXY_ROLES_MAX     10000
+#define PROXY_PEERS_MAX     64
+#define PROXY_INSTANCES_MAX 255
 #define PROXY_CONSOLE       "holdfast" /* the database that is the admin console */
 
 enum proxy_pool_mode {
@@ -139,7 +144,9 @@ struct proxy_settings {
     int64_t port;
     char unix_socket_dir[PROXY_PATH_SIZE]; /* "": none */
     char unix_socket_mode_text[8];
-    int64_t workers; /* 0: one for each core */
+    char run_dir[PROXY_PATH_SIZE]; /* "": none */
+    int64_t instance_id;           /* 0: none */
+    int64_t workers;               /* 0: one for each core */
     enum proxy_io io;
     int64_t memory; /* bytes for buffers of all workers */
 
@@ -162,6 +169,7 @@ struct proxy_settings {
     /* From listen_text, port and unix_socket_*, by proxy_config_finish(). */
     struct proxy_host listeners[PROXY_LISTENERS_MAX]; /* the unix socket is the last one */
     uint32_t listener_count;
+    char places[PROXY_LISTENERS_MAX][PROXY_NAME_SIZE]; /* of which entry of listeners; "": none */
     uint32_t unix_socket_mode;
 };
 
@@ -193,6 +201,14 @@ struct proxy_limits {
     int64_t client_login_timeout_ns; /* from accept to the end of authentication */
     int64_t cancel_wait_timeout_ns;  /* a cancel request's whole way */
     int64_t drain_timeout_ns;        /* after SIGTERM; then what is left is cut off */
+    int64_t leave_timeout_ns;        /* after a takeover; then it drains */
+};
+
+/* ---- section server_budget, see share.h ---- */
+
+struct proxy_budget {
+    char file[PROXY_PATH_SIZE]; /* "": none */
+    int64_t connections;
 };
 
 /* ---- section pools: what a database begins with ---- */
@@ -267,6 +283,36 @@ struct proxy_role {
     int64_t client_idle_timeout_ns;
 };
 
+/* ---- section listeners: more places to listen, with rules of their own ---- */
+
+enum proxy_listener_tls {
+    PROXY_LISTENER_TLS_DEFAULT, /* as client_tls.sslmode */
+    PROXY_LISTENER_TLS_DISABLE,
+    PROXY_LISTENER_TLS_ALLOW,
+    PROXY_LISTENER_TLS_REQUIRE,
+};
+
+struct proxy_listener {
+    char name[PROXY_NAME_SIZE];
+    char address_text[PROXY_HOST_SIZE]; /* as one of `listen`, or the folder of a unix socket */
+    int64_t port;
+    enum proxy_role_mode pool_mode; /* of all who come this way */
+    enum proxy_listener_tls tls;
+    uint32_t auth;                   /* 0: as everywhere; else enum proxy_auth, plus one */
+    char databases[PROXY_LIST_SIZE]; /* "": all */
+    char users[PROXY_LIST_SIZE];     /* "": all */
+};
+
+/* ---- section peers: other instances, see peers.h ---- */
+
+struct proxy_peer {
+    char name[PROXY_NAME_SIZE];
+    int64_t id; /* their instance_id */
+    char host_text[PROXY_HOST_SIZE];
+    int64_t port;
+    struct proxy_host host; /* from both, by proxy_config_finish() */
+};
+
 /* ---- all of it ---- */
 
 struct proxy_config {
@@ -274,6 +320,7 @@ struct proxy_config {
     struct proxy_tls client_tls;
     struct proxy_tls server_tls;
     struct proxy_limits limits;
+    struct proxy_budget budget;
     struct proxy_pool pools;
     struct proxy_database *databases; /* owned, in memory of `mem` */
     uint32_t database_count;
@@ -281,6 +328,10 @@ struct proxy_config {
     uint32_t role_count;
     struct group *groups; /* owned, the same, sorted by name; those that limit something */
     uint32_t group_count;
+    struct proxy_listener *places; /* section listeners; owned, the same; NULL: there are none */
+    uint32_t place_count;
+    struct proxy_peer *peers; /* the same */
+    uint32_t peer_count;
     struct mem *mem; /* borrowed */
 };
 
@@ -292,6 +343,13 @@ const struct proxy_role *proxy_role_get(const struct proxy_config *config, struc
 /* What holds for a database and a role together. */
 void proxy_pool_of(const struct proxy_database *database, const struct proxy_role *role,
                    struct proxy_pool *out);
+
+/* The rules of who came by proxy.listeners[index]; NULL: it has none of its own. `is_gone`: it had
+ * some, and the configuration does not know them any more. */
+const struct proxy_listener *proxy_listener_of(const struct proxy_config *config, uint32_t index,
+                                               bool *is_gone);
+/* The instance of that number; NULL: there is none. */
+const struct proxy_peer *proxy_peer_find(const struct proxy_config *config, uint32_t id);
 
 /* Is the name in a comma-separated list such as admin_users? */
 bool proxy_list_has(const char *list, struct sv name);
@@ -314,6 +372,8 @@ struct proxy_section {
         PROXY_SECTION_DATABASES, /* a map of names to such structs */
         PROXY_SECTION_ROLES,
         PROXY_SECTION_GROUPS,
+        PROXY_SECTION_LISTENERS,
+        PROXY_SECTION_PEERS,
     } kind;
     size_t offset;
 };
@@ -336,6 +396,12 @@ enum hf_rc proxy_config_add_role(struct proxy_config *config, struct sv name,
 /* There may be GROUPS_MAX of them. */
 enum hf_rc proxy_config_add_group(struct proxy_config *config, struct sv name, struct group **out,
                                   struct hf_err *err) HF_MUST_USE;
+
+/* The same, of sections listeners and peers: proxy_places.c. */
+enum hf_rc proxy_config_add_listener(struct proxy_config *config, struct sv name,
+                                     struct proxy_listener **out, struct hf_err *err) HF_MUST_USE;
+enum hf_rc proxy_config_add_peer(struct proxy_config *config, struct sv name,
+                                 struct proxy_peer **out, struct hf_err *err) HF_MUST_USE;
 
 /* What is wrong, and with which setting. */
 struct proxy_fault {

@@ -76,6 +76,12 @@ static const struct opt_row settings_rows[] = {
          "Folder for a unix socket, named as PostgreSQL does; empty is none."),
     TEXT(proxy_settings, unix_socket_mode_text, "unix_socket_mode", RESTART, "0777",
          "Permissions of the unix socket, in octal."),
+    TEXT(proxy_settings, run_dir, "run_dir", RESTART, "",
+         "Folder of this process's own for the socket by which a new process takes over from it, "
+         "such as /run/holdfast; empty is no takeover."),
+    COUNT(proxy_settings, instance_id, "instance_id", RESTART, "0", 0, PROXY_INSTANCES_MAX, NULL,
+          "Number of this instance among its peers, to which cancel requests find their way by it; "
+          "0 is none."),
     COUNT(proxy_settings, workers, "workers", RESTART, "0", 0, PROXY_WORKERS_MAX, "threads",
           "Threads that share the work; 0 is one for each core."),
     ENUM(proxy_settings, io, "io", RESTART, "auto", ios,
@@ -195,6 +201,19 @@ static const struct opt_row limits_rows[] = {
     /* Kubernetes kills after 30 s, systemd after 90. */
     TIME(proxy_limits, drain_timeout_ns, "drain_timeout", "25s", 0, HF_NEVER,
          "How long clients may go on after SIGTERM, before they are disconnected."),
+    TIME(proxy_limits, leave_timeout_ns, "leave_timeout", "never", 0, HF_NEVER,
+         "How long clients may stay after a new process has taken over, before those that are idle "
+         "are disconnected, and the others within drain_timeout."),
+};
+
+/* ---- server_budget ---- */
+
+static const struct opt_row budget_rows[] = {
+    TEXT(proxy_budget, file, "file", RESTART, "",
+         "File in memory that the processes have in common, such as /run/holdfast/budget; it is "
+         "made if it is missing. Empty is no common budget."),
+    COUNT(proxy_budget, connections, "connections", LIVE, "90", 1, 100000, "connections",
+          "Most connections to servers of all these processes together; the same number in each."),
 };
 
 /* ---- pools ---- */
@@ -365,6 +384,43 @@ static const struct opt_row group_rows[] = {
           "in no group with a weight has 100."),
 };
 
+/* ---- listeners ---- */
+
+static const char *const listener_tls[] = {"default", "disable", "allow", "require", NULL};
+/* "default", and then as `auths`. */
+static const char *const listener_auths[] = {"default",       "trust", "reject", "password", "md5",
+                                             "scram-sha-256", "cert",  "peer",   NULL};
+
+static const struct opt_row listener_rows[] = {
+    TEXT(proxy_listener, address_text, "address", RESTART, "127.0.0.1",
+         "Address to listen on: one, as in listen, or the folder of a unix socket."),
+    COUNT(proxy_listener, port, "port", RESTART, "6433", 1, 65535, NULL, "Port to listen on."),
+    ENUM(proxy_listener, pool_mode, "pool_mode", LIVE, "database", role_modes,
+         "Pool mode of all who come here, in pools of their own; database is what the database or "
+         "role says."),
+    ENUM(proxy_listener, tls, "sslmode", LIVE, "default", listener_tls,
+         "Whether who comes here may or must use TLS; default is as client_tls says."),
+    ENUM(proxy_listener, auth, "auth_type", LIVE, "default", listener_auths,
+         "How who comes here proves who he is, whatever auth_hba_file says; default is as "
+         "everywhere."),
+    TEXT(proxy_listener, databases, "databases", LIVE, "",
+         "Databases that can be reached from here, separated by commas, by the names that clients "
+         "call them; the console is one. Empty is all."),
+    TEXT(proxy_listener, users, "users", LIVE, "",
+         "Users who may come in here, separated by commas; empty is all."),
+};
+
+/* ---- peers ---- */
+
+static const struct opt_row peer_rows[] = {
+    COUNT(proxy_peer, id, "id", LIVE, "1", 1, PROXY_INSTANCES_MAX, NULL,
+          "The peer's proxy.instance_id. One that is this instance's own may stand here, so that "
+          "all of them can have the same list."),
+    TEXT(proxy_peer, host_text, "host", LIVE, "127.0.0.1",
+         "Where the peer can be reached: an address, a name, or the folder of a unix socket."),
+    COUNT(proxy_peer, port, "port", LIVE, "6432", 1, 65535, NULL, "Port of the peer."),
+};
+
 /* ---- sections ---- */
 
 static const struct proxy_section sections[] = {
@@ -388,6 +444,13 @@ static const struct proxy_section sections[] = {
      .tables = {OPT_TABLE(limits_rows)},
      .kind = PROXY_SECTION_ONE,
      .offset = offsetof(struct proxy_config, limits)},
+    {.path = "server_budget",
+     .sentence = "A budget of server connections that several processes of one machine share, the "
+                 "old and the new one of an upgrade among them; limits hold for each of them "
+                 "beside it.",
+     .tables = {OPT_TABLE(budget_rows)},
+     .kind = PROXY_SECTION_ONE,
+     .offset = offsetof(struct proxy_config, budget)},
     {.path = "pools",
      .sentence = "What holds for every database that does not say otherwise.",
      .tables = {OPT_TABLE(pool_rows)},
@@ -407,6 +470,16 @@ static const struct proxy_section sections[] = {
                  "one is a noisy neighbour to the others.",
      .tables = {OPT_TABLE(group_rows)},
      .kind = PROXY_SECTION_GROUPS},
+    {.path = "listeners",
+     .sentence = "More places to listen beside those of proxy.listen, by names of your choice, "
+                 "each with a pool mode, TLS, authentication and databases of its own.",
+     .tables = {OPT_TABLE(listener_rows)},
+     .kind = PROXY_SECTION_LISTENERS},
+    {.path = "peers",
+     .sentence = "Other instances that clients may be connected to, so that cancel requests that "
+                 "come here by a load balancer find them; proxy.instance_id must be set.",
+     .tables = {OPT_TABLE(peer_rows)},
+     .kind = PROXY_SECTION_PEERS},
 };
 
 size_t proxy_section_count(void)

@@ -5,12 +5,12 @@
  *     share_open(share, file, connections)   the file is mapped, and this process gets a number
  *     share_try(share)                       a token: one server connection more, for all of them
  *     share_return(share)
- *     share_is_wanted(share)                 somebody else found none: idle ones should make room
+ *     share_is_wanted(share, seen)           somebody else found none: idle ones should make room
  *
  * The file, which lives in memory (/run), is
  *
  *     head      what it is
- *     seats     SHARE_SEATS of them, one for each process: somebody wants a token
+ *     seats     SHARE_SEATS of them, one for each process: how often others wanted a token
  *     tokens    SHARE_TOKENS_MAX words: 0 is free, else the number of the seat that has it
  *
  * A token is taken and given back by one compare-and-swap, and there are as many as connections
@@ -73,7 +73,7 @@ void share_return(struct share *share);
 /* How many all of them have now; a walk over the tokens. */
 uint32_t share_used(const struct share *share);
 
-/* True once after somebody else found no token. */
-bool share_is_wanted(struct share *share);
+/* True once for each `seen` after somebody else found no token. */
+bool share_is_wanted(const struct share *share, uint32_t *seen);
 
 #endif

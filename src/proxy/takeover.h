@@ -37,7 +37,7 @@
 struct proxy;
 
 /* Files to be polled: the socket that waits, and who is talked to. */
-#define TAKEOVER_FILES 3
+#define TAKEOVER_FILES 2
 
 enum takeover_state {
     TAKEOVER_NONE,    /* nobody asks */
@@ -66,17 +66,18 @@ enum hf_rc takeover_ready(int fd, struct hf_err *err) HF_MUST_USE;
 
 /* ---- the running one ---- */
 
-/* Waits for who takes over from us, in this folder; "" is no folder. Takes the place of whoever
- * waited there before. */
+/* Waits for who takes over from us, in this folder; "" is no folder. Who took over takes the place
+ * of the one before; anybody else is refused it (HF_RC_AGAIN) while somebody waits there. */
 enum hf_rc takeover_open(struct takeover *takeover, struct proxy *proxy, const char *run_dir,
-                         struct hf_err *err) HF_MUST_USE;
+                         bool has_taken_over, struct hf_err *err) HF_MUST_USE;
 void takeover_close(struct takeover *takeover);
 
-/* What is to be polled; TAKEOVER_FILES of them, unused ones are -1. */
-void takeover_files(const struct takeover *takeover, struct pollfd *files);
-/* Looks after all of it, without waiting. True once: the sockets are somebody else's now
- * (heir_pid), and this process should leave. */
+/* What is to be polled; unused ones are -1. */
+void takeover_files(const struct takeover *takeover, struct pollfd files[TAKEOVER_FILES]);
+/* Looks after all of it, without waiting. True: the new process (heir_pid) accepts; whoever has to
+ * know is told before takeover_yield(), after which this process is to leave. */
 bool takeover_step(struct takeover *takeover);
+void takeover_yield(struct takeover *takeover);
 
 /* ---- any thread of the new one ---- */
 

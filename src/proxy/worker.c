@@ -11,6 +11,7 @@
 #include "proxy/cancel.h"
 #include "proxy/client.h"
 #include "proxy/limits.h"
+#include "proxy/peers.h"
 #include "proxy/pool.h"
 #include "proxy/reload.h"
 #include "proxy/server.h"
@@ -21,34 +22,60 @@
 
 /* ---- numbers of clients ---- */
 
+/* ours | instance, or more of the place | place: slot times workers, plus worker */
 #define PID_OURS        (UINT32_C(1) << 30)
-#define PID_WORKER_AT   22
-#define PID_SLOT_MASK   ((UINT32_C(1) << PID_WORKER_AT) - 1)
-#define PID_WORKER_MASK (POOL_WORKERS_MAX - 1)
+#define PID_INSTANCE_AT 22
+#define PID_PLACE_MASK  ((UINT32_C(1) << PID_INSTANCE_AT) - 1)
 
-_Static_assert((POOL_WORKERS_MAX & PID_WORKER_MASK) == 0, "a mask");
+_Static_assert((PROXY_INSTANCES_MAX & (PROXY_INSTANCES_MAX + 1)) == 0, "a mask");
+_Static_assert((uint64_t)PROXY_INSTANCES_MAX << PID_INSTANCE_AT < PID_OURS, "beside each other");
 
 bool worker_pid_is_ours(uint32_t pid)
 {
     return (pid & PID_OURS) != 0; /* those of PostgreSQL's processes are below 2^22 */
 }
 
-uint32_t worker_pid_index(uint32_t pid)
+/* Without a number of an instance, its bits are the place's too. */
+static uint32_t place_mask(const struct proxy *proxy)
 {
-    return pid >> PID_WORKER_AT & PID_WORKER_MASK;
+    return proxy->instance_id > 0 ? PID_PLACE_MASK : PID_OURS - 1;
+}
+
+uint32_t worker_pid_instance(uint32_t pid)
+{
+    return worker_pid_is_ours(pid) ? pid >> PID_INSTANCE_AT & PROXY_INSTANCES_MAX : 0;
+}
+
+uint32_t worker_pid_index(const struct proxy *proxy, uint32_t pid)
+{
+    return (pid & place_mask(proxy)) % proxy->worker_count;
 }
 
 uint32_t worker_pid(const struct client *client)
 {
     const struct worker *worker = client->worker;
+    const struct proxy *proxy = worker->proxy;
     size_t slot =
         (size_t)((const char *)client - worker->clients.buffers) / worker->clients.buffer_size;
-    return PID_OURS | worker->index << PID_WORKER_AT | (uint32_t)slot;
+    uint32_t place = (uint32_t)slot * proxy->worker_count + worker->index;
+    return PID_OURS | proxy->instance_id << PID_INSTANCE_AT | place;
+}
+
+/* Every client's place has to have a number. */
+static enum hf_rc check_places(const struct worker *worker, struct hf_err *err)
+{
+    const struct proxy *proxy = worker->proxy;
+    uint64_t places = (uint64_t)worker->clients.count * proxy->worker_count;
+    if (places <= (uint64_t)place_mask(proxy) + 1)
+        return HF_OK;
+    err_set(err, HF_RC_LIMIT, "53400", "too many clients for an instance with a number");
+    err_detail(err, "limits.clients_max times proxy.workers must be below %u.", PID_PLACE_MASK);
+    return err_hint(err, "Lower one of the two, or set proxy.instance_id to 0.");
 }
 
 struct client *worker_client(struct worker *worker, uint32_t pid)
 {
-    uint32_t slot = pid & PID_SLOT_MASK;
+    uint32_t slot = (pid & place_mask(worker->proxy)) / worker->proxy->worker_count;
     if (slot >= worker->clients.count)
         return NULL;
     struct client *client =
@@ -113,6 +140,9 @@ static void run_timers(struct worker *worker)
         fire(timer);
     if (atomic_load_explicit(&worker->proxy->wanted, memory_order_relaxed) != 0 &&
         atomic_exchange(&worker->proxy->wanted, 0) != 0)
+        pool_make_room(worker);
+    if (worker->proxy->share.file != NULL &&
+        share_is_wanted(&worker->proxy->share, &worker->share_seen))
         pool_make_room(worker);
     if (now_ns < worker->wake_ns && now_ns < worker->tick_ns)
         return;
@@ -259,6 +289,9 @@ static void posted(struct worker *worker, struct loop_message *message)
         break;
     case WORKER_RESOLVED:
         server_login_resolved(message);
+        break;
+    case WORKER_PEER:
+        peers_resolved(worker, message);
         break;
     case WORKER_OVER:
         break;
@@ -409,6 +442,8 @@ static enum hf_rc make_memory(struct worker *worker, struct hf_err *err)
     size_t clients = (size_t)limits->clients_max + 1;
     enum hf_rc rc = make_pool(&worker->clients, mem, clients, sizeof(struct client), err);
     if (rc == HF_OK)
+        rc = check_places(worker, err);
+    if (rc == HF_OK)
         rc = make_pool(&worker->admissions, mem, clients, sizeof(struct admission), err);
     if (rc == HF_OK)
         rc = make_pool(&worker->waits, mem, clients, sizeof(struct wait), err);
@@ -446,6 +481,7 @@ enum hf_rc worker_make(struct worker *worker, struct proxy *proxy, uint32_t inde
     list_init(&worker->dirty);
     list_init(&worker->sessions);
     list_init(&worker->cancelling);
+    list_init(&worker->errands);
     list_init(&worker->working);
     list_init(&worker->working_servers);
     enum hf_rc rc = make_memory(worker, err);
@@ -471,6 +507,7 @@ void worker_end(struct worker *worker)
         pthread_join(worker->thread, NULL);
     if (worker->loop != NULL) {
         sockets_leave(worker->proxy->sockets, worker, false); /* if it has never run */
+        peers_end(worker);
         loop_free(worker->loop);
     }
     mem_free(mem, worker->clients.buffers);

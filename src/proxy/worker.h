@@ -45,6 +45,7 @@ enum worker_message {
     WORKER_GATHERED, /* the same, back with its asker */
     WORKER_LIMIT,    /* struct limited: a client of this worker may go on */
     WORKER_RESOLVED, /* a name was looked up for a login */
+    WORKER_PEER,     /* the same, for a cancel request of another instance */
     WORKER_OVER,     /* struct loop_message: nothing is left at any worker */
 };
 
@@ -63,6 +64,7 @@ struct worker {
     struct list working;               /* struct admission: a slice of hashing is due */
     struct list working_servers;       /* struct login_task: the same */
     struct list cancelling;            /* struct cancel */
+    struct list errands;               /* of peers.c: names of peers are being looked up */
     struct slow slow;
     struct buffer ahead; /* scratch: what goes to a server before a message of its client */
     struct listener listeners[WORKER_LISTENERS_MAX];
@@ -75,10 +77,12 @@ struct worker {
     struct list sessions;      /* all clients */
     _Atomic uint32_t client_count;
     uint32_t server_count;
+    uint32_t peer_cancels;     /* cancel requests on their way to other instances */
     uint64_t client_sequence;  /* the last one that was given to a client; one for all workers */
     uint32_t reload_count;     /* configurations that it has changed to */
     int64_t tick_ns;           /* when pool_tick() is due */
     int64_t wake_ns;           /* when a part of a pool has to be looked at */
+    uint32_t share_seen;       /* wishes of other processes that were looked at */
     _Atomic int64_t turned_ns; /* when its last turn began: whether it still turns */
     bool is_running;
     bool is_leaving; /* or draining, or stopping */
@@ -119,7 +123,9 @@ int64_t worker_lifetime(struct worker *worker, const struct proxy_pool *config);
 /* The number by which a client's cancel requests find it: says worker and place. */
 uint32_t worker_pid(const struct client *client);
 bool worker_pid_is_ours(uint32_t pid);
-uint32_t worker_pid_index(uint32_t pid);
+/* Of the instance that gave it to its client; 0: none. */
+uint32_t worker_pid_instance(uint32_t pid);
+uint32_t worker_pid_index(const struct proxy *proxy, uint32_t pid);
 /* The client in that place; NULL if nobody is there. */
 struct client *worker_client(struct worker *worker, uint32_t pid);
 
