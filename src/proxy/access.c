@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/bug.h"
+#include "os/clock.h"
 #include "os/entropy.h"
 #include "os/file.h"
 #include "os/passfile.h"
@@ -152,8 +153,23 @@ enum hf_rc access_password(const struct access *access, const struct proxy_host 
     return passfile_search(sv_from_cstr(access->passwords), &key, password, err);
 }
 
+static enum hf_rc make_cache(struct access *access, const struct proxy_config *config,
+                             struct hf_err *err)
+{
+    const struct auth_times times = {
+        .ttl_ns = config->proxy.lookup_ttl_ns,
+        .stale_ns = config->proxy.lookup_stale_ns,
+    };
+    bool is_wanted = config->proxy.lookup.user[0] != '\0';
+    for (uint32_t i = 0; i < config->database_count; i++)
+        is_wanted = is_wanted || config->databases[i].lookup.user[0] != '\0';
+    return is_wanted ? auth_cache_new(&access->cache, &times, entropy_seed(), access->mem, err)
+                     : HF_OK;
+}
+
 static void free_access(struct access *access)
 {
+    auth_cache_free(access->cache);
     if (access->passwords != NULL)
         explicit_bzero(access->passwords, strlen(access->passwords));
     mem_free(access->mem, access->passwords);
@@ -181,12 +197,16 @@ enum hf_rc access_new(struct access **out, const struct proxy_config *config,
         rc = read_users(access, config, err);
     if (rc == HF_OK)
         rc = read_passfile(access, config->proxy.passfile, err);
+    if (rc == HF_OK)
+        rc = make_cache(access, config, err);
     if (rc != HF_OK) {
         free_access(access);
         return rc;
     }
     if (before != NULL)
         users_adopt(access->users, before->users);
+    if (before != NULL && before->cache != NULL && access->cache != NULL)
+        auth_cache_adopt(access->cache, before->cache, clock_now());
     *out = access;
     return HF_OK;
 }

@@ -1,6 +1,6 @@
 /*
- * Who may come in: hba rules, name maps and users together, as a configuration names them, read from their
- * files, and shared by all who are logging in.
+ * Who may come in: hba rules, name maps and users together, as a configuration names them, read
+ * from their files, and shared by all who are logging in.
  *
  *     access_new()    at the start and at each reload; a failure leaves what is in force
  *     access_hold()   by each login that works with it, at its begin
@@ -22,6 +22,7 @@
 
 #include "base/err.h"
 #include "os/mem.h"
+#include "proxy/auth_cache.h"
 #include "proxy/hba.h"
 #include "proxy/ident.h"
 #include "proxy/proxy_config.h"
@@ -31,7 +32,8 @@ struct access {
     struct hba *hba;
     struct ident *ident;
     struct users *users;
-    char *passwords; /* the passfile's text, owned; NULL: there is none */
+    struct auth_cache *cache; /* NULL: nobody is looked up */
+    char *passwords;          /* the passfile's text, owned; NULL: there is none */
     struct mem *mem;
     _Atomic uint32_t holders;
 };

@@ -5,6 +5,7 @@
 
 #include "os/entropy.h"
 #include "proxy/admin.h"
+#include "proxy/auth_query.h"
 #include "proxy/cancel.h"
 #include "proxy/client.h"
 #include "proxy/pool.h"
@@ -32,6 +33,7 @@ void admission_end(struct client *client)
         list_remove(&admission->work);
     if (admission->is_authenticating)
         authenticate_wipe(&admission->authenticate);
+    auth_query_end(admission);
     if (admission->access != NULL)
         access_drop(admission->access);
     mem_free(worker->proxy->mem, admission->packet);
@@ -214,6 +216,15 @@ static void authenticated(struct client *client)
         enter(client);
 }
 
+/* For the log: what the client is not told. */
+static const char *why_denied(const struct admission *admission)
+{
+    const bool has_nothing = admission->was_looked_up && admission->secret == NULL;
+    if (has_nothing && admission->nothing == AUTH_NO_SECRET)
+        return "auth_query says: no password, or one that has expired.";
+    return has_nothing ? "auth_query knows no such user." : admission->authenticate.log;
+}
+
 /* What an event of authenticating leads to. True: feed on. */
 static bool step(struct client *client, const struct authenticate_event *event)
 {
@@ -232,7 +243,8 @@ static bool step(struct client *client, const struct authenticate_event *event)
         authenticated(client);
         return false;
     case AUTHENTICATE_DENIED:
-        deny(client, &admission->authenticate.err, admission->authenticate.log);
+        auth_query_doubt(admission);
+        deny(client, &admission->authenticate.err, why_denied(admission));
         return false;
     case AUTHENTICATE_GONE:
         client_close(client, "client left before it said who it is");
@@ -248,7 +260,7 @@ static void feed(struct client *client)
     struct admission *admission = client->admission;
     struct authenticate_event event;
     struct buffer *out;
-    if (list_is_linked(&admission->work))
+    if (list_is_linked(&admission->work) || !admission->is_authenticating)
         return;
     do {
         out = out_of(client, 1024);
@@ -280,37 +292,50 @@ static enum authenticate_method method_of(const struct hba_rule *rule)
         [PROXY_AUTH_TRUST] = AUTHENTICATE_TRUST,       [PROXY_AUTH_REJECT] = AUTHENTICATE_REJECT,
         [PROXY_AUTH_PASSWORD] = AUTHENTICATE_PASSWORD, [PROXY_AUTH_MD5] = AUTHENTICATE_MD5,
         [PROXY_AUTH_SCRAM] = AUTHENTICATE_SCRAM,       [PROXY_AUTH_CERT] = AUTHENTICATE_CERT,
+        [PROXY_AUTH_PEER] = AUTHENTICATE_PEER,
     };
     return rule != NULL ? methods[rule->method] : AUTHENTICATE_NO_RULE;
 }
 
-static void authenticate(struct client *client)
+/* Who it is by its certificate or its socket, and whether that may be the user. */
+static void identify(struct client *client, struct authenticate_config *config)
+{
+    struct admission *admission = client->admission;
+    const struct hba_rule *rule = admission->rule;
+    const bool is_peer = rule->method == PROXY_AUTH_PEER;
+    config->clientcert = (enum authenticate_clientcert)rule->clientcert;
+    if (!is_peer && rule->method != PROXY_AUTH_CERT && rule->clientcert == HBA_CLIENTCERT_NO)
+        return;
+    if (is_peer)
+        secure_socket_name(client->stream.fd, admission->identity);
+    else
+        config->has_certificate =
+            secure_certificate(&client->stream, rule->is_by_subject, admission->identity);
+    config->identity = sv_from_cstr(admission->identity);
+    config->is_identified =
+        ident_match(admission->access->ident, rule->map, config->identity, config->user);
+}
+
+static void begin_authenticating(struct client *client)
 {
     struct admission *admission = client->admission;
     struct worker *worker = client->worker;
     struct authenticate_config *config = &admission->config;
     struct authenticate_event event;
-    admission->access = proxy_access(worker->proxy);
-    admission->user = users_find(admission->access->users, sv_from_cstr(admission->role));
-    struct hba_request request = {
-        .peer = &client->peer,
-        .is_tls = client->stream.tls != NULL,
-        .is_replication = admission->replication == STARTUP_REPLICATION_PHYSICAL,
-        .database = sv_from_cstr(admission->database),
-        .user = sv_from_cstr(admission->role),
-    };
     *config = (struct authenticate_config){
-        .method = method_of(hba_match(admission->access->hba, &request)),
-        .user = request.user,
-        .database = request.database,
+        .method = method_of(admission->rule),
+        .user = sv_from_cstr(admission->role),
+        .database = sv_from_cstr(admission->database),
         .address = sv_from_cstr(client->peer.family == AF_UNIX ? "" : admission->address),
-        .is_replication = request.is_replication,
+        .is_replication = admission->replication == STARTUP_REPLICATION_PHYSICAL,
         .is_local = client->peer.family == AF_UNIX,
-        .is_encrypted = request.is_tls,
+        .is_encrypted = client->stream.tls != NULL,
         .mock = PASSWORD_SCRAM,
         .iterations = SCRAM_ITERATIONS_DEFAULT,
         .mock_seed = sv_from(worker->proxy->mock_seed, sizeof worker->proxy->mock_seed),
     };
+    if (admission->rule != NULL)
+        identify(client, config);
     if (admission->user != NULL) {
         config->secret = user_secret(admission->user);
         config->verifier = user_verifier(admission->user);
@@ -327,11 +352,52 @@ static void authenticate(struct client *client)
         return;
     }
     admission->is_authenticating = true;
-    client_enter(client, CLIENT_AUTHENTICATING);
     authenticate_begin(&admission->authenticate, config, out, &event);
     event.consumed = 0;
     if (step(client, &event))
         feed(client);
+}
+
+static bool needs_secret(const struct hba_rule *rule)
+{
+    return rule != NULL && (rule->method == PROXY_AUTH_PASSWORD || rule->method == PROXY_AUTH_MD5 ||
+                            rule->method == PROXY_AUTH_SCRAM);
+}
+
+void admission_asked(struct admission *admission)
+{
+    struct client *client = admission->client;
+    struct hf_err err;
+    if (admission->user == NULL && needs_secret(admission->rule)) {
+        switch (auth_query_begin(admission, &err)) {
+        case AUTH_QUERY_DONE:
+            break;
+        case AUTH_QUERY_WAITS:
+            return;
+        case AUTH_QUERY_FAILED:
+        default:
+            client_fail(client, &err);
+            return;
+        }
+    }
+    begin_authenticating(client);
+}
+
+static void authenticate(struct client *client)
+{
+    struct admission *admission = client->admission;
+    admission->access = proxy_access(client->worker->proxy);
+    admission->user = users_find(admission->access->users, sv_from_cstr(admission->role));
+    struct hba_request request = {
+        .peer = &client->peer,
+        .is_tls = client->stream.tls != NULL,
+        .is_replication = admission->replication == STARTUP_REPLICATION_PHYSICAL,
+        .database = sv_from_cstr(admission->database),
+        .user = sv_from_cstr(admission->role),
+    };
+    admission->rule = hba_match(admission->access->hba, &request);
+    client_enter(client, CLIENT_AUTHENTICATING);
+    admission_asked(admission);
 }
 
 /* ---- what it speaks ---- */
@@ -391,15 +457,45 @@ static bool take_session(struct client *client, const struct startup_session *se
     return true;
 }
 
-/* False: it should have come over TLS, and is told so. */
-static bool may_be_plain(struct client *client)
+/* What the configuration demands of every client, and of those of a database and of a role. */
+static enum proxy_demand demand_of(const struct client *client)
+{
+    const struct proxy_config *config = client->worker->config;
+    const struct admission *admission = client->admission;
+    const struct proxy_database *database =
+        proxy_database_find(config, sv_from_cstr(admission->database));
+    enum proxy_demand demand = proxy_role_get(config, sv_from_cstr(admission->role))->demand;
+    if (database != NULL && database->demand > demand)
+        demand = database->demand;
+    if (demand == PROXY_DEMAND_NONE && config->client_tls.sslmode >= PROXY_SSL_REQUIRE)
+        demand = PROXY_DEMAND_TLS;
+    return demand;
+}
+
+/* False: it should have come over TLS, or with a certificate, and is told so. */
+static bool has_come_well(struct client *client)
 {
     struct hf_err err;
-    if (client->stream.tls != NULL || client->peer.family == AF_UNIX ||
-        client->worker->config->client_tls.sslmode < PROXY_SSL_REQUIRE)
+    char name[TLS_NAME_SIZE];
+    if (client->peer.family == AF_UNIX)
         return true;
-    err_set(&err, HF_RC_DENIED, "28000", "TLS is required");
-    err_hint(&err, "Connect with sslmode=require.");
+    const enum proxy_demand demand = demand_of(client);
+    if (demand == PROXY_DEMAND_NONE)
+        return true;
+    if (client->stream.tls == NULL) {
+        err_set(&err, HF_RC_DENIED, "28000", "TLS is required");
+        err_detail(&err, "For database \"%s\" and role \"%s\", the configuration demands it.",
+                   client->admission->database, client->admission->role);
+        err_hint(&err, "Connect with sslmode=require.");
+    } else if (demand == PROXY_DEMAND_CERTIFICATE &&
+               !secure_certificate(&client->stream, true, name)) {
+        err_set(&err, HF_RC_DENIED, "28000", "a client certificate is required");
+        err_detail(&err, "For database \"%s\" and role \"%s\", the configuration demands it.",
+                   client->admission->database, client->admission->role);
+        err_hint(&err, "Connect with sslcert and sslkey.");
+    } else {
+        return true;
+    }
     client_fail(client, &err);
     return false;
 }
@@ -450,7 +546,7 @@ static bool read_packet(struct client *client)
         client_close(client, "cancel request");
         return false;
     case STARTUP_SESSION:
-        if (!may_be_plain(client) || !take_session(client, &packet.session))
+        if (!take_session(client, &packet.session) || !has_come_well(client))
             return false;
         stream_consume(client->worker->loop, &client->stream, packet.size);
         authenticate(client);

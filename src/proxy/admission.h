@@ -19,6 +19,7 @@
 #include "base/list.h"
 #include "net/address.h"
 #include "net/loop.h"
+#include "net/tls.h"
 #include "proxy/access.h"
 #include "proxy/proxy_config.h"
 #include "wire/authenticate.h"
@@ -32,6 +33,12 @@ struct admission {
     struct client *client;
     struct access *access; /* held */
     struct user *user;     /* NULL: not known */
+    const struct hba_rule *rule;
+    struct list_node asking;    /* of worker->asking: its user is being looked up */
+    int64_t asked_ns;           /* since when; 0: it was not */
+    struct auth_secret *secret; /* that `user` is of, held; NULL: of another, or none */
+    enum auth_nothing nothing;
+    bool was_looked_up;
     struct startup startup;
     struct authenticate_config config;
     struct authenticate authenticate;
@@ -43,7 +50,8 @@ struct admission {
     char role[PROXY_NAME_SIZE];
     char database[PROXY_NAME_SIZE];
     char address[PEER_TEXT_SIZE];
-    struct hf_err err; /* DELAYED: what is to be told */
+    char identity[TLS_NAME_SIZE]; /* by its certificate or socket */
+    struct hf_err err;            /* DELAYED: what is to be told */
 };
 
 void admission_begin(struct client *client);
@@ -52,6 +60,9 @@ void admission_event(struct client *client, const struct loop_event *event);
 
 /* A slice of hashing. */
 void admission_work(struct admission *admission);
+
+/* Its user was looked up, or could not be. */
+void admission_asked(struct admission *admission);
 
 /* DELAYED: now it is told. */
 void admission_denied(struct client *client);

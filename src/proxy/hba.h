@@ -19,8 +19,9 @@
  *
  * A word in quotes is a name and no keyword. Lists are separated by commas, # begins a comment, a
  * backslash at the end continues a line. Everything else that PostgreSQL knows (group names with +,
- * files with @, regular expressions with /, include, samerole, other methods and options) is refused
- * with its line: a rule that was skipped or read in another sense would let in the wrong ones.
+ * files with @, regular expressions with /, include, samerole, other methods and options) is
+ * refused with its line: a rule that was skipped or read in another sense would let in the wrong
+ * ones.
  *
  * Rules are immutable; any thread may match.
  */

@@ -1,6 +1,7 @@
 #include "proxy/reload.h"
 
 #include "proxy/access.h"
+#include "proxy/auth_ask.h"
 #include "proxy/client.h"
 #include "proxy/limits.h"
 #include "proxy/pool.h"
@@ -88,6 +89,7 @@ static void change_part(struct worker *worker, struct pool_part *part)
 void reload_worker(struct worker *worker)
 {
     worker->config = atomic_load(&worker->proxy->config);
+    auth_ask_reload(worker);
     /* All of them, and not only those that were used here: the parts' shares add up to the size. */
     pthread_mutex_lock(&worker->proxy->lock);
     struct pool *pool = worker->proxy->pools;

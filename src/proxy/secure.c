@@ -1,13 +1,17 @@
 #include "proxy/secure.h"
 
+#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "net/tls.h"
 #include "proxy/client.h"
 #include "proxy/pool.h"
 #include "proxy/server.h"
 #include "proxy/worker.h"
+
+#define PASSWD_SIZE 4096 /* of what the system says of a user */
 
 static enum tls_version version_of(enum proxy_tls_version version)
 {
@@ -114,10 +118,9 @@ static enum tls_verify verify_of(const struct proxy_config *config, enum proxy_s
     return TLS_VERIFY_NONE;
 }
 
-bool secure_server(struct server *server, const struct proxy_host *host, enum proxy_sslmode sslmode,
-                   struct hf_err *err)
+bool secure_server(struct worker *worker, struct stream *stream, const struct proxy_host *host,
+                   enum proxy_sslmode sslmode, struct hf_err *err)
 {
-    struct worker *worker = server->part->worker;
     struct proxy *proxy = worker->proxy;
     struct tls *tls;
     char key[PROXY_HOST_SIZE + 8];
@@ -133,7 +136,7 @@ bool secure_server(struct server *server, const struct proxy_host *host, enum pr
     bool is_made = tls_new(&tls, context, &options, err) == HF_OK;
     tls_context_drop(context);
     if (is_made)
-        stream_secure(worker->loop, &server->stream, tls);
+        stream_secure(worker->loop, stream, tls);
     return is_made;
 }
 
@@ -148,4 +151,31 @@ void secure_binding(const struct stream *stream, struct scram_binding *binding)
         memcpy(binding->data, hash, size);
         binding->size = size;
     }
+}
+
+bool secure_certificate(const struct stream *stream, bool by_subject, char name[TLS_NAME_SIZE])
+{
+    char subject[TLS_NAME_SIZE];
+    name[0] = '\0';
+    /* Without a subject that can be told there is no certificate that could be known again. */
+    if (stream->tls == NULL || !tls_peer_subject(stream->tls, subject))
+        return false;
+    if (by_subject)
+        memcpy(name, subject, sizeof subject);
+    else
+        (void)!tls_peer_common_name(stream->tls, name);
+    return true;
+}
+
+bool secure_socket_name(int fd, char name[TLS_NAME_SIZE])
+{
+    struct ucred peer;
+    struct passwd found, *entry = NULL;
+    socklen_t size = sizeof peer;
+    char memory[PASSWD_SIZE];
+    name[0] = '\0';
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 ||
+        getpwuid_r(peer.uid, &found, memory, sizeof memory, &entry) != 0 || entry == NULL)
+        return false;
+    return sv_copy(sv_from_cstr(entry->pw_name), name, TLS_NAME_SIZE);
 }

@@ -14,8 +14,8 @@
 
 struct client;
 struct proxy;
-struct server;
 struct stream;
+struct worker;
 
 /* What one configuration needs: a context for clients, and one for servers for each kind of
  * verifying, as each database may have an sslmode of its own. NULL: there is none. */
@@ -35,8 +35,16 @@ bool secure_is_offered(struct proxy *proxy);
 /* Begins the handshake with a client that wants it; false: there is no TLS here. */
 bool secure_client(struct client *client, bool is_direct);
 /* With a server that agreed to it. */
-bool secure_server(struct server *server, const struct proxy_host *host, enum proxy_sslmode sslmode,
-                   struct hf_err *err);
+bool secure_server(struct worker *worker, struct stream *stream, const struct proxy_host *host,
+                   enum proxy_sslmode sslmode, struct hf_err *err);
+
+/* The client's certificate, which was verified: its common name, or its whole subject. False: it
+ * has shown none. `name` is empty too if there is no such name in it. */
+bool secure_certificate(const struct stream *stream, bool by_subject, char name[TLS_NAME_SIZE]);
+
+/* The system's user at the other end of a unix socket, by the kernel; false, and `name` empty, if
+ * he has no name. Asks the system's list of users, which is quick where that is a file. */
+bool secure_socket_name(int fd, char name[TLS_NAME_SIZE]);
 
 /* What SCRAM can bind itself to; empty if the stream is plain. */
 void secure_binding(const struct stream *stream, struct scram_binding *binding);

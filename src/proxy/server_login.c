@@ -7,6 +7,7 @@
 #include "core/outcome.h"
 #include "os/entropy.h"
 #include "proxy/admission.h"
+#include "proxy/auth_query.h"
 #include "proxy/client.h"
 #include "proxy/hosts.h"
 #include "proxy/pool.h"
@@ -24,9 +25,10 @@ struct login_task {
     struct server *server;
     struct proxy_host host; /* a copy: a reload may come before it is looked at again */
     uint32_t host_index;
-    struct lookup *lookup; /* NULL: nothing is being looked up */
-    struct access *access; /* held */
-    struct user *user;     /* whose pass and secret it is; NULL: the database's own */
+    struct lookup *lookup;     /* NULL: nothing is being looked up */
+    struct access *access;     /* held */
+    struct user *user;         /* whose pass and secret it is; NULL: the database's own */
+    struct auth_secret *found; /* that `user` is of, held; NULL: of auth_file, or none */
     struct login_config config;
     struct login login;
     struct user_pass pass;
@@ -90,6 +92,7 @@ static void end_login(struct server *server)
     login_wipe(&task->login);
     user_pass_wipe(&task->pass);
     secret_wipe(&task->secret);
+    auth_secret_drop(task->found);
     access_drop(task->access);
     mem_free(proxy->mem, task);
 }
@@ -184,12 +187,24 @@ static void take_parameters(struct login_task *task, const struct client *client
         task->database[0] = '\0';
 }
 
+/* What is known of the user proves it to a server: a password, or keys that a client has shown. */
+static bool can_enter(struct user *user)
+{
+    struct user_pass pass;
+    const bool has_pass = user_get_pass(user, &pass);
+    user_pass_wipe(&pass);
+    return has_pass ||
+           (user_secret(user).size > 0 && password_kind(user_secret(user)) != PASSWORD_SCRAM);
+}
+
 /* Who we are for the server: the role of the pool with what is known of its secret, or the user
  * that the configuration sets for this database. */
 static void take_secret(struct login_task *task, const struct pool *pool,
                         const struct proxy_database *database)
 {
+    struct worker *worker = worker_of(task->server);
     struct login_config *config = &task->config;
+    struct hf_err err;
     const char *name = database->user[0] != '\0' ? database->user : pool->role;
     sv_copy(sv_from_cstr(name), task->user_name, sizeof task->user_name);
     config->user = sv_from_cstr(task->user_name);
@@ -199,7 +214,18 @@ static void take_secret(struct login_task *task, const struct pool *pool,
         return;
     }
     task->user = users_find(task->access->users, config->user);
-    if (task->user == NULL)
+    if (task->user == NULL) {
+        task->found =
+            auth_query_secret(worker, task->access, sv_from_cstr(pool->name), config->user);
+        task->user = task->found != NULL ? auth_secret_user(task->found) : NULL;
+    }
+    if (task->user == NULL || !can_enter(task->user)) {
+        /* A line that is too long is no password; logging in says that there is none. */
+        (void)!access_password(task->access, &task->host, sv_from_cstr(task->database),
+                               config->user, &task->secret, &err);
+        config->secret = secret_reveal(&task->secret);
+    }
+    if (task->user == NULL || secret_is_set(&task->secret))
         return;
     config->secret = user_secret(task->user);
     if (user_get_pass(task->user, &task->pass)) {
@@ -378,6 +404,7 @@ bool server_open(struct pool_part *part, struct client *client)
     if (server == NULL)
         return false;
     server->part = part;
+    server->stream.kind = STREAM_SERVER; /* its timer runs before the stream does */
     if (!pick_host(server, &index)) {
         mem_free(mem, server);
         return false;
@@ -471,6 +498,9 @@ static void failed(struct server *server, const struct login_event *event)
     if (event->message.size > 0)
         outcome =
             (struct outcome){.code = OUTCOME_SQLSTATE, .sqlstate = sqlstate_pack(err.sqlstate)};
+    if (task->found != NULL && err.rc == HF_RC_DENIED) /* its password was changed, perhaps */
+        auth_query_refused(worker_of(server), task->access, sv_from_cstr(server->part->pool->name),
+                           task->config.user);
     fail_with(server, outcome, &err, event->message); /* which is in the view still */
 }
 
@@ -493,8 +523,8 @@ static void secure(struct server *server)
 {
     struct login_task *task = server->login;
     struct outcome outcome = {.code = OUTCOME_TLS_FAILED};
-    if (!secure_server(server, &task->host, (enum proxy_sslmode)task->config.sslmode,
-                       &task->login.err))
+    if (!secure_server(worker_of(server), &server->stream, &task->host,
+                       (enum proxy_sslmode)task->config.sslmode, &task->login.err))
         fail(server, outcome, &task->login.err);
 }
 

@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "base/map.h"
 #include "base/secret.h"
+#include "wire/bytes.h"
 #include "wire/password.h"
 
 #define SQLSTATE_CONFIG_FILE "F0000"
@@ -48,6 +49,12 @@ struct user *users_find(struct users *users, struct sv name)
 uint32_t users_count(const struct users *users)
 {
     return users->count;
+}
+
+const char *users_name(const struct users *users, uint32_t index)
+{
+    hf_assert(index < users->count);
+    return users->list[index].name;
 }
 
 /* ---- making ---- */
@@ -178,6 +185,38 @@ static enum hf_rc make_room(struct users *users, size_t capacity, struct hf_err 
     return HF_OK;
 }
 
+/* Without anybody in it, and with room for so many. */
+static enum hf_rc make(struct users **out, size_t capacity, uint64_t seed, struct mem *mem,
+                       struct hf_err *err)
+{
+    struct users *users = mem_alloc(mem, sizeof *users);
+    if (users == NULL)
+        return mem_refused(mem, sizeof *users, err);
+    users->mem = mem;
+    users->key = hash_key_from_seed(seed);
+    pthread_mutex_init(&users->lock, NULL);
+    const enum hf_rc rc = make_room(users, capacity, err);
+    if (rc == HF_OK)
+        *out = users;
+    else
+        users_free(users);
+    return rc;
+}
+
+enum hf_rc users_new_one(struct users **out, struct sv name, struct sv secret, uint64_t seed,
+                         struct mem *mem, struct hf_err *err)
+{
+    struct users *users = NULL;
+    enum hf_rc rc = make(&users, 1, seed, mem, err);
+    if (rc == HF_OK)
+        rc = add_user(users, name, secret, err);
+    if (rc == HF_OK)
+        *out = users;
+    else
+        users_free(users);
+    return rc;
+}
+
 enum hf_rc users_new(struct users **out, struct sv text, const struct proxy_config *config,
                      uint64_t seed, struct mem *mem, struct hf_err *err)
 {
@@ -186,13 +225,8 @@ enum hf_rc users_new(struct users **out, struct sv text, const struct proxy_conf
     if (text.size > USERS_TEXT_MAX)
         return err_set(err, HF_RC_LIMIT, "54000", "the file has more than %zu bytes",
                        USERS_TEXT_MAX);
-    struct users *users = mem_alloc(mem, sizeof *users);
-    if (users == NULL)
-        return mem_refused(mem, sizeof *users, err);
-    users->mem = mem;
-    users->key = hash_key_from_seed(seed);
-    pthread_mutex_init(&users->lock, NULL);
-    enum hf_rc rc = make_room(users, count_lines(text) + config->role_count, err);
+    struct users *users = NULL;
+    enum hf_rc rc = make(&users, count_lines(text) + config->role_count, seed, mem, err);
     if (rc == HF_OK)
         rc = read_text(users, text, err);
     if (rc == HF_OK)
@@ -222,6 +256,12 @@ void users_free(struct users *users)
 struct sv user_secret(const struct user *user)
 {
     return secret_reveal(&user->secret);
+}
+
+bool user_has_secret(const struct user *user, struct sv secret)
+{
+    const struct sv own = secret_reveal(&user->secret);
+    return own.size == secret.size && bytes_eq_secret(own.data, secret.data, own.size);
 }
 
 const struct scram_verifier *user_verifier(const struct user *user)

@@ -54,10 +54,15 @@ struct user_pass {
 enum hf_rc users_new(struct users **users, struct sv text, const struct proxy_config *config,
                      uint64_t seed, struct mem *mem, struct hf_err *err) HF_MUST_USE;
 
+/* A single one, whose secret came from elsewhere. */
+enum hf_rc users_new_one(struct users **users, struct sv name, struct sv secret, uint64_t seed,
+                         struct mem *mem, struct hf_err *err) HF_MUST_USE;
+
 /* NULL: there is no such user. Lives as long as the users. */
 struct user *users_find(struct users *users, struct sv name);
 
 uint32_t users_count(const struct users *users);
+const char *users_name(const struct users *users, uint32_t index);
 
 /* Takes over what `before` has learned. */
 void users_adopt(struct users *users, struct users *before);
@@ -67,6 +72,9 @@ void users_free(struct users *users);
 
 /* As it stands in the file. Empty: this user cannot log in by a secret. Borrowed. */
 struct sv user_secret(const struct user *user);
+
+/* Compared in constant time. */
+bool user_has_secret(const struct user *user, struct sv secret);
 
 /* NULL if there is none (yet). Borrowed, and stays. */
 const struct scram_verifier *user_verifier(const struct user *user);

@@ -8,6 +8,8 @@
 #include "os/entropy.h"
 #include "proxy/admin_gather.h"
 #include "proxy/admission.h"
+#include "proxy/auth_ask.h"
+#include "proxy/auth_query.h"
 #include "proxy/cancel.h"
 #include "proxy/client.h"
 #include "proxy/limits.h"
@@ -115,6 +117,9 @@ static void fire(struct timer *timer)
     case STREAM_CANCEL:
         cancel_timeout(container_of(stream, struct cancel, stream));
         break;
+    case STREAM_ASKER:
+        auth_ask_timeout(stream);
+        break;
     default:
         hf_assert(false);
     }
@@ -211,6 +216,9 @@ static void stream_event(const struct loop_event *event)
     case STREAM_CANCEL:
         cancel_event(container_of(stream, struct cancel, stream), event);
         break;
+    case STREAM_ASKER:
+        auth_ask_event(stream, event);
+        break;
     default:
         hf_assert(false);
     }
@@ -290,6 +298,15 @@ static void posted(struct worker *worker, struct loop_message *message)
     case WORKER_RESOLVED:
         server_login_resolved(message);
         break;
+    case WORKER_ASK:
+        auth_ask(worker, message);
+        break;
+    case WORKER_ASK_RESOLVED:
+        auth_ask_resolved(message);
+        break;
+    case WORKER_ANSWERED:
+        auth_query_answered(worker);
+        break;
     case WORKER_PEER:
         peers_resolved(worker, message);
         break;
@@ -352,7 +369,8 @@ static bool is_over(struct worker *worker)
             server_close(server, &err);
         }
     }
-    return worker->server_count == 0 && list_is_empty(&worker->cancelling);
+    const bool is_asked = auth_ask_end(worker);
+    return is_asked && worker->server_count == 0 && list_is_empty(&worker->cancelling);
 }
 
 /* Nothing is left here. The last one to say so tells the others. */
@@ -481,6 +499,8 @@ enum hf_rc worker_make(struct worker *worker, struct proxy *proxy, uint32_t inde
     list_init(&worker->dirty);
     list_init(&worker->sessions);
     list_init(&worker->cancelling);
+    list_init(&worker->asking);
+    list_init(&worker->askers);
     list_init(&worker->errands);
     list_init(&worker->working);
     list_init(&worker->working_servers);

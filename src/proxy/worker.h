@@ -30,6 +30,7 @@ enum worker_stream {
     STREAM_CLIENT,
     STREAM_SERVER,
     STREAM_CANCEL,
+    STREAM_ASKER, /* of auth_query (auth_ask.h) */
 };
 
 /* What one worker, or the proxy's main thread, tells another. */
@@ -45,6 +46,9 @@ enum worker_message {
     WORKER_GATHERED, /* the same, back with its asker */
     WORKER_LIMIT,    /* struct limited: a client of this worker may go on */
     WORKER_RESOLVED, /* a name was looked up for a login */
+    WORKER_ASK,      /* struct auth_ask_message: users are to be looked up */
+    WORKER_ASK_RESOLVED,
+    WORKER_ANSWERED, /* struct loop_message: users were */
     WORKER_PEER,     /* the same, for a cancel request of another instance */
     WORKER_OVER,     /* struct loop_message: nothing is left at any worker */
 };
@@ -64,7 +68,11 @@ struct worker {
     struct list working;               /* struct admission: a slice of hashing is due */
     struct list working_servers;       /* struct login_task: the same */
     struct list cancelling;            /* struct cancel */
-    struct list errands;               /* of peers.c: names of peers are being looked up */
+    struct list asking;                /* struct admission: its user is being looked up */
+    struct list askers;                /* struct auth_asker: who look them up, at worker 0 */
+    struct loop_message answered;
+    atomic_bool answered_is_posted;
+    struct list errands; /* of peers.c: names of peers are being looked up */
     struct slow slow;
     struct buffer ahead; /* scratch: what goes to a server before a message of its client */
     struct listener listeners[WORKER_LISTENERS_MAX];

@@ -305,37 +305,55 @@ static enum hf_rc begin_md5(struct authenticate *authenticate, struct buffer *ou
     return HF_OK;
 }
 
-static enum hf_rc check_certificate(struct authenticate *authenticate, struct buffer *out,
-                                    struct authenticate_event *event)
+/* Is the client who it says, by what else is known of it? */
+static enum hf_rc check_identity(struct authenticate *authenticate, const char *method)
 {
     const struct authenticate_config *config = authenticate->config;
-    if (!config->is_encrypted || config->certificate_name.size == 0)
+    if (config->is_identified && config->identity.size > 0)
+        return HF_OK;
+    snprintf(authenticate->log, sizeof authenticate->log, "By its %s it is \"" SV_FMT "\".",
+             config->method == AUTHENTICATE_PEER ? "socket" : "certificate",
+             SV_ARG(config->identity));
+    return err_set(&authenticate->err, HF_RC_DENIED, "28000",
+                   "%s authentication failed for user \"" SV_FMT "\"", method,
+                   SV_ARG(config->user));
+}
+
+/* What the rule demands of the certificate, whatever its method is. */
+static enum hf_rc check_certificate(struct authenticate *authenticate)
+{
+    const struct authenticate_config *config = authenticate->config;
+    const bool is_cert = config->method == AUTHENTICATE_CERT;
+    if (config->clientcert == AUTHENTICATE_CLIENTCERT_NO && !is_cert)
+        return HF_OK;
+    if (!config->is_encrypted || !config->has_certificate)
         return err_set(&authenticate->err, HF_RC_DENIED, "28000",
                        "connection requires a valid client certificate");
-    if (!sv_eq(config->certificate_name, config->user)) {
-        snprintf(authenticate->log, sizeof authenticate->log,
-                 "The certificate is made out to \"" SV_FMT "\".",
-                 SV_ARG(config->certificate_name));
-        return err_set(&authenticate->err, HF_RC_DENIED, "28000",
-                       "certificate authentication failed for user \"" SV_FMT "\"",
-                       SV_ARG(config->user));
-    }
-    return accept_client(authenticate, out, event);
+    if (config->clientcert == AUTHENTICATE_CLIENTCERT_CA && !is_cert)
+        return HF_OK;
+    return check_identity(authenticate, "certificate");
 }
 
 static enum hf_rc begin(struct authenticate *authenticate, struct buffer *out,
                         struct authenticate_event *event)
 {
     const struct authenticate_config *config = authenticate->config;
+    const bool has_rule =
+        config->method != AUTHENTICATE_NO_RULE && config->method != AUTHENTICATE_REJECT;
+    if (has_rule && check_certificate(authenticate) != HF_OK)
+        return HF_RC_DENIED;
     switch (config->method) {
     case AUTHENTICATE_NO_RULE:
         return deny_rule(authenticate, false);
     case AUTHENTICATE_REJECT:
         return deny_rule(authenticate, true);
     case AUTHENTICATE_TRUST:
+    case AUTHENTICATE_CERT: /* it was checked above */
         return accept_client(authenticate, out, event);
-    case AUTHENTICATE_CERT:
-        return check_certificate(authenticate, out, event);
+    case AUTHENTICATE_PEER:
+        if (check_identity(authenticate, "Peer") != HF_OK)
+            return HF_RC_DENIED;
+        return accept_client(authenticate, out, event);
     case AUTHENTICATE_PASSWORD:
         return begin_password(authenticate, out);
     case AUTHENTICATE_MD5:
@@ -353,7 +371,8 @@ void authenticate_begin(struct authenticate *authenticate, const struct authenti
     *authenticate = (struct authenticate){.config = config, .is_mock = config->secret.size == 0};
     *event = (struct authenticate_event){.kind = AUTHENTICATE_MORE};
     frame_init(&authenticate->frame, FRAME_FRONTEND, FRAME_LOGIN);
-    if (authenticate->is_mock && config->method >= AUTHENTICATE_PASSWORD)
+    if (authenticate->is_mock && config->method >= AUTHENTICATE_PASSWORD &&
+        config->method <= AUTHENTICATE_SCRAM)
         note(authenticate, "is unknown, or has no secret");
     if (begin(authenticate, out, event) != HF_OK)
         be_denied(authenticate, event);

@@ -2,7 +2,7 @@
  * Authenticating a client: the proxy as a server, between the StartupMessage (and the
  * NegotiateProtocolVersion that may be due) and AuthenticationOk.
  *
- *     authenticate_begin()         writes the request, or AuthenticationOk at once (trust, cert)
+ *     authenticate_begin()         writes the request, or at once AuthenticationOk (trust, cert)
  *         |
  *         v     MORE: send what was written, read more
  *     authenticate_feed() ---->  WORK: authenticate_work(), a slice of hashing at a time
@@ -30,7 +30,8 @@
  * that first login to be told from one of an unknown user by its 2 ms makes all of them at start.
  *
  * Invariants
- *  1. OK only for: trust; a certificate made out to the user; a client that has the user's secret.
+ *  1. OK only for: trust; an identity that may be the user; a client that has the user's secret.
+ *     And never without the certificate that the rule demands.
  *  2. No client is asked for its password in plain on a connection that others can read.
  *  3. What an answer is compared with is compared in constant time, and no text that is sent
  *     depends on why it was wrong.
@@ -64,6 +65,14 @@ enum authenticate_method {
     AUTHENTICATE_MD5,
     AUTHENTICATE_SCRAM,
     AUTHENTICATE_CERT,
+    AUTHENTICATE_PEER,
+};
+
+/* What a rule demands of the client's certificate beside its method. */
+enum authenticate_clientcert {
+    AUTHENTICATE_CLIENTCERT_NO,
+    AUTHENTICATE_CLIENTCERT_CA,   /* that there is one, which was verified */
+    AUTHENTICATE_CLIENTCERT_FULL, /* and that `is_identified` */
 };
 
 #define AUTHENTICATE_SALT_SIZE 16
@@ -83,8 +92,12 @@ struct authenticate_config {
     const struct scram_verifier *verifier; /* of a plain secret, made earlier; or NULL */
     struct scram_binding binding;          /* hash of our certificate; empty: no -PLUS is offered */
 
-    /* The name in the client's certificate, verified and mapped; empty if it showed none. */
-    struct sv certificate_name;
+    /* For cert, peer and clientcert: who the client is by its certificate, or by the kernel; empty
+     * if neither says. Whether that may be this user is for the caller, who has the name maps. */
+    struct sv identity;
+    bool is_identified;
+    bool has_certificate; /* one that was verified */
+    enum authenticate_clientcert clientcert;
 
     enum password_kind mock; /* what an unknown user is taken for */
     struct sv mock_seed;     /* a secret of this proxy that stays the same */

@@ -31,15 +31,18 @@ static void choose(struct authenticate_config *config, uint8_t first, uint8_t se
                                         SV_INIT("SCRAM-SHA-256$rubbish"), SV_INIT("")};
     static const struct sv names[] = {SV_INIT("ann"), SV_INIT("bob"), SV_INIT("")};
     *config = (struct authenticate_config){
-        .method = (enum authenticate_method)(first % 7),
+        .method = (enum authenticate_method)(first % 8),
         .user = SV("ann"),
         .database = SV("shop"),
         .address = SV("::1"),
         .is_replication = (second & 1) != 0,
         .is_local = (second & 2) != 0,
         .is_encrypted = (second & 4) != 0,
-        .secret = secrets[first / 7 % 5],
-        .certificate_name = names[first / 35 % 3],
+        .secret = secrets[first / 8 % 5],
+        .identity = names[first / 40 % 3],
+        .is_identified = (second & 64) != 0,
+        .has_certificate = (second & 128) != 0,
+        .clientcert = (enum authenticate_clientcert)(first / 120 % 3),
         .mock = (enum password_kind)((second >> 4 & 3) % 3),
         .mock_seed = SV("seed"),
         .iterations = 2,
@@ -79,11 +82,16 @@ static void check_end(const struct authenticate *authenticate, struct sv bytes)
         FUZZ_CHECK(authenticate_password(authenticate).size == 0);
         return;
     }
+    FUZZ_CHECK(config->clientcert == AUTHENTICATE_CLIENTCERT_NO || config->has_certificate);
     switch (config->method) {
     case AUTHENTICATE_TRUST:
         break;
     case AUTHENTICATE_CERT:
-        FUZZ_CHECK(config->is_encrypted && sv_eq(config->certificate_name, config->user));
+        FUZZ_CHECK(config->is_encrypted && config->has_certificate);
+        FUZZ_CHECK(config->is_identified && config->identity.size > 0);
+        break;
+    case AUTHENTICATE_PEER:
+        FUZZ_CHECK(config->is_identified && config->identity.size > 0);
         break;
     case AUTHENTICATE_PASSWORD:
         FUZZ_CHECK(config->is_encrypted || config->is_local);

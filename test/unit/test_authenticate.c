@@ -173,30 +173,49 @@ static void authenticate__trust_asks_nothing(void **state)
     assert_int_equal(authenticate_password(&rig.authenticate).size, 0);
 }
 
-static void authenticate__a_certificate_must_be_made_out_to_the_user(void **state)
+#define NO_CERTIFICATE "connection requires a valid client certificate"
+#define OTHER_NAME     "certificate authentication failed for user \"ann\""
+#define OTHER_PEER     "Peer authentication failed for user \"ann\""
+
+static void authenticate__who_is_known_by_other_means_must_be_the_user(void **state)
 {
     (void)state;
     static const struct {
-        bool is_encrypted;
-        struct sv name;
-        const char *message; /* NULL: let in */
+        enum authenticate_method method;
+        enum authenticate_clientcert clientcert;
+        bool is_encrypted, has_certificate, is_identified;
+        const char *name;
+        const char *message; /* NULL: it goes on */
     } cases[] = {
-        {true, SV_INIT("ann"), NULL},
-        {true, SV_INIT("Ann"), "certificate authentication failed for user \"ann\""},
-        {true, SV_INIT("bob"), "certificate authentication failed for user \"ann\""},
-        {true, SV_INIT(""), "connection requires a valid client certificate"},
-        {false, SV_INIT("ann"), "connection requires a valid client certificate"},
+        {AUTHENTICATE_CERT, 0, true, true, true, "ann", NULL},
+        {AUTHENTICATE_CERT, 0, true, true, true, "A. Smith", NULL}, /* by a name map */
+        {AUTHENTICATE_CERT, 0, true, true, false, "bob", OTHER_NAME},
+        {AUTHENTICATE_CERT, 0, true, true, true, "", OTHER_NAME},
+        {AUTHENTICATE_CERT, 0, true, false, true, "ann", NO_CERTIFICATE},
+        {AUTHENTICATE_CERT, 0, false, true, true, "ann", NO_CERTIFICATE},
+        {AUTHENTICATE_PEER, 0, false, false, true, "root", NULL},
+        {AUTHENTICATE_PEER, 0, false, false, false, "root", OTHER_PEER},
+        {AUTHENTICATE_PEER, 0, false, false, true, "", OTHER_PEER},
+        {AUTHENTICATE_PASSWORD, AUTHENTICATE_CLIENTCERT_CA, true, true, false, "x", NULL},
+        {AUTHENTICATE_PASSWORD, AUTHENTICATE_CLIENTCERT_CA, true, false, false, "x",
+         NO_CERTIFICATE},
+        {AUTHENTICATE_TRUST, AUTHENTICATE_CLIENTCERT_FULL, true, true, false, "x", OTHER_NAME},
+        {AUTHENTICATE_TRUST, AUTHENTICATE_CLIENTCERT_FULL, true, true, true, "x", NULL},
+        {AUTHENTICATE_SCRAM, AUTHENTICATE_CLIENTCERT_FULL, true, false, true, "x", NO_CERTIFICATE},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         reset();
-        rig.config.method = AUTHENTICATE_CERT;
+        rig.config.method = cases[i].method;
+        rig.config.clientcert = cases[i].clientcert;
         rig.config.is_encrypted = cases[i].is_encrypted;
-        rig.config.certificate_name = cases[i].name;
+        rig.config.has_certificate = cases[i].has_certificate;
+        rig.config.is_identified = cases[i].is_identified;
+        rig.config.identity = sv_from_cstr(cases[i].name);
         begin();
         if (cases[i].message != NULL)
             expect_denied(HF_RC_DENIED, "28000", cases[i].message);
         else
-            assert_int_equal(rig.event.kind, AUTHENTICATE_OK);
+            assert_int_not_equal(rig.event.kind, AUTHENTICATE_DENIED);
     }
 }
 
@@ -738,7 +757,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(authenticate__rules_speak_as_postgresql_does),
         TEST(authenticate__trust_asks_nothing),
-        TEST(authenticate__a_certificate_must_be_made_out_to_the_user),
+        TEST(authenticate__who_is_known_by_other_means_must_be_the_user),
         TEST(authenticate__a_password_in_plain_is_not_asked_for_where_others_hear_it),
         TEST(authenticate__a_password_is_held_against_any_form_of_secret),
         TEST(authenticate__what_is_no_password_is_refused),

@@ -42,89 +42,86 @@ static uint32_t line_for(const struct hba *hba, const char *peer_text, bool is_t
 
 /* ---- reading ---- */
 
+/* What is said of a rule; NULL: nothing, it is taken. */
+static const struct {
+    const char *text;
+    const char *message;
+} wrong_cases[] = {
+    {"", "there is no rule, so nobody could come in"},
+    {"# only this\n\n", "there is no rule, so nobody could come in"},
+    {"\n\nhos all all all trust", "line 3: \"hos\" is no type of a rule"},
+    {"local all all trust\nhostgssenc all all all trust", "line 2: \"hostgssenc\" can fit nobody"},
+    {"include other.conf", "line 1: \"include\" is not supported"},
+    {"include_dir conf.d", "line 1: \"include_dir\" is not supported"},
+    {"local", "line 1: there is no database"},
+    {"local all", "line 1: there is no user"},
+    {"local all all", "line 1: there is no method"},
+    {"host all all", "line 1: there is no address"},
+    {"host all all 192.0.2.0/24", "line 1: there is no method"},
+    {"host all all 192.0.2.1", "line 1: there is no mask"},
+    {"host all all 192.0.2.1,192.0.2.2 trust", "line 1: there is more than one address"},
+    {"local,host all all trust", "line 1: there is more than one type"},
+    {"local all all trust,md5", "line 1: there is more than one method"},
+    {"local all all ident", "line 1: \"ident\" is no method that is supported"},
+    {"host all all all peer", "line 1: \"peer\" asks the kernel who is at the other end"},
+    {"local all all TRUST", "line 1: \"TRUST\" is no method that is supported"},
+    {"local all all cert", "line 1: \"cert\" needs a connection with TLS"},
+    {"host all all all cert", "line 1: \"cert\" needs a connection with TLS"},
+    {"hostssl all all all cert map=x", NULL},
+    {"hostssl all all all cert map=",
+     "line 1: \"map=\" is an option, and this one is not supported"},
+    {"hostssl all all all cert map=a,b", "line 1: there is more than one value of an option"},
+    {"local all all md5 map=x", "line 1: \"map=x\" needs a name to be mapped"},
+    {"hostssl all all all md5 clientcert=verify-ca map=x",
+     "line 1: \"map=x\" needs a name to be mapped"},
+    {"hostssl all all all md5 clientcert=verify-full map=x clientname=DN", NULL},
+    {"host all all all md5 clientcert=verify-ca",
+     "line 1: \"clientcert\" needs a connection with TLS"},
+    {"hostssl all all all md5 clientcert=1", "line 1: \"1\" is no value of clientcert"},
+    {"hostssl all all all cert clientcert=verify-ca",
+     "line 1: \"verify-ca\" is less than the method demands"},
+    {"hostssl all all all cert clientname=SAN",
+     "line 1: \"clientname=SAN\" is no name of a certificate"},
+    {"local all all peer clientname=CN", "line 1: \"clientname=CN\" is no name of a certificate"},
+    {"local all +group md5",
+     "line 1: \"+group\" is a group, and the proxy does not know who is in it"},
+    {"local all bob,@file md5",
+     "line 1: \"@file\" is a file of names, and those are not supported"},
+    {"local @file all md5", "line 1: \"@file\" is a file of names, and those are not supported"},
+    {"local /^db all md5", "line 1: \"/^db\" is a regular expression, and those are not supported"},
+    {"local \"/^db\" all md5",
+     "line 1: \"/^db\" is a regular expression, and those are not supported"},
+    {"local samerole all md5",
+     "line 1: \"samerole\" needs groups, and the proxy does not know who is in them"},
+    {"local all,,x all md5", "line 1: \"\" is no name"},
+    {"local \"\" all md5", "line 1: \"\" is no name"},
+    {"local \"all all md5", "line 1: a quote is not closed"},
+    {"local all all md5,", "line 1: a list ends with a comma"},
+    {"local all \\\n all \\\n pam\n", "line 1: \"pam\" is no method that is supported"},
+    {"# a comment \\\n goes on\nlocal all all pam",
+     "line 3: \"pam\" is no method that is supported"},
+    {"local all all trust a b c d e f g h i, j, k",
+     "line 1: \"a\" is an option, and this one is not supported"},
+    {"local all all trust a b c d e f g h i j k l m", "line 1: the line has more than 16 fields"},
+};
+
 static void hba__what_is_wrong_is_said_with_its_line(void **state)
 {
     (void)state;
-    static const struct {
-        const char *text;
-        const char *message;
-    } cases[] = {
-        {"", "there is no rule, so nobody could come in"},
-        {"# only this\n\n", "there is no rule, so nobody could come in"},
-        {"\n\nhos all all all trust", "line 3: \"hos\" is no type of a rule"},
-        {"local all all trust\nhostgssenc all all all trust",
-         "line 2: \"hostgssenc\" can fit nobody"},
-        {"include other.conf", "line 1: \"include\" is not supported"},
-        {"include_dir conf.d", "line 1: \"include_dir\" is not supported"},
-        {"local", "line 1: there is no database"},
-        {"local all", "line 1: there is no user"},
-        {"local all all", "line 1: there is no method"},
-        {"host all all", "line 1: there is no address"},
-        {"host all all 192.0.2.0/24", "line 1: there is no method"},
-        {"host all all 192.0.2.1", "line 1: there is no mask"},
-        {"host all all 192.0.2.1,192.0.2.2 trust", "line 1: there is more than one address"},
-        {"local,host all all trust", "line 1: there is more than one type"},
-        {"local all all trust,md5", "line 1: there is more than one method"},
-        {"local all all ident", "line 1: \"ident\" is no method that is supported"},
-        {"host all all all peer", "line 1: \"peer\" asks the kernel who is at the other end"},
-        {"local all all TRUST", "line 1: \"TRUST\" is no method that is supported"},
-        {"local all all cert", "line 1: \"cert\" needs a connection with TLS"},
-        {"host all all all cert", "line 1: \"cert\" needs a connection with TLS"},
-        {"hostssl all all all cert map=x", NULL},
-        {"hostssl all all all cert map=",
-         "line 1: \"map=\" is an option, and this one is not supported"},
-        {"hostssl all all all cert map=a,b", "line 1: there is more than one value of an option"},
-        {"local all all md5 map=x", "line 1: \"map=x\" needs a name to be mapped"},
-        {"hostssl all all all md5 clientcert=verify-ca map=x",
-         "line 1: \"map=x\" needs a name to be mapped"},
-        {"hostssl all all all md5 clientcert=verify-full map=x clientname=DN", NULL},
-        {"host all all all md5 clientcert=verify-ca",
-         "line 1: \"clientcert\" needs a connection with TLS"},
-        {"hostssl all all all md5 clientcert=1", "line 1: \"1\" is no value of clientcert"},
-        {"hostssl all all all cert clientcert=verify-ca",
-         "line 1: \"verify-ca\" is less than the method demands"},
-        {"hostssl all all all cert clientname=SAN",
-         "line 1: \"clientname=SAN\" is no name of a certificate"},
-        {"local all all peer clientname=CN",
-         "line 1: \"clientname=CN\" is no name of a certificate"},
-        {"local all +group md5",
-         "line 1: \"+group\" is a group, and the proxy does not know who is in it"},
-        {"local all bob,@file md5",
-         "line 1: \"@file\" is a file of names, and those are not supported"},
-        {"local @file all md5",
-         "line 1: \"@file\" is a file of names, and those are not supported"},
-        {"local /^db all md5",
-         "line 1: \"/^db\" is a regular expression, and those are not supported"},
-        {"local \"/^db\" all md5",
-         "line 1: \"/^db\" is a regular expression, and those are not supported"},
-        {"local samerole all md5",
-         "line 1: \"samerole\" needs groups, and the proxy does not know who is in them"},
-        {"local all,,x all md5", "line 1: \"\" is no name"},
-        {"local \"\" all md5", "line 1: \"\" is no name"},
-        {"local \"all all md5", "line 1: a quote is not closed"},
-        {"local all all md5,", "line 1: a list ends with a comma"},
-        {"local all \\\n all \\\n pam\n", "line 1: \"pam\" is no method that is supported"},
-        {"# a comment \\\n goes on\nlocal all all pam",
-         "line 3: \"pam\" is no method that is supported"},
-        {"local all all trust a b c d e f g h i, j, k",
-         "line 1: \"a\" is an option, and this one is not supported"},
-        {"local all all trust a b c d e f g h i j k l m",
-         "line 1: the line has more than 16 fields"},
-    };
     struct mem mem;
     struct hba *hba = NULL;
     struct hf_err err;
     mem_init(&mem, 0);
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const bool is_taken = read_rules(&hba, cases[i].text, &mem, &err) == HF_OK;
-        if (is_taken != (cases[i].message == NULL))
-            fail_msg("%s: %s", is_taken ? "taken" : "refused", cases[i].text);
+    for (size_t i = 0; i < sizeof wrong_cases / sizeof wrong_cases[0]; i++) {
+        const bool is_taken = read_rules(&hba, wrong_cases[i].text, &mem, &err) == HF_OK;
+        if (is_taken != (wrong_cases[i].message == NULL))
+            fail_msg("%s: %s", is_taken ? "taken" : "refused", wrong_cases[i].text);
         if (is_taken) {
             hba_free(hba);
             hba = NULL;
             continue;
         }
-        assert_string_equal(err.message, cases[i].message);
+        assert_string_equal(err.message, wrong_cases[i].message);
         assert_null(hba);
     }
     mem_deinit(&mem);
