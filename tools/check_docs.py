@@ -106,7 +106,7 @@ def c_blocks_compile(tree):
                 yield f"{path}:{line}: does not compile: {words}"
 
 
-def _matches(expected, printed):
+def matches(expected, printed):
     """Whether these lines are those, where ... stands for anything."""
     pattern = ""
     for line in expected:
@@ -143,7 +143,7 @@ def console_blocks_are_true(tree):
                                             stderr=subprocess.STDOUT, text=True,
                                             timeout=SECONDS_MAX)
                     printed = [text.rstrip() for text in result.stdout.splitlines()]
-                    if not _matches(expected, printed):
+                    if not matches(expected, printed):
                         said = "\n        ".join(printed[:20]) or "nothing"
                         yield f"{path}:{line}: `{command}` printed otherwise:\n        {said}"
 

@@ -62,6 +62,7 @@ static enum hf_rc deliver(const struct pgbouncer_import *import, const char *tex
     if (output[0] != '\0')
         return file_write(output, text, import->has_secrets ? 0600 : 0644, err);
     fputs(text, stdout);
+    fflush(stdout); /* in front of what is told on stderr; main() looks whether it arrived */
     return HF_OK;
 }
 
