@@ -33,8 +33,9 @@ static const struct telling tellings[COMMIT_WHYS] = {
     [COMMIT_WHY_STILL_RUNNING] = {"its backend still has the transaction open",
                                   "See pg_stat_activity for what it waits for."},
     [COMMIT_WHY_EXPIRED] = {"the server has forgotten transactions that old", LOOK_YOURSELF},
-    [COMMIT_WHY_SWITCH_UNKNOWN] = {"where the transaction's timeline was left is not known",
-                                   "Let the role read timeline histories: docs/guide/library.md, 6."},
+    [COMMIT_WHY_SWITCH_UNKNOWN] =
+        {"where the transaction's timeline was left is not known",
+         "Let the role read timeline histories: docs/guide/library.md, 6."},
     [COMMIT_WHY_UNMARKED] = {"another transaction may bear the same id since",
                              "Let the probe leave a mark: see commit_mark."},
     [COMMIT_WHY_FORKED] = {"another server has a timeline of the same number",

@@ -32,8 +32,8 @@ def test_a_program_of_the_guide_prints_what_it_shows(number, postgres, tmp_path)
 
 
 def test_what_the_guide_lets_a_role_do_is_what_the_library_asks_for():
-    macro = re.search(r"#define COMMIT_SETUP_SQL(.*?)\n\n", (ROOT / "src/core/commit.h").read_text(),
-                      re.DOTALL)[1]
+    header = (ROOT / "src/core/commit.h").read_text()
+    macro = re.search(r"#define COMMIT_SETUP_SQL(.*?)\n\n", header, re.DOTALL)[1]
     wanted = "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', macro))
     shown = re.search(r"^```sql\n(.*?)^```", GUIDE.read_text(), re.MULTILINE | re.DOTALL)[1]
     assert "".join(wanted.split()) + ";" in "".join(shown.split())
