@@ -112,7 +112,7 @@ void log_emit_at(struct log *log, enum log_level level, const char *file, int li
     struct log_event event = {.level = level, .message = message, .fields = fields};
     bool is_written = true;
     pthread_mutex_lock(&log->lock);
-    if (log->config.burst > 0) {
+    if (log->config.burst > 0 && file != NULL) {
         int64_t now_ns = log->config.now();
         struct log_site *site = get_site(log, file, line, now_ns);
         site->level = level;

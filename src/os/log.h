@@ -93,6 +93,12 @@ void log_deinit(struct log *log);
          ? log_emit_at(log, level, __FILE__, __LINE__, LOG_FIRST_(__VA_ARGS__, LOG_END_),          \
                        (const struct log_field[]){LOG_REST_(__VA_ARGS__, LOG_END_)})               \
          : (void)0)
+/* The same of which every line is wanted: it is not limited in number. */
+#define log_emit_each(log, level, ...)                                                             \
+    (log_wants(log, level)                                                                         \
+         ? log_emit_at(log, level, NULL, 0, LOG_FIRST_(__VA_ARGS__, LOG_END_),                     \
+                       (const struct log_field[]){LOG_REST_(__VA_ARGS__, LOG_END_)})               \
+         : (void)0)
 #define LOG_FIRST_(first, ...) first
 #define LOG_REST_(first, ...)  __VA_ARGS__
 #define LOG_END_                                                                                   \
@@ -100,7 +106,7 @@ void log_deinit(struct log *log);
         .key = NULL                                                                                \
     }
 
-/* `fields` ends with a NULL key. */
+/* `fields` ends with a NULL key. `file` NULL: the line is not limited in number. */
 void log_emit_at(struct log *log, enum log_level level, const char *file, int line,
                  const char *message, const struct log_field *fields);
 

@@ -5,10 +5,12 @@
 
 #include "os/entropy.h"
 #include "proxy/admin.h"
+#include "proxy/application_name.h"
 #include "proxy/auth_query.h"
 #include "proxy/cancel.h"
 #include "proxy/client.h"
 #include "proxy/pool.h"
+#include "proxy/query_log.h"
 #include "proxy/secure.h"
 #include "proxy/server.h"
 #include "proxy/slow.h"
@@ -84,6 +86,8 @@ static void enter(struct client *client)
         client_fail(client, &err);
         return;
     }
+    if (client->part->config.application_name_add_host)
+        application_name_add_host(client);
     if (can_greet_alone(client)) {
         admission_greet(client, NULL);
         return;
@@ -170,6 +174,7 @@ bool admission_greet(struct client *client, const struct server *server)
     if (client->part == NULL)
         return true;
     client->is_logged_in = true;
+    query_log_update(client);
     client->part->clients++;
     client->part->stats.logins++;
     client_enter(client, client->server != NULL ? CLIENT_ACTIVE : CLIENT_IDLE);

@@ -10,6 +10,7 @@
 #include "proxy/limits.h"
 #include "proxy/pool.h"
 #include "proxy/prepare.h"
+#include "proxy/query_log.h"
 #include "proxy/relay.h"
 #include "proxy/server.h"
 #include "proxy/worker.h"
@@ -260,6 +261,7 @@ static void forget(struct client *client)
     worker_timer(worker, &client->timer, HF_NEVER);
     list_remove(&client->link);
     untally(client);
+    query_log_end(client);
     proxy_settings_drop(worker->proxy, client->settings);
     proxy_settings_drop(worker->proxy, client->startup);
     proxy_settings_drop(worker->proxy, client->greeted);
@@ -322,6 +324,8 @@ void client_fail(struct client *client, const struct hf_err *err)
     /* Between the parts of a message there is no place for words: they would be taken for the rest
      * of a row. */
     bool is_cut = client->server != NULL && server_is_speaking(client->server);
+    if (client->watch != NULL)
+        query_log_refused(client, err);
     struct buffer *out = is_cut ? NULL : stream_out(client->worker->loop, &client->stream, 1024);
     if (out != NULL && build_error(out, BUILD_FATAL, err) != HF_OK)
         out = NULL;
@@ -329,6 +333,13 @@ void client_fail(struct client *client, const struct hf_err *err)
 }
 
 /* ---- with and without a server connection ---- */
+
+/* What it has waited for its groups is a part of its wait for the connection. */
+static void note_wait(struct client *client)
+{
+    if (client->limited != NULL && client->limited->since_ns != 0)
+        client->server->wanted_ns = client->limited->since_ns;
+}
 
 /* Its groups let it go on. */
 static bool ask_pool(struct client *client)
@@ -340,6 +351,7 @@ static bool ask_pool(struct client *client)
     case POOL_ATTACHED:
         if (client->server == NULL) /* it has lost it again, and is told why */
             return false;
+        note_wait(client);
         client->state = CLIENT_ACTIVE;
         return true;
     case POOL_QUEUED:
@@ -387,6 +399,7 @@ void client_attached(struct client *client)
             client_ready(client);
         return;
     }
+    note_wait(client);
     client_enter(client, CLIENT_ACTIVE);
     relay_from_client(client);
 }
@@ -447,6 +460,10 @@ static bool refuse(struct client *client, const struct hf_err *err)
     }
     enum frame_status status = frame_look(&client->frame, stream_view(&client->stream), &part);
     hf_assert(status == FRAME_PART && part.is_first);
+    if (client->watch != NULL) {
+        query_log_look(client, &part);
+        query_log_refused(client, err);
+    }
     client->skips = part.type != 'Q' && part.type != 'F';
     limits_end(client);
     client_enter(client, CLIENT_REFUSED);

@@ -34,6 +34,7 @@ struct assembly;
 struct limited;
 struct pool_part;
 struct prepared_client;
+struct query_watch;
 struct server;
 struct wait;
 struct worker;
@@ -67,6 +68,7 @@ struct client {
     struct admin_output *console;     /* ADMIN: what is still to be sent; NULL: nothing */
     struct assembly *assembly;        /* NULL: no message is being put together */
     struct limited *limited;          /* NULL: is in no group that has limits */
+    struct query_watch *watch;        /* NULL: its queries are not logged */
     int64_t connected_ns;
     int64_t since_ns;   /* in this state */
     int64_t request_ns; /* when its request came; 0: it has none under way */

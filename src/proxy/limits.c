@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "core/fair_mt.h"
 #include "os/clock.h"
+#include "proxy/application_name.h"
 #include "proxy/client.h"
 #include "proxy/pool.h"
 #include "proxy/worker.h"
@@ -418,8 +419,9 @@ static bool find_buckets(const struct client *client, struct limited *limited)
     const struct group_member member = {
         .role = sv_from_cstr(client->part->pool->role),
         .database = sv_from_cstr(client->part->pool->name),
-        .application_name =
+        .application_name = application_name_plain(
             settings_find(&proxy->settings, client->settings, SV("application_name")),
+            &client->peer),
         .peer = &client->peer,
     };
     limited->weight = 0;

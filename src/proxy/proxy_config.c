@@ -80,6 +80,8 @@ void proxy_pool_of(const struct proxy_database *database, const struct proxy_rol
     out->idle_transaction_timeout_ns =
         ns_min(out->idle_transaction_timeout_ns, role->idle_transaction_timeout_ns);
     out->client_idle_timeout_ns = ns_min(out->client_idle_timeout_ns, role->client_idle_timeout_ns);
+    if (role->query_log != 0)
+        out->query_log = (enum proxy_query_log)(role->query_log - 1);
 }
 
 bool proxy_list_has(const char *list, struct sv name)

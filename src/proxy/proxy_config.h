@@ -106,6 +106,20 @@ enum proxy_demand {
     PROXY_DEMAND_CERTIFICATE, /* TLS, with a certificate that an authority of ours has signed */
 };
 
+/* Which requests the query log has, beside those that are slow or chosen by chance. */
+enum proxy_query_log {
+    PROXY_QUERY_LOG_OFF,
+    PROXY_QUERY_LOG_ERRORS,
+    PROXY_QUERY_LOG_ALL,
+};
+
+/* What it says of their texts. */
+enum proxy_query_text {
+    PROXY_QUERY_TEXT_NONE,
+    PROXY_QUERY_TEXT_SHAPE,
+    PROXY_QUERY_TEXT_FULL,
+};
+
 /* As libpq has it. */
 enum proxy_target {
     PROXY_TARGET_ANY,
@@ -165,6 +179,7 @@ struct proxy_settings {
     bool log_connections;
     bool log_disconnections;
     int64_t log_slow_ns; /* HF_NEVER: off */
+    bool track_statements;
 
     /* From listen_text, port and unix_socket_*, by proxy_config_finish(). */
     struct proxy_host listeners[PROXY_LISTENERS_MAX]; /* the unix socket is the last one */
@@ -236,6 +251,12 @@ struct proxy_pool {
     uint32_t server_lifetime_jitter_ppm; /* of the lifetime, taken off at random */
     int64_t server_clean_timeout_ns;     /* what a client left behind is cancelled and drained */
     char server_reset_query[256];        /* after a session; "": none */
+
+    bool application_name_add_host;
+    enum proxy_query_log query_log;
+    int64_t query_log_slow_ns;     /* HF_NEVER: off */
+    uint32_t query_log_sample_ppm; /* 0: off */
+    enum proxy_query_text query_log_text;
 };
 
 /* ---- section databases ---- */
@@ -281,6 +302,7 @@ struct proxy_role {
     int64_t transaction_timeout_ns;
     int64_t idle_transaction_timeout_ns;
     int64_t client_idle_timeout_ns;
+    uint32_t query_log; /* 0: as the database; else enum proxy_query_log, plus one */
 };
 
 /* ---- section listeners: more places to listen, with rules of their own ---- */

@@ -128,6 +128,9 @@ static const struct opt_row settings_rows[] = {
          "Logs every client that is gone, and why."),
     TIME(proxy_settings, log_slow_ns, "log_slow", "never", 0, HF_NEVER,
          "Logs queries that took longer, with what they waited for."),
+    BOOL(proxy_settings, track_statements, "track_statements", LIVE, "on",
+         "Remembers the beginning of each running statement, for SHOW STATEMENTS; it shows none "
+         "of their literals."),
 };
 
 /* ---- proxy.client_tls, proxy.server_tls ---- */
@@ -218,6 +221,9 @@ static const struct opt_row budget_rows[] = {
 
 /* ---- pools ---- */
 
+static const char *const query_logs[] = {"off", "errors", "all", NULL};
+static const char *const query_texts[] = {"none", "shape", "full", NULL};
+
 static const struct opt_row pool_rows[] = {
     ENUM(proxy_pool, pool_mode, "pool_mode", LIVE, "session", pool_modes,
          "When a server connection goes to the next client: when the client leaves, or after each "
@@ -272,6 +278,18 @@ static const struct opt_row pool_rows[] = {
     TEXT(proxy_pool, server_reset_query, "server_reset_query", LIVE, "DISCARD ALL",
          "What a server connection is reset with, in session mode, before another client has it; "
          "empty is not at all."),
+    BOOL(proxy_pool, application_name_add_host, "application_name_add_host", LIVE, "off",
+         "Adds the client's address and port to the application_name that it logs in with, so "
+         "that servers know who is behind the proxy."),
+    ENUM(proxy_pool, query_log, "query_log", LIVE, "off", query_logs,
+         "Which requests are logged, each with who, where, and what it waited for."),
+    TIME(proxy_pool, query_log_slow_ns, "query_log_slow", "never", 0, HF_NEVER,
+         "Requests that took longer are logged, too."),
+    ROW(proxy_pool, query_log_sample_ppm, "query_log_sample", OPT_PERCENT, LIVE, "0%", .min = 0,
+        .max = 1000000, .sentence = "A share of all requests, chosen by chance, is logged, too."),
+    ENUM(proxy_pool, query_log_text, "query_log_text", LIVE, "shape", query_texts,
+         "What is logged of their text: nothing, the text without its literals, or all of it with "
+         "whatever secrets it has."),
 };
 
 /* ---- databases ---- */
@@ -316,6 +334,8 @@ static const struct opt_row database_rows[] = {
 
 /* ---- roles ---- */
 
+static const char *const role_query_logs[] = {"database", "off", "errors", "all", NULL};
+
 #define SHORTER " The shorter one of this and the database's holds."
 
 static const struct opt_row role_rows[] = {
@@ -343,6 +363,8 @@ static const struct opt_row role_rows[] = {
          HF_NEVER, "How long its clients may be idle in a transaction." SHORTER),
     TIME(proxy_role, client_idle_timeout_ns, "client_idle_timeout", "never", HF_MS(1), HF_NEVER,
          "How long its clients may be idle." SHORTER),
+    ENUM(proxy_role, query_log, "query_log", LIVE, "database", role_query_logs,
+         "Which of its requests are logged; database is what that one says."),
 };
 
 /* ---- groups ---- */

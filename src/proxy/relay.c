@@ -6,6 +6,7 @@
 #include "proxy/cure.h"
 #include "proxy/pool.h"
 #include "proxy/prepare.h"
+#include "proxy/query_log.h"
 #include "proxy/relay_int.h"
 #include "proxy/server.h"
 #include "proxy/worker.h"
@@ -218,6 +219,24 @@ static enum relay_step from_client_noted(struct client *client, struct relay_run
     return step;
 }
 
+/* The same, with what is remembered of statements while they run, and logged. */
+static enum relay_step from_client_seen(struct client *client, struct relay_run *run,
+                                        const struct frame_part *part)
+{
+    char type = part->type; /* the part may be gone afterwards */
+    uint32_t size = part->size;
+    if (client->worker->config->proxy.track_statements)
+        statement_note_take(&client->server->note, client->server->note_bytes,
+                            sizeof client->server->note_bytes, part);
+    if (client->watch == NULL)
+        return from_client_noted(client, run, part);
+    query_log_look(client, part);
+    enum relay_step step = from_client_noted(client, run, part);
+    if (step == RELAY_PASS || step == RELAY_DONE)
+        query_log_asked(client, type, size);
+    return step;
+}
+
 /* As much as can go to the server connection that the client has. */
 static enum relay_step pass_from_client(struct client *client)
 {
@@ -250,7 +269,7 @@ static enum relay_step pass_from_client(struct client *client)
         if (status == FRAME_MORE)
             step = RELAY_STOP;
         else if (part.is_first)
-            step = from_client_noted(client, &run, &part);
+            step = from_client_seen(client, &run, &part);
         if (step == RELAY_OVER)
             return RELAY_OVER;
         if (step == RELAY_PASS) {
@@ -411,6 +430,8 @@ static void count_ready(struct server *server, struct client *client)
     struct pool_stats *stats = &client->part->stats;
     int64_t now_ns = worker_now(client->part->worker);
     log_slow(server, client, now_ns);
+    if (client->watch != NULL)
+        query_log_ready(client, server, now_ns);
     server->wanted_ns = 0;
     stats->queries++;
     stats->query_ns += now_ns - client->request_ns;
@@ -495,6 +516,8 @@ static enum relay_step from_server(struct server *server, struct relay_run *run,
         server->passes = false;
     if (verdict.whose == REPLIES_OURS && part->type == 'E')
         server->is_failed = true;
+    if (server->passes && server->client->watch != NULL)
+        query_log_answered(server->client, part);
     if (part->type == 'Z' && server->client != NULL && verdict.whose == REPLIES_CLIENT)
         end_request(server, run);
     if (server->passes && verdict.kind != REPLIES_NONE)
@@ -568,7 +591,10 @@ static enum relay_step pass_from_server(struct server *server)
     bool was_due = replies_has_local(&server->replies);
     if (was_due && !prepare_answer(server))
         return RELAY_DROP;
-    if (!run_begin(&run, server->part->worker->loop, &server->stream, to)) {
+    bool has_any = run_begin(&run, server->part->worker->loop, &server->stream, to);
+    if (client != NULL && client->watch != NULL)
+        query_log_room(client, has_any || !run.is_cut);
+    if (!has_any) {
         if (run_end(&run))
             return RELAY_DONE;
         return was_due ? RELAY_STOP : RELAY_DROP;

@@ -5,6 +5,7 @@
 #include "proxy/client.h"
 #include "proxy/limits.h"
 #include "proxy/pool.h"
+#include "proxy/query_log.h"
 #include "proxy/secure.h"
 #include "proxy/server.h"
 #include "proxy/worker.h"
@@ -97,5 +98,6 @@ void reload_worker(struct worker *worker)
     for (; pool != NULL; pool = pool->next)
         change_part(worker, &pool->parts[worker->index]);
     limits_reload(worker);
+    query_log_reload(worker);
     atomic_fetch_sub(&worker->proxy->reloads_left, 1);
 }

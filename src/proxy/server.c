@@ -100,6 +100,7 @@ void server_attach(struct server *server, struct client *client)
     server_enter(server, SERVER_ACTIVE);
     server->is_syncing = false;
     server->is_spanning = false;
+    server->note.type = 0;
     if (part->pool->mode == PROXY_POOL_SESSION)
         return;
     if (client->settings != server->settings) {

@@ -30,6 +30,7 @@
 #include "core/breaker_mt.h"
 #include "core/bulkhead_mt.h"
 #include "net/loop.h"
+#include "proxy/statement_note.h"
 #include "wire/frame.h"
 #include "wire/message.h"
 #include "wire/replies.h"
@@ -114,6 +115,8 @@ struct server {
     int64_t since_ns;   /* in this state */
     int64_t expires_ns; /* its lifetime ends */
     struct address address;
+    struct statement_note note; /* the last statement of its client, in note_bytes */
+    char note_bytes[STATEMENT_NOTE_SIZE];
     char key[SERVER_KEY_MAX];
     struct replies_run runs[SERVER_RUNS];
 };

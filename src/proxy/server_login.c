@@ -34,6 +34,7 @@ struct login_task {
     struct user_pass pass;
     struct build_parameter parameters[PARAMETERS_MAX];
     char packet[STARTUP_SIZE_MAX]; /* what `parameters` borrow */
+    char application_name[64];     /* the same */
     char user_name[PROXY_NAME_SIZE];
     char database[PROXY_NAME_SIZE];
     struct secret secret;
@@ -164,6 +165,28 @@ void server_login_fail(struct server *server, const struct hf_err *err)
 
 /* ---- what it takes to log in ---- */
 
+/* In place of the client's own application_name the one that has its address; returns how many
+ * parameters there are. */
+static size_t take_application_name(struct login_task *task, const struct client *client,
+                                    size_t count)
+{
+    struct proxy *proxy = client->worker->proxy;
+    size_t at = 0;
+    pthread_mutex_lock(&proxy->lock);
+    struct sv name = settings_find(&proxy->settings, client->settings, SV("application_name"));
+    name = sv_take(name, sizeof task->application_name);
+    if (name.size > 0)
+        memcpy(task->application_name, name.data, name.size);
+    pthread_mutex_unlock(&proxy->lock);
+    while (at < count && !sv_eq(task->parameters[at].name, SV("application_name")))
+        at++;
+    if (at == PARAMETERS_MAX)
+        return count;
+    task->parameters[at] = (struct build_parameter){
+        .name = SV("application_name"), .value = sv_from(task->application_name, name.size)};
+    return at < count ? count : count + 1;
+}
+
 /* In session mode, what the client has said, word for word; else what is the same for all. */
 static void take_parameters(struct login_task *task, const struct client *client)
 {
@@ -181,6 +204,8 @@ static void take_parameters(struct login_task *task, const struct client *client
             task->parameters[count++] =
                 (struct build_parameter){.name = parameter.name, .value = parameter.value};
     }
+    if (client->part->config.application_name_add_host)
+        count = take_application_name(task, client, count);
     task->config.version = admission->version;
     task->config.parameter_count = count;
     if (admission->replication == STARTUP_REPLICATION_PHYSICAL)

@@ -130,6 +130,18 @@ static void log__a_place_that_repeats_itself_is_suppressed_and_counted(void **st
     log_deinit(&log);
 }
 
+static void log__where_each_line_is_wanted_none_is_suppressed(void **state)
+{
+    (void)state;
+    struct log log;
+    open_capture(&log, 2);
+    for (int i = 0; i < 10; i++)
+        log_emit_each(&log, LOG_AT_INFO, "each", log_int("number", i));
+    for (int i = 0; i < 10; i++)
+        assert_true(log_take(&log, "msg=each number=", NULL, 0));
+    log_deinit(&log);
+}
+
 static void log__what_was_suppressed_is_told_in_the_end(void **state)
 {
     (void)state;
@@ -239,6 +251,7 @@ int main(void)
         cmocka_unit_test(log__an_unexpected_line_fails_the_test),
         cmocka_unit_test(log__events_below_the_level_cost_nothing),
         cmocka_unit_test(log__a_place_that_repeats_itself_is_suppressed_and_counted),
+        cmocka_unit_test(log__where_each_line_is_wanted_none_is_suppressed),
         cmocka_unit_test(log__what_was_suppressed_is_told_in_the_end),
         cmocka_unit_test(log__a_new_place_takes_the_room_of_the_quietest),
         cmocka_unit_test(log__lines_go_to_the_file_and_losses_are_counted),
