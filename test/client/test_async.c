@@ -301,7 +301,7 @@ static void async__a_freed_loop_tells_everybody_and_leaves_nothing(void **state)
     hf_loop_free(loop);
     hf_loop_free(NULL);
     loop = kept;
-    assert_true(now_ms() - begun < 500);
+    assert_true(now_ms() - begun < 5000);
     assert_int_equal(heard.ends, 8);
     assert_int_equal(heard.code, HF_E_CANCELLED);
     int64_t deadline = now_ms() + 5000;

@@ -161,7 +161,7 @@ static void conn__a_question_without_an_answer_ends_with_its_deadline(void **sta
     const int64_t began_ns = clock_now();
     assert_int_equal(conn_query(&conn, "SELECT 1", NULL, began_ns + HF_MS(100), &rows, &err),
                      HF_RC_AGAIN);
-    assert_true(clock_now() - began_ns < HF_SEC(2));
+    assert_true(clock_now() - began_ns < HF_SEC(8));
     assert_null(rows);
     assert_int_equal(conn.outcome.code, OUTCOME_TIMEOUT);
     assert_false(conn_is_open(&conn));
@@ -260,7 +260,7 @@ static void conn__a_cancel_request_that_nobody_takes_ends_too(void **state)
     const struct cancel_key key = conn.key;
     const int64_t began_ns = clock_now();
     assert_false(cancel_run(&key, began_ns + HF_MS(100)));
-    assert_true(clock_now() - began_ns < HF_SEC(2));
+    assert_true(clock_now() - began_ns < HF_SEC(8));
     conn_close(&conn);
     fake_stop(&fake);
     assert_false(cancel_run(&key, clock_now() + HF_SEC(1))); /* nobody listens any more */
