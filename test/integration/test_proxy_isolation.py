@@ -1,0 +1,115 @@
+"""Two clients share one server connection, and neither finds anything of the other.
+
+Transaction mode with a pool of one connection, so that every transaction of the one client follows
+on one of the other's in the same session of the server. A case has what the first client does to its
+session, and what is then looked at. What each must see is what PostgreSQL itself says: the first one
+as a session of its own that did the same, the second one as a session that did nothing.
+"""
+
+import pgwire
+import proxy_rig
+import pytest
+
+CASES = {
+    "a setting that the server reports": (
+        ["SET TimeZone = 'Asia/Tokyo'", "SET application_name = 'first'"],
+        ["SHOW TimeZone", "SHOW application_name"]),
+    "a setting of a transaction": (
+        ["BEGIN", "SET LOCAL work_mem = '9MB'", "SELECT set_config('app.it', 'x', true)", "COMMIT"],
+        ["SHOW work_mem", "SELECT coalesce(current_setting('app.it', true), '')"]),
+    "a setting that was rolled back": (
+        ["BEGIN", "SET TimeZone = 'Asia/Tokyo'", "ROLLBACK"],
+        ["SHOW TimeZone"]),
+    "a cursor of a transaction": (
+        ["BEGIN", "DECLARE c CURSOR FOR SELECT 1", "COMMIT"],
+        ["FETCH c", "SELECT count(*) FROM pg_cursors"]),
+    "a temporary table of a transaction": (
+        ["BEGIN", "CREATE TEMP TABLE t ON COMMIT DROP AS SELECT 1 AS x", "COMMIT"],
+        ["SELECT * FROM t"]),
+    "an advisory lock of a transaction": (
+        ["BEGIN", "SELECT pg_advisory_xact_lock(7)", "COMMIT"],
+        ["SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"]),
+    "a transaction that failed": (
+        ["BEGIN", "SELECT 1/0", "ROLLBACK"],
+        ["SELECT 1"]),
+    "a channel that was left": (
+        ["LISTEN news", "UNLISTEN *"],
+        ["SELECT count(*) FROM pg_listening_channels()"]),
+    "everything discarded": (
+        ["SET TimeZone = 'Asia/Tokyo'", "DISCARD ALL"],
+        ["SHOW TimeZone"]),
+    "the mode of transactions": (
+        ["SET default_transaction_read_only = on"],
+        ["SHOW transaction_read_only"]),
+    "a setting that was reset": (
+        ["SET work_mem = '7MB'", "RESET work_mem", "SET lock_timeout = 5", "RESET ALL"],
+        ["SHOW work_mem", "SHOW lock_timeout"]),
+    "a setting that was set to its default": (
+        ["SET work_mem = '7MB'", "SET work_mem TO DEFAULT"],
+        ["SHOW work_mem"]),
+    "a channel": (
+        ["LISTEN news"],
+        ["SELECT count(*) FROM pg_listening_channels() WHERE false"]),
+}
+
+@pytest.fixture(scope="module")
+def target(proxy_place, postgres):
+    """Made by hand, as it is for all cases."""
+    postgres.sql("GRANT pg_monitor TO app")
+    folder = proxy_place.new_folder()
+    with proxy_rig.make_target("holdfast", folder, proxy_rig.free_port(), postgres, "transaction",
+                               pool_size=1, query_wait_timeout="20s") as target:
+        yield target
+
+
+def does(client, statements):
+    """Each as a query of its own; errors belong to it."""
+    for statement in statements:
+        try:
+            client.rows(statement)
+        except pgwire.ServerError:
+            pass
+
+
+def sees(client, questions):
+    found = []
+    for question in questions:
+        try:
+            found.append(client.rows(question))
+        except pgwire.ServerError as error:
+            found.append(error.sqlstate)
+    return found
+
+
+def expected(direct, statements, questions):
+    with direct.connect() as client:
+        does(client, statements)
+        return sees(client, questions)
+
+
+def backend(client):
+    return client.value("SELECT pg_backend_pid()")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_nothing_of_a_client_is_found_by_the_next(target, direct, case):
+    statements, questions = CASES[case]
+    own, others = expected(direct, statements, questions), expected(direct, [], questions)
+    with target.connect() as first, target.connect() as second:
+        does(first, statements)
+        assert backend(first) == backend(second)
+        for _ in range(2):
+            assert sees(second, questions) == others
+            assert sees(first, questions) == own
+    with target.connect() as third:
+        assert sees(third, questions) == others
+
+
+def test_statements_of_one_name_are_two(target):
+    with target.connect() as first, target.connect() as second:
+        for client, text in ((first, "SELECT 'first'"), (second, "SELECT 'second'")):
+            client.ask(pgwire.parse("s", text), pgwire.sync())
+        for _ in range(2):
+            for client, value in ((first, "first"), (second, "second")):
+                found = client.ask(pgwire.bind("", "s"), pgwire.execute(), pgwire.sync())
+                assert pgwire.rows(found) == [(value,)]
