@@ -13,6 +13,7 @@
 #include "proxy/query_log.h"
 #include "proxy/relay.h"
 #include "proxy/server.h"
+#include "proxy/session_state.h"
 #include "proxy/worker.h"
 #include "wire/build.h"
 
@@ -41,6 +42,9 @@ static int64_t deadline_of(const struct client *client)
         if (part->pool->mode == PROXY_POOL_SESSION && client->server != NULL &&
             client->request_ns == 0 && client->server->replies.status == 'I')
             idle_ns = part->config.client_idle_timeout_ns;
+        if (client->pins != 0 && client->transaction_ns == 0)
+            idle_ns =
+                ns_min(part->config.client_idle_timeout_ns, part->config.pinned_idle_timeout_ns);
         int64_t at_ns = ns_add(from_ns, idle_ns);
         if (client->transaction_ns != 0)
             at_ns =
@@ -99,7 +103,10 @@ static void explain_timeout(const struct client *client, struct hf_err *err)
 {
     const struct proxy_pool *config = &client->part->config;
     int64_t now_ns = worker_now(client->worker);
-    if (client->state == CLIENT_IDLE || client->transaction_ns == 0)
+    if (client->pins != 0 && client->transaction_ns == 0 &&
+        config->pinned_idle_timeout_ns <= config->client_idle_timeout_ns)
+        err_set(err, HF_RC_LIMIT, "57P05", "terminating connection due to pinned_idle_timeout");
+    else if (client->state == CLIENT_IDLE || client->transaction_ns == 0)
         err_set(err, HF_RC_LIMIT, "57P05", "terminating connection due to client_idle_timeout");
     else if (ns_add(client->transaction_ns, config->transaction_timeout_ns) <= now_ns)
         err_set(err, HF_RC_LIMIT, "25P04", "terminating connection due to transaction_timeout");
@@ -309,6 +316,7 @@ void client_close(struct client *client, const char *reason)
     if (client->admission != NULL)
         admission_end(client);
     prepare_left(NULL, client);
+    session_end(client);
     admin_end(client);
     if (was_in) {
         client->part->clients--;

@@ -32,6 +32,7 @@ struct admin_output;
 struct admission;
 struct assembly;
 struct limited;
+struct session;
 struct pool_part;
 struct prepared_client;
 struct query_watch;
@@ -69,6 +70,7 @@ struct client {
     struct assembly *assembly;        /* NULL: no message is being put together */
     struct limited *limited;          /* NULL: is in no group that has limits */
     struct query_watch *watch;        /* NULL: its queries are not logged */
+    struct session *session;          /* see session_state.h; NULL: it has changed nothing */
     int64_t connected_ns;
     int64_t since_ns;   /* in this state */
     int64_t request_ns; /* when its request came; 0: it has none under way */
@@ -78,11 +80,13 @@ struct client {
     uint64_t unnamed;      /* its last Parse of the unnamed statement, or Query, which ends it */
     uint64_t unnamed_kept; /* the same, as far as it is answered */
     struct frame frame;
-    uint32_t pid;      /* of its BackendKeyData */
-    uint32_t settings; /* settings_set that it wants */
-    uint32_t startup;  /* settings_set that it came with: what RESET goes back to */
-    uint32_t greeted;  /* settings_set that it was told when it came */
-    uint32_t told;     /* settings_set that it was told by ParameterStatus */
+    uint32_t pid;          /* of its BackendKeyData */
+    uint32_t settings;     /* settings_set that it wants */
+    uint32_t startup;      /* settings_set that it came with: what RESET goes back to */
+    uint32_t greeted;      /* settings_set that it was told when it came */
+    uint32_t told;         /* settings_set that it was told by ParameterStatus */
+    uint32_t unnamed_acts; /* of its last Parse of the unnamed statement */
+    uint32_t pins;         /* enum session_pin: why it keeps its connection */
     struct peer peer;
     uint8_t state;
     uint8_t key_size;

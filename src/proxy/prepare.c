@@ -7,6 +7,7 @@
 #include "proxy/cure.h"
 #include "proxy/pool.h"
 #include "proxy/server.h"
+#include "proxy/session_state.h"
 #include "proxy/worker.h"
 #include "wire/build.h"
 #include "wire/message.h"
@@ -127,6 +128,7 @@ static bool grow_ahead(struct worker *worker, size_t size)
 /* A message, as far as it has to be known. */
 struct asked {
     char type;
+    uint32_t acts;   /* of a Parse's text (sql/acts.h) */
     struct sv bytes; /* from its header on */
     struct sv name;  /* that may have to be replaced: a view into them */
     struct message_parse parse;
@@ -161,6 +163,7 @@ static enum prepared_do decide(struct client *client, const struct asked *asked,
         struct prepared prepared = meet(client->server, client);
         buffer_clear(&worker->ahead);
         prepared.ahead = &worker->ahead;
+        prepared.is_noted = (asked->acts & ACTS_CHANGE) != 0;
         prepared.store = is_locked ? &proxy->statements : NULL;
         if (is_locked)
             pthread_mutex_lock(&proxy->lock);
@@ -304,6 +307,10 @@ static enum relay_step send_assembly(struct client *client, struct relay_run *ru
     enum message_rc rc = understand(message, bytes, 'P', &asked);
     plan = (struct prepared_plan){.requests = {{.type = 'P'}}, .count = 1};
     buffer_clear(&client->worker->ahead);
+    if (rc == MESSAGE_OK) {
+        asked.acts = session_acts(client, asked.parse.text, true);
+        session_note(client, asked.parse.text, asked.acts, sv_from("", 0));
+    }
     if (rc == MESSAGE_OK && !server->replies.is_skipping)
         todo = decide(client, &asked, &plan);
     if (todo == PREPARED_WAIT)
@@ -359,6 +366,18 @@ static enum relay_step send_renamed(struct client *client, struct relay_run *run
     return client->server->pending == NULL ? RELAY_DONE : RELAY_STOP;
 }
 
+/* A Bind of a statement whose text may change the session. */
+static void note_bind(struct client *client, const struct asked *asked,
+                      const struct prepared_plan *plan)
+{
+    struct proxy *proxy = client->worker->proxy;
+    uint32_t id = plan->requests[plan->count - 1].tag & ~PREPARED_TAG_USE;
+    pthread_mutex_lock(&proxy->lock);
+    struct sv text = statements_get(&proxy->statements, id).text;
+    session_note(client, text, session_acts(client, text, true), asked->bytes);
+    pthread_mutex_unlock(&proxy->lock);
+}
+
 static enum relay_step send_planned(struct client *client, struct relay_run *run,
                                     const struct frame_part *part, const struct asked *asked)
 {
@@ -368,6 +387,8 @@ static enum relay_step send_planned(struct client *client, struct relay_run *run
     if (todo == PREPARED_WAIT)
         return wait_for_server(server, run);
     relay_run_put(run);
+    if (plan.is_noted && asked->type == 'B')
+        note_bind(client, asked, &plan);
     if (todo == PREPARED_GROW_NAMES || !carry_out(server, &plan))
         return out_of_memory(client);
     if (client->request_ns == 0)
@@ -421,6 +442,8 @@ static enum relay_step send_unnamed(struct client *client, struct relay_run *run
 {
     struct server *server = client->server;
     bool uses = part->type == 'B' || (part->type == 'D' && target == 'S');
+    if (part->type == 'B' && client->unnamed_acts != 0)
+        session_note(client, sv_from("", 0), client->unnamed_acts, part->bytes);
     if (part->type == 'P') {
         prepare_note_unnamed(client);
     } else if (uses && server->unnamed != client->unnamed && !server->replies.is_skipping) {
@@ -432,6 +455,18 @@ static enum relay_step send_unnamed(struct client *client, struct relay_run *run
     }
     return relay_send_plain(client, run, part, target,
                             part->type == 'P' ? PREPARED_TAG_UNNAMED : 0);
+}
+
+/* What the text of a Parse may do to the session, once it is executed. */
+static enum relay_step look_at_parse(struct client *client, struct relay_run *run,
+                                     const struct frame_part *part, struct asked *asked)
+{
+    asked->acts = session_acts(client, asked->parse.text, true);
+    if (asked->name.size == 0)
+        client->unnamed_acts = asked->acts & ACTS_CHANGE;
+    if (asked->acts == 0)
+        return RELAY_PASS;
+    return session_from_client(client, run, part, asked->parse.text, asked->acts);
 }
 
 enum relay_step prepare_from_client(struct client *client, struct relay_run *run,
@@ -447,8 +482,15 @@ enum relay_step prepare_from_client(struct client *client, struct relay_run *run
             return begin_assembly(client, run, part);
         if (part->type != 'P' || !is_unnamed_parse(message))
             return RELAY_STOP;
+        client->unnamed_acts = session_acts(client, sv_drop(message.body, 1), false);
+        session_note(client, sv_drop(message.body, 1), client->unnamed_acts, sv_from("", 0));
         prepare_note_unnamed(client);
         return relay_send_plain(client, run, part, 0, PREPARED_TAG_UNNAMED);
+    }
+    if (part->type == 'P' && rc == MESSAGE_OK) {
+        enum relay_step step = look_at_parse(client, run, part, &asked);
+        if (step != RELAY_PASS)
+            return step;
     }
     bool is_whole_needed = part->type == 'P' || part->type == 'C';
     char target = asked.target.kind != 0 ? asked.target.kind : 'S';

@@ -67,6 +67,13 @@ enum proxy_pool_mode {
     PROXY_POOL_STATEMENT,
 };
 
+/* What becomes of a text that leaves something in the session that cannot move (session_state.h). */
+enum proxy_session_features {
+    PROXY_SESSION_PIN,
+    PROXY_SESSION_REFUSE,
+    PROXY_SESSION_LEAVE,
+};
+
 /* In the order of enum loop_io (net/loop.h). */
 enum proxy_io {
     PROXY_IO_AUTO,
@@ -243,6 +250,8 @@ struct proxy_pool {
     int64_t transaction_timeout_ns;
     int64_t idle_transaction_timeout_ns;
     int64_t client_idle_timeout_ns;
+    int64_t pinned_idle_timeout_ns;
+    enum proxy_session_features session_features;
 
     int64_t server_connect_timeout_ns; /* from connect to ReadyForQuery */
     int64_t server_login_retry_ns;     /* the longest pause before connecting is tried again */

@@ -37,6 +37,7 @@
 #define TB   (INT64_C(1) << 40)
 
 static const char *const pool_modes[] = {"session", "transaction", "statement", NULL};
+static const char *const features[] = {"pin", "refuse", "leave", NULL};
 static const char *const ios[] = {"auto", "io_uring", "epoll", NULL};
 static const char *const sslmodes[] = {"disable",   "allow",       "prefer", "require",
                                        "verify-ca", "verify-full", NULL};
@@ -244,6 +245,11 @@ static const struct opt_row pool_rows[] = {
           "statements",
           "Prepared statements kept on a server connection in transaction and statement mode; 0 "
           "passes them on as they come."),
+    ENUM(proxy_pool, session_features, "session_features", LIVE, "pin", features,
+         "In transaction and statement mode, what becomes of statements that leave something on "
+         "their server connection (temporary objects, advisory locks of the session, cursors WITH "
+         "HOLD, LOAD): the client keeps the connection until that has ended, or the statement is "
+         "refused, or nothing is done."),
     /* Nobody waits for two minutes (PgBouncer's default): connection pools of applications give up
      * after 30 s and most HTTP gateways after 60, and the query would run for nobody. */
     TIME(proxy_pool, query_wait_timeout_ns, "query_wait_timeout", "30s", HF_MS(1), HF_NEVER,
@@ -259,6 +265,9 @@ static const struct opt_row pool_rows[] = {
          HF_NEVER, "How long a client may be idle in a transaction before it is disconnected."),
     TIME(proxy_pool, client_idle_timeout_ns, "client_idle_timeout", "never", HF_MS(1), HF_NEVER,
          "How long a client may be idle before it is disconnected."),
+    TIME(proxy_pool, pinned_idle_timeout_ns, "pinned_idle_timeout", "never", HF_MS(1), HF_NEVER,
+         "How long a client that keeps its server connection for what its session holds there may "
+         "be idle before it is disconnected."),
     TIME(proxy_pool, server_connect_timeout_ns, "server_connect_timeout", "5s", HF_MS(10), HOUR,
          "How long connecting and logging in to a server may take."),
     TIME(proxy_pool, server_login_retry_ns, "server_login_retry", "5s", HF_MS(10), HOUR,

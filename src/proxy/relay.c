@@ -9,6 +9,7 @@
 #include "proxy/query_log.h"
 #include "proxy/relay_int.h"
 #include "proxy/server.h"
+#include "proxy/session_state.h"
 #include "proxy/worker.h"
 #include "wire/build.h"
 #include "wire/message.h"
@@ -121,11 +122,12 @@ enum relay_step relay_send_plain(struct client *client, struct relay_run *run,
 /* Statement mode: a request waits until the one before it is answered, which may show that it has
  * begun a transaction block. So what follows in a pipeline, a COMMIT say, is not run after all. The
  * end of a copy, and the Sync without which a server does not tell of that end, are no requests.
- * In any mode what follows a DISCARD ALL waits, as the settings must be brought back first. */
+ * In any mode what follows a RESET or DISCARD waits, as the settings must be brought back first. */
 static bool waits_in_turn(const struct client *client, char type)
 {
-    bool one_by_one =
-        client->part->pool->mode == PROXY_POOL_STATEMENT || client->server->is_discarding;
+    bool goes_back = (client->server->acts & (ACTS_RESET | ACTS_DISCARD)) != 0;
+    bool one_by_one = client->part->pool->mode == PROXY_POOL_STATEMENT ||
+                      client->server->is_discarding || (goes_back && client->startup != 0);
     return one_by_one && strchr("PBEDCQF", type) != NULL &&
            replies_rest(&client->server->replies) == REPLIES_BUSY;
 }
@@ -136,13 +138,24 @@ static bool waits_in_turn(const struct client *client, char type)
 static bool goes_back_to_startup(const struct client *client, const struct frame_part *part)
 {
     struct sv text;
-    if (client->startup == 0 || client->part->pool->mode == PROXY_POOL_SESSION ||
+    if ((client->startup == 0 && client->settings == 0) ||
+        client->part->pool->mode == PROXY_POOL_SESSION ||
         message_query(message_of(part), &text) != MESSAGE_OK)
         return false;
     text = sv_trim(text);
     if (sv_ends_with(text, SV(";")))
         text = sv_trim(sv_take(text, text.size - 1));
     return sv_eq_nocase(text, SV("DISCARD ALL")) || sv_eq_nocase(text, SV("RESET ALL"));
+}
+
+/* What the text of a Query may do to the session is looked at before it goes. */
+static enum relay_step look_at_query(struct client *client, struct relay_run *run,
+                                     const struct frame_part *part)
+{
+    struct sv text;
+    enum message_rc rc = message_query(message_of(part), &text);
+    uint32_t acts = session_acts(client, text, rc != MESSAGE_MORE);
+    return acts == 0 ? RELAY_PASS : session_from_client(client, run, part, text, acts);
 }
 
 /* What goes back to startup waits until nothing else is owed, so that it is known which reports are
@@ -157,6 +170,9 @@ static enum relay_step send_query(struct client *client, struct relay_run *run,
         return relay_send_flush(server, run);
     if (goes_back && rest == REPLIES_BUSY)
         return RELAY_STOP;
+    enum relay_step step = look_at_query(client, run, part);
+    if (step != RELAY_PASS)
+        return step;
     server->is_discarding = goes_back && replies_is_clean(&server->replies);
     prepare_note_unnamed(client); /* which it ends */
     return relay_send_plain(client, run, part, 0, PREPARED_TAG_UNNAMED);
@@ -242,7 +258,7 @@ static enum relay_step pass_from_client(struct client *client)
 {
     struct server *server = client->server;
     struct relay_run run;
-    if (server->is_syncing)
+    if (server->is_syncing || server->is_asking)
         return RELAY_STOP;
     if (!prepare_flush(server))
         return RELAY_STOP; /* LOOP_DRAINED follows */
@@ -484,7 +500,7 @@ static enum relay_step from_server(struct server *server, struct relay_run *run,
                                    const struct frame_part *part)
 {
     struct hf_err err;
-    if (needs_more(part))
+    if (needs_more(part) || session_needs_more(server, part))
         return RELAY_STOP;
     if (server->is_blind) {
         server->passes = server->client != NULL;
@@ -507,7 +523,8 @@ static enum relay_step from_server(struct server *server, struct relay_run *run,
     server->passes = verdict.action == REPLIES_FORWARD && server->client != NULL &&
                      !(verdict.kind == REPLIES_NONE && server->is_syncing) &&
                      !(part->type == 'S' && server->is_discarding) &&
-                     !(part->type == 'A' && server->part->pool->mode != PROXY_POOL_SESSION);
+                     !(part->type == 'A' && server->part->pool->mode != PROXY_POOL_SESSION &&
+                       (server->client->pins & SESSION_PIN_CHANNEL) == 0);
     if (part->type == 'S')
         report(server, part, server->passes);
     if (detail == REPLIES_FATAL)
@@ -516,6 +533,8 @@ static enum relay_step from_server(struct server *server, struct relay_run *run,
         server->passes = false;
     if (verdict.whose == REPLIES_OURS && part->type == 'E')
         server->is_failed = true;
+    if ((server->acts | server->refused) != 0 && session_from_server(server, run, part, &verdict))
+        server->passes = false;
     if (server->passes && server->client->watch != NULL)
         query_log_answered(server->client, part);
     if (part->type == 'Z' && server->client != NULL && verdict.whose == REPLIES_CLIENT)
@@ -552,8 +571,9 @@ static bool is_done(const struct server *server)
 {
     const struct client *client = server->client;
     return client != NULL && client->part->pool->mode != PROXY_POOL_SESSION &&
-           !server->is_syncing && !server->is_curing && replies_is_clean(&server->replies) &&
-           frame_is_between(&client->frame) && frame_is_between(&server->frame);
+           !server->is_syncing && !server->is_asking && !server->is_curing &&
+           replies_is_clean(&server->replies) && frame_is_between(&client->frame) &&
+           frame_is_between(&server->frame);
 }
 
 /* What has gathered is put; what follows from what the server said is done. */
@@ -575,9 +595,11 @@ static void settle(struct server *server, struct client *client)
             return;
         relay_from_client(client); /* what it was made ready for, before it is found to be done */
     }
+    if (server->is_asking && server->is_answered && !session_answered(server))
+        return;
     if (server->is_curing && replies_is_clean(&server->replies) && !cure_replay(server))
         return;
-    if (server->client == client && is_done(server))
+    if (server->client == client && is_done(server) && session_lets_go(server))
         server_detach(server);
     relay_from_client(client);
 }

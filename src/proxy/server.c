@@ -9,6 +9,7 @@
 #include "proxy/prepare.h"
 #include "proxy/relay.h"
 #include "proxy/server_login.h"
+#include "proxy/session_state.h"
 #include "proxy/worker.h"
 #include "wire/build.h"
 #include "wire/settings.h"
@@ -48,6 +49,10 @@ void server_report(struct server *server, struct sv name, struct sv value)
 {
     struct proxy *proxy = worker_of(server)->proxy;
     uint32_t now;
+    if (sv_eq(name, SV("client_encoding")))
+        server->rules.is_unreadable = !lex_encoding_is_safe(value);
+    else if (sv_eq(name, SV("standard_conforming_strings")))
+        server->rules.backslash_escapes = sv_eq(value, SV("off"));
     pthread_mutex_lock(&proxy->lock);
     if (settings_told(&proxy->settings, server->reported, name, value, &now) == HF_OK) {
         settings_drop(&proxy->settings, server->reported);
@@ -103,17 +108,23 @@ void server_attach(struct server *server, struct client *client)
     server->note.type = 0;
     if (part->pool->mode == PROXY_POOL_SESSION)
         return;
-    if (client->settings != server->settings) {
-        server->is_syncing = true;
-        if (!ask_settings(server, client->settings)) {
-            struct hf_err err;
-            err_set(&err, HF_RC_LIMIT, "53200", "could not set up the session: too many settings");
-            server_detach(server); /* nothing was asked of it: it is as good as before */
-            client_fail(client, &err);
-        }
-    } else if (client->told != server->reported) {
+    if (client->settings != server->settings)
+        server_sync(server);
+    else if (client->told != server->reported)
         client_tell(client, server->reported);
-    }
+}
+
+bool server_sync(struct server *server)
+{
+    struct client *client = server->client;
+    struct hf_err err;
+    server->is_syncing = client->settings != server->settings;
+    if (!server->is_syncing || ask_settings(server, client->settings))
+        return true;
+    err_set(&err, HF_RC_LIMIT, "53200", "could not set up the session: too many settings");
+    server_detach(server); /* nothing was asked of it: it is as good as before */
+    client_fail(client, &err);
+    return false;
 }
 
 bool server_is_speaking(const struct server *server)
@@ -160,7 +171,8 @@ void server_detach(struct server *server)
         prepare_left(server, client);
     server->permit.ending = BULKHEAD_RAN;
     server->asked_reset = false;
-    server->has_cancelled = client->is_leaving;
+    server->has_cancelled = client->is_leaving || server->is_asking; /* a census ends by itself */
+    session_left(server, client);
     if (server->is_blind)
         is_between = false;
     if (!is_between) {
@@ -171,7 +183,7 @@ void server_detach(struct server *server)
     }
     client_released(client);
     if (server->part->pool->mode != PROXY_POOL_SESSION && server->cancels == 0 &&
-        !server->is_tainted && replies_is_clean(&server->replies)) {
+        !server->is_tainted && !session_is_left(server) && replies_is_clean(&server->replies)) {
         pool_release(server);
         return;
     }
@@ -199,15 +211,18 @@ static bool send_to_rest(struct server *server, char type)
 /* Whether what a session has left behind is still there, which the next one must not find. */
 static bool needs_reset(const struct server *server)
 {
-    return server->part->pool->mode == PROXY_POOL_SESSION && !server->asked_reset;
+    bool is_session = server->part->pool->mode == PROXY_POOL_SESSION;
+    return (is_session || session_is_left(server)) && !server->asked_reset;
 }
 
 /* False: nothing is to be asked. */
 static bool ask_reset(struct server *server)
 {
-    struct sv text = sv_from_cstr(server->part->config.server_reset_query);
-    server->asked_reset = true;
-    return text.size > 0 && ask(server, text);
+    struct sv text = SV("DISCARD ALL");
+    if (server->part->pool->mode == PROXY_POOL_SESSION)
+        text = sv_from_cstr(server->part->config.server_reset_query);
+    server->asked_reset = text.size == 0 || ask(server, text);
+    return text.size > 0 && server->asked_reset;
 }
 
 /* What the connection needs before another client may have it. False: nothing could be sent now, or
@@ -264,6 +279,7 @@ void server_clean(struct server *server)
         ;
     if (replies_is_clean(&server->replies) && server->cancels == 0 && !needs_reset(server)) {
         worker_timer(worker_of(server), &server->timer, HF_NEVER);
+        session_reset(server);
         pool_release(server);
     }
 }
@@ -379,7 +395,7 @@ void server_timeout(struct server *server)
     } else if (server->state == SERVER_CLEANING) {
         err_set(&err, HF_RC_LIMIT, "08006", "what a client left behind did not end in time");
         server_close(server, &err);
-    } else if (server->state == SERVER_ACTIVE && server->is_syncing) {
+    } else if (server->state == SERVER_ACTIVE && (server->is_syncing || server->is_asking)) {
         err_set(&err, HF_RC_LIMIT, "53200", "could not set up the session");
         server_close(server, &err);
     }

@@ -31,6 +31,7 @@
 #include "core/bulkhead_mt.h"
 #include "net/loop.h"
 #include "proxy/statement_note.h"
+#include "sql/lex.h"
 #include "wire/frame.h"
 #include "wire/message.h"
 #include "wire/replies.h"
@@ -82,12 +83,16 @@ struct server {
     uint32_t settings;                /* settings_set that were applied */
     uint32_t reported;                /* settings_set that it reports */
     uint32_t startup;                 /* settings_set that it was started with */
-    uint32_t cancels;                 /* of it that are on their way */
+    uint32_t acts;          /* what was sent since its session was known (session_state.h) */
+    uint32_t refused;       /* acts: the next error is put in our words */
+    struct lex_rules rules; /* of its session's texts */
+    uint32_t cancels;       /* of it that are on their way */
     uint32_t pid;
     uint16_t key_size;
     uint8_t state;
     bool passes;         /* the message at hand goes to the client */
     bool is_syncing;     /* ACTIVE: the settings of its client are on their way */
+    bool is_asking;      /* ACTIVE: a census of its session is under way */
     bool is_blind;       /* ACTIVE in session mode: messages pass without being accounted for */
     bool is_discarding;  /* what it reports now is not its client's: see relay.c */
     bool is_curing;      /* a pipeline will be sent again, and its first answer is swallowed */
@@ -143,7 +148,9 @@ void server_close(struct server *server, const struct hf_err *reason);
 /* ACTIVE: its client has a part of a message, and the rest is still to come. */
 bool server_is_speaking(const struct server *server);
 
-/* ACTIVE: our query for its client's settings was answered. False: the pair is no more. */
+/* ACTIVE: brings its client's settings there, if they are not; and our query for that was answered.
+ * False: the pair is no more. */
+bool server_sync(struct server *server);
 bool server_synced(struct server *server);
 
 /* An error that it said: the last one is remembered for the log. */

@@ -219,7 +219,9 @@ static enum prepared_do go_ahead(const struct prepared *prepared, struct prepare
     struct prepared_change *change = prepared_server_push(prepared->server, PREPARED_ADDS);
     change->id = added;
     statements_hold(prepared->store, added);
-    prepared_server_add(prepared->server, added);
+    plan->is_noted = statement.is_noted;
+    uint16_t slot = prepared_server_add(prepared->server, added);
+    prepared->server->slot[slot].is_noted = statement.is_noted;
     put_parse(prepared, statement, prepared_plan_name(plan));
     ask(plan, 'P', REPLIES_STANDIN, change->tag);
     return PREPARED_LOCAL;
@@ -242,6 +244,7 @@ static enum prepared_do provide(const struct prepared *prepared, struct prepared
     uint32_t lacked;
     if (is_ready(prepared->server, slot)) {
         prepared_server_touch(prepared->server, slot);
+        plan->is_noted = prepared->server->slot[slot].is_noted;
         return PREPARED_LOCAL;
     }
     if (prepared->store == NULL)
@@ -386,10 +389,11 @@ static enum prepared_do parse_new(const struct prepared *prepared, struct sv tex
         enum prepared_do todo = go_ahead(prepared, plan, lacked, STATEMENTS_NONE);
         if (todo != PREPARED_LOCAL)
             return todo;
-        prepared_server_add(server, id);
+        slot = prepared_server_add(server, id);
         statements_hold(prepared->store, id);
         bits |= PREPARED_ADDS;
     }
+    server->slot[slot].is_noted = statements_get(prepared->store, id).is_noted;
     if (name == PREPARED_NO_NAME)
         name = prepared_client_add(prepared->client, prepared->key, text_of_name, id);
     else
@@ -439,6 +443,8 @@ enum prepared_do prepared_parse(const struct prepared *prepared, const struct me
         return PREPARED_STORE;
     switch (statements_add(prepared->store, parse->text, parse->types, &id)) {
     case STATEMENTS_OK:
+        if (prepared->is_noted)
+            statements_note(prepared->store, id);
         break;
     case STATEMENTS_WANT:
         return PREPARED_GROW_STORE;

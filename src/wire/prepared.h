@@ -119,6 +119,7 @@ struct prepared {
     struct buffer *ahead;           /* empty; what is to be sent first is put there */
     const struct hash_key *key;     /* of the process, for clients' names */
     uint16_t names_max;             /* for a client; at most PREPARED_NAMES_MAX */
+    bool is_noted;                  /* of a Parse: its text is to be noted */
 };
 
 enum prepared_do {
@@ -140,6 +141,7 @@ struct prepared_plan {
     uint8_t count;
     char server_name[PREPARED_SERVER_NAME_SIZE]; /* for RENAME: see prepared_plan_name() */
     uint8_t server_name_size;
+    bool is_noted;              /* of a Bind: its statement's text was noted */
     size_t size;                /* for ROOM and GROW_NAMES */
     struct prepared_room names; /* for GROW_NAMES */
 };

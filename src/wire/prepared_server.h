@@ -55,6 +55,7 @@ struct prepared_slot {
     uint16_t older;
     uint16_t next; /* in a chain, or of the free ones */
     bool is_stale;
+    bool is_noted; /* of its text: statements_note() */
 };
 
 struct prepared_server {

@@ -36,7 +36,9 @@ static struct prepared_change *first_change(const struct prepared *prepared, uin
 static void take_duplicate(const struct prepared *prepared, const struct prepared_change *change)
 {
     if (prepared_server_find(prepared->server, change->id) == PREPARED_NO_SLOT) {
-        prepared_server_add(prepared->server, change->id);
+        uint16_t slot = prepared_server_add(prepared->server, change->id);
+        prepared->server->slot[slot].is_noted =
+            statements_get(prepared->store, change->id).is_noted;
         statements_hold(prepared->store, change->id);
     }
     if (change->name == PREPARED_NO_NAME)
@@ -95,6 +97,7 @@ static void restore_statement(const struct prepared *prepared, const struct prep
         return;
     slot = prepared_server_add(server, first->id);
     server->slot[slot].is_stale = (first->bits & PREPARED_WAS_STALE) != 0;
+    server->slot[slot].is_noted = statements_get(prepared->store, first->id).is_noted;
 }
 
 void prepared_undone(const struct prepared *prepared, uint32_t tag)

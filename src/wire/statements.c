@@ -17,7 +17,8 @@ struct entry {
     uint32_t held; /* 0: a hole */
     uint32_t hash;
     uint32_t id;
-    uint32_t text_size;
+    uint32_t text_size : 31;
+    uint32_t is_noted : 1;
 };
 
 _Static_assert(STATEMENTS_CHUNK_SIZE / UNIT <= 1 << PLACE_BITS, "an offset fits a place");
@@ -59,7 +60,8 @@ static struct statement statement_in(const struct entry *entry)
     uint16_t count;
     memcpy(&count, types, sizeof count);
     return (struct statement){sv_from(text, entry->text_size),
-                              sv_from(types + sizeof count, (size_t)count * 4)};
+                              sv_from(types + sizeof count, (size_t)count * 4),
+                              entry->is_noted != 0};
 }
 
 static size_t size_for(struct sv text, struct sv types)
@@ -321,7 +323,8 @@ enum statements_rc statements_add(struct statements *store, struct sv text, stru
     struct entry *entry = entry_in(chunk, chunk->used);
     uint16_t count = (uint16_t)(types.size / 4);
     *id = new_id(store);
-    *entry = (struct entry){1, hash, *id, (uint32_t)text.size};
+    *entry = (struct entry){
+        .held = 1, .hash = hash, .id = *id, .text_size = (uint32_t)text.size & INT32_MAX};
     char *at = (char *)(entry + 1);
     if (text.size > 0)
         memcpy(at, text.data, text.size);
@@ -351,6 +354,11 @@ void statements_release(struct statements *store, uint32_t id)
     store->places[id] = store->free_id;
     store->free_id = id;
     store->count--;
+}
+
+void statements_note(struct statements *store, uint32_t id)
+{
+    entry_of(store, id)->is_noted = 1;
 }
 
 struct statement statements_get(const struct statements *store, uint32_t id)

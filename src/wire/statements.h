@@ -118,9 +118,13 @@ enum statements_rc statements_add(struct statements *store, struct sv text, stru
 void statements_hold(struct statements *store, uint32_t id);
 void statements_release(struct statements *store, uint32_t id);
 
+/* The text is one that whoever uses it wants to look at: remembered as long as it is held. */
+void statements_note(struct statements *store, uint32_t id);
+
 struct statement {
     struct sv text;
     struct sv types;
+    bool is_noted;
 };
 
 /* Of an id that is held. Valid until the next change of the store. */
