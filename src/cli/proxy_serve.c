@@ -376,11 +376,11 @@ static enum hf_rc inherit(struct serving *serving, int *before_fd, struct hf_err
 }
 
 /* It listens: whoever waits for that is told, the process before us first. */
-static void announce(struct serving *serving, int before_fd)
+static void announce(struct serving *serving, bool has_before)
 {
     struct log *log = serving->run->log;
     struct hf_err err;
-    if (before_fd >= 0 && takeover_ready(before_fd, &err) != HF_OK)
+    if (has_before && takeover_ready(&serving->proxy, &err) != HF_OK)
         log_emit(log, LOG_AT_WARNING, "the process before this one was not told",
                  log_text("reason", err.message));
     log_emit(log, LOG_AT_INFO, "ready to accept connections", log_text("version", version_number()),
@@ -410,7 +410,7 @@ static enum hf_rc serve(struct serving *serving, struct hf_err *err)
     rc = takeover_open(&serving->takeover, &serving->proxy, serving->config->proxy.run_dir,
                        before_fd >= 0, err);
     if (rc == HF_OK)
-        announce(serving, before_fd);
+        announce(serving, before_fd >= 0);
     else
         proxy_stop(&serving->proxy);
     if (rc == HF_OK)

@@ -371,6 +371,15 @@ void loop_on_wake(struct loop *loop)
     *end = first;
 }
 
+struct loop_message *loop_unheard(struct loop *loop)
+{
+    loop_on_wake(loop);
+    struct loop_message *message = loop->taken;
+    if (message != NULL)
+        loop->taken = message->next;
+    return message;
+}
+
 /* ---- listening ---- */
 
 enum hf_rc loop_listen(struct loop *loop, struct listener *listener, struct hf_err *err)

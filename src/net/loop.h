@@ -156,6 +156,9 @@ int64_t loop_now(const struct loop *loop);
 
 /* From any thread: `message` comes out of loop_next() as LOOP_POSTED. */
 void loop_post(struct loop *loop, struct loop_message *message);
+/* Its thread has ended: the next message that loop_next() has not given out, NULL if there is none.
+ */
+struct loop_message *loop_unheard(struct loop *loop);
 
 /* ---- listening: the address is in listener->address ---- */
 

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "proxy/client.h"
-#include "proxy/handover.h"
 #include "proxy/peers.h"
 #include "proxy/pool.h"
 #include "proxy/server.h"
@@ -70,14 +69,17 @@ void cancel_asked(struct worker *worker, uint32_t pid, struct sv key)
     if (key.size > STARTUP_CANCEL_KEY_MAX || (!is_passed && peers_cancel(worker, pid, key)))
         return;
     find_anywhere(worker->proxy, worker, pid, key);
-    takeover_cancel(worker->proxy, pid, key, HANDOVER_HOPS_MAX);
+    takeover_cancel(worker->proxy, pid, key);
 }
 
-void cancel_handed(struct proxy *proxy, uint32_t pid, struct sv key, uint8_t hops)
+void cancel_handed(struct proxy *proxy, uint32_t pid, struct sv key)
 {
     find_anywhere(proxy, NULL, pid, key);
-    if (hops > 0)
-        takeover_cancel(proxy, pid, key, (uint8_t)(hops - 1));
+}
+
+void cancel_drop(struct worker *worker, struct loop_message *message)
+{
+    mem_free(worker->proxy->mem, container_of(message, struct cancel_message, message));
 }
 
 void cancel_passed(struct worker *worker, struct cancel_message *message)

@@ -51,9 +51,11 @@ struct cancel_message {
 /* A CancelRequest has come. */
 void cancel_asked(struct worker *worker, uint32_t pid, struct sv key);
 /* One that has come to the process that took over from us: see takeover.h. In the main thread. */
-void cancel_handed(struct proxy *proxy, uint32_t pid, struct sv key, uint8_t hops);
+void cancel_handed(struct proxy *proxy, uint32_t pid, struct sv key);
 /* From another worker. */
 void cancel_passed(struct worker *worker, struct cancel_message *message);
+/* What was passed on to a worker whose thread has ended. */
+void cancel_drop(struct worker *worker, struct loop_message *message);
 
 /* Cancels what the server connection is doing. */
 void cancel_send(struct server *server);

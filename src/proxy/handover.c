@@ -61,10 +61,8 @@ bool handover_read(struct sv packet, struct handover *out)
         out->count = (uint16_t)take_number(&reader, 2);
         out->activated = take_number(&reader, 8);
         out->is_last = take_number(&reader, 1) != 0;
-        reader.is_short |= out->count > HANDOVER_SOCKETS_MAX;
         break;
     case HANDOVER_CANCEL:
-        out->hops = (uint8_t)take_number(&reader, 1);
         out->pid = (uint32_t)take_number(&reader, 4);
         take_text(&reader, STARTUP_CANCEL_KEY_MAX, out);
         reader.is_short |= out->text_size < STARTUP_CANCEL_KEY_MIN;
@@ -72,11 +70,14 @@ bool handover_read(struct sv packet, struct handover *out)
     case HANDOVER_REFUSED:
         take_text(&reader, HANDOVER_REASON_MAX, out);
         break;
-    case HANDOVER_READY:
     case HANDOVER_YIELDED:
+        out->count = (uint16_t)take_number(&reader, 2);
+        break;
+    case HANDOVER_READY:
     default:
         break;
     }
+    reader.is_short |= out->count > HANDOVER_SOCKETS_MAX;
     return !reader.is_short && reader.rest.size == 0;
 }
 
@@ -108,12 +109,12 @@ bool handover_write(const struct handover *message, struct buffer *out)
         return put_number(out, message->version, 2) && put_number(out, message->count, 2) &&
                put_number(out, message->activated, 8) && put_number(out, message->is_last, 1);
     case HANDOVER_CANCEL:
-        return put_number(out, message->hops, 1) && put_number(out, message->pid, 4) &&
-               put_text(out, text);
+        return put_number(out, message->pid, 4) && put_text(out, text);
     case HANDOVER_REFUSED:
         return put_text(out, sv_take(text, HANDOVER_REASON_MAX));
-    case HANDOVER_READY:
     case HANDOVER_YIELDED:
+        return put_number(out, message->count, 2);
+    case HANDOVER_READY:
     default:
         return true;
     }

@@ -10,8 +10,9 @@
  *                                        <-------  SOCKETS   one says that it is the last
  *     (starts; listens)
  *     READY                              ------->  (stops accepting; its clients stay)
- *                                        <-------  YIELDED
- *     CANCEL  hops, pid, key             ------->  for a client that is still there; any number
+ *                                        <-------  YIELDED, and beside it a connection to each of
+ *                                                  the processes before this one
+ *     CANCEL  pid, key                   ------->  for a client that is still there; any number
  *
  *                                        <-------  REFUSED   reason, instead of an answer
  *
@@ -35,7 +36,6 @@
 #define HANDOVER_PACKET_MAX  512
 #define HANDOVER_REASON_MAX  255
 #define HANDOVER_SOCKETS_MAX 64 /* in one packet; the kernel allows 253 */
-#define HANDOVER_HOPS_MAX    8  /* processes that a cancel request may pass */
 
 enum handover_kind {
     HANDOVER_HELLO = 1,
@@ -51,10 +51,9 @@ struct handover {
     uint16_t version_oldest; /* HELLO */
     uint16_t version;        /* HELLO: the newest; SOCKETS: the one that is spoken */
     uint32_t pid;            /* HELLO: the process; CANCEL: of the request */
-    uint16_t count;          /* SOCKETS: descriptors beside it */
+    uint16_t count;          /* SOCKETS, YIELDED: descriptors beside it */
     uint64_t activated;      /* SOCKETS: a bit for each that systemd has opened */
     bool is_last;            /* SOCKETS */
-    uint8_t hops;            /* CANCEL: how many more processes may pass it on */
     uint16_t text_size;
     char text[STARTUP_CANCEL_KEY_MAX]; /* CANCEL: the key; REFUSED: the reason */
 };

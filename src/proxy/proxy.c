@@ -246,7 +246,8 @@ enum hf_rc proxy_start(struct proxy *proxy, const struct proxy_config *config,
     struct mem *mem = given->mem;
     *proxy = (struct proxy){
         .mem = mem, .log = given->log, .version = given->version, .sockets = given->sockets};
-    atomic_init(&proxy->before_fd, given->before_fd);
+    proxy->before[0] = given->before_fd;
+    atomic_init(&proxy->before_count, given->before_fd >= 0);
     atomic_init(&proxy->config, config);
     proxy->instance_id = (uint32_t)config->proxy.instance_id;
     pthread_mutex_init(&proxy->lock, NULL);
@@ -328,9 +329,8 @@ void proxy_join(struct proxy *proxy)
     for (uint32_t i = 0; i < proxy->worker_count; i++)
         worker_end(&proxy->workers[i]);
     sockets_close(proxy->sockets);
-    int before_fd = atomic_exchange(&proxy->before_fd, -1);
-    if (before_fd >= 0)
-        close(before_fd);
+    for (uint32_t i = 0; i < atomic_load(&proxy->before_count); i++)
+        close(proxy->before[i]);
     if (proxy->share.file != NULL)
         share_close(&proxy->share);
     resolver_free(proxy->resolver);

@@ -41,6 +41,7 @@
 
 #define PROXY_POOLS_MAX     10000
 #define PROXY_ENDPOINTS_MAX 256
+#define PROXY_BEFORE_MAX    16
 
 struct pool;
 struct resolver;
@@ -95,7 +96,8 @@ struct proxy {
     struct access *access; /* hba rules and users */
     struct share share;    /* of the budget, with other processes */
     struct sockets *sockets;
-    _Atomic int before_fd; /* to the process before us, whose clients may be there yet; -1: none */
+    int before[PROXY_BEFORE_MAX]; /* to processes before us, whose clients may be there yet */
+    _Atomic uint32_t before_count;
 };
 
 enum proxy_wish {

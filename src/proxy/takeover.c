@@ -220,16 +220,25 @@ enum hf_rc takeover_ask(const char *run_dir, struct sockets *sockets, int *fd, s
     return rc;
 }
 
-enum hf_rc takeover_ready(int fd, struct hf_err *err)
+enum hf_rc takeover_ready(struct proxy *proxy, struct hf_err *err)
 {
     const struct handover ready = {.kind = HANDOVER_READY};
     struct handover answer;
     int fds[HANDOVER_SOCKETS_MAX];
     uint32_t count;
+    int fd = proxy->before[0];
     if (!send_packet(fd, &ready, NULL, 0, 0) ||
         receive_packet(fd, &answer, fds, &count, 0) != RECEIVED_PACKET)
         return err_set(err, HF_RC_AGAIN, "08006", "the proxy before this one does not answer");
-    close_files(fds, count);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t place = atomic_load(&proxy->before_count);
+        if (place < PROXY_BEFORE_MAX) {
+            proxy->before[place] = fds[i];
+            atomic_store(&proxy->before_count, place + 1);
+        } else { /* so many upgrades ago: its clients cannot be cancelled any more */
+            close(fds[i]);
+        }
+    }
     return HF_OK;
 }
 
@@ -378,15 +387,29 @@ static void answer_hello(struct takeover *takeover, const struct handover *hello
              log_int("pid", takeover->heir_pid));
 }
 
+/* Connections to processes before us that are there yet. */
+static uint16_t living(const struct proxy *proxy, int fds[PROXY_BEFORE_MAX])
+{
+    uint16_t count = 0;
+    for (uint32_t i = 0; i < atomic_load(&proxy->before_count); i++) {
+        struct pollfd file = {.fd = proxy->before[i]};
+        if (poll(&file, 1, 0) == 0) /* else its end is told */
+            fds[count++] = proxy->before[i];
+    }
+    return count;
+}
+
 /* What waits in the queues is the new one's from now on. */
 void takeover_yield(struct takeover *takeover)
 {
-    const struct handover yielded = {.kind = HANDOVER_YIELDED};
+    int fds[PROXY_BEFORE_MAX];
+    const struct handover yielded = {.kind = HANDOVER_YIELDED,
+                                     .count = living(takeover->proxy, fds)};
     takeover->state = TAKEOVER_YIELDED;
     takeover->until_ns = HF_NEVER;
     sockets_keep(takeover->proxy->sockets);
     drop(&takeover->waiting_fd); /* its file is the new one's, or will be */
-    (void)send_packet(takeover->heir_fd, &yielded, NULL, 0, MSG_DONTWAIT);
+    (void)send_packet(takeover->heir_fd, &yielded, fds, yielded.count, MSG_DONTWAIT);
 }
 
 /* The new one is gone, or says nothing that is understood. */
@@ -426,8 +449,7 @@ static bool hear(struct takeover *takeover)
     if (message.kind == HANDOVER_READY && takeover->state == TAKEOVER_OFFERED)
         return true;
     if (message.kind == HANDOVER_CANCEL && takeover->state == TAKEOVER_YIELDED)
-        cancel_handed(takeover->proxy, message.pid, sv_from(message.text, message.text_size),
-                      message.hops);
+        cancel_handed(takeover->proxy, message.pid, sv_from(message.text, message.text_size));
     else
         lose(takeover, "the new process says what is not understood");
     return false;
@@ -451,13 +473,14 @@ bool takeover_step(struct takeover *takeover)
 
 /* ---- any thread of the new one ---- */
 
-void takeover_cancel(struct proxy *proxy, uint32_t pid, struct sv key, uint8_t hops)
+void takeover_cancel(struct proxy *proxy, uint32_t pid, struct sv key)
 {
-    struct handover message = {.kind = HANDOVER_CANCEL, .hops = hops, .pid = pid};
-    int fd = atomic_load_explicit(&proxy->before_fd, memory_order_relaxed);
-    if (fd < 0 || hops == 0 || key.size > sizeof message.text)
+    struct handover message = {.kind = HANDOVER_CANCEL, .pid = pid};
+    uint32_t count = atomic_load_explicit(&proxy->before_count, memory_order_acquire);
+    if (key.size > sizeof message.text)
         return;
     memcpy(message.text, key.data, key.size);
     message.text_size = (uint16_t)key.size;
-    (void)send_packet(fd, &message, NULL, 0, MSG_DONTWAIT);
+    for (uint32_t i = 0; i < count; i++)
+        (void)send_packet(proxy->before[i], &message, NULL, 0, MSG_DONTWAIT);
 }

@@ -61,8 +61,9 @@ struct takeover {
  * is a connection to it: *fd. */
 enum hf_rc takeover_ask(const char *run_dir, struct sockets *sockets, int *fd,
                         struct hf_err *err) HF_MUST_USE;
-/* We accept: the old one is to leave. */
-enum hf_rc takeover_ready(int fd, struct hf_err *err) HF_MUST_USE;
+/* We accept: the old one is to leave, and says where those before it can be told of cancel
+ * requests (proxy->before). */
+enum hf_rc takeover_ready(struct proxy *proxy, struct hf_err *err) HF_MUST_USE;
 
 /* ---- the running one ---- */
 
@@ -81,7 +82,7 @@ void takeover_yield(struct takeover *takeover);
 
 /* ---- any thread of the new one ---- */
 
-/* A cancel request, for the process before us: its client may be there. */
-void takeover_cancel(struct proxy *proxy, uint32_t pid, struct sv key, uint8_t hops);
+/* A cancel request, for the processes before us: its client may be there. */
+void takeover_cancel(struct proxy *proxy, uint32_t pid, struct sv key);
 
 #endif

@@ -523,11 +523,16 @@ enum hf_rc worker_start(struct worker *worker, struct hf_err *err)
 void worker_end(struct worker *worker)
 {
     struct mem *mem = worker->proxy->mem;
+    struct loop_message *message;
     if (worker->is_running)
         pthread_join(worker->thread, NULL);
     if (worker->loop != NULL) {
         sockets_leave(worker->proxy->sockets, worker, false); /* if it has never run */
         peers_end(worker);
+        while ((message = loop_unheard(worker->loop)) != NULL) {
+            if (message->kind == WORKER_CANCEL) /* from the main thread, after the last turn */
+                cancel_drop(worker, message);
+        }
         loop_free(worker->loop);
     }
     mem_free(mem, worker->clients.buffers);
