@@ -6,6 +6,7 @@
 
 #include "base/bug.h"
 #include "config/library_file.h"
+#include "config/service.h"
 #include "config/suggest.h"
 #include "config/value.h"
 #include "os/file.h"
@@ -274,10 +275,31 @@ static struct tree_place place_of(const struct reader *reader, const struct prox
     return node != NULL ? node->key_place : (struct tree_place){0, 0};
 }
 
+/* What databases take from services. */
+static void apply_services(struct reader *reader)
+{
+    const struct tree_node *databases = find_section(reader->root, "databases");
+    for (uint32_t i = 0; i < reader->config->database_count; i++) {
+        struct proxy_database *database = &reader->config->databases[i];
+        struct hf_err err;
+        const struct tree_node *entry = tree_find(databases, sv_from_cstr(database->name));
+        if (database->service[0] == '\0' ||
+            service_apply(database, tree_find(entry, SV("sslmode")) != NULL, &err) == HF_OK)
+            continue;
+        char path[FAULTS_KEY_SIZE];
+        const struct tree_node *node = tree_find(entry, SV("service"));
+        snprintf(path, sizeof path, "databases.%s", database->name);
+        blame(reader, node != NULL ? node->place : (struct tree_place){0, 0}, path, SV("service"),
+              &err);
+    }
+}
+
 static void finish(struct reader *reader)
 {
     struct proxy_fault fault;
     struct hf_err err;
+    if (reader->faults->total == 0)
+        apply_services(reader);
     if (reader->faults->total > 0 || proxy_config_finish(reader->config, &fault, &err) == HF_OK)
         return;
     char path[FAULTS_KEY_SIZE];

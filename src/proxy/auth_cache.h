@@ -35,6 +35,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/ns.h"
 #include "base/sv.h"
 #include "os/mem.h"
 #include "proxy/proxy_config.h"

@@ -425,7 +425,8 @@ class HoldfastProxy(Process):
             known = self.server.sql("SELECT rolname, rolpassword FROM pg_authid "
                                     "WHERE rolpassword IS NOT NULL")
         (self.folder / "users.txt").write_text(
-            "".join(f'"{role}" "{secret}"\n' for role, secret in known))
+            "".join('"{}" "{}"\n'.format(role.replace('"', '""'), secret)
+                    for role, secret in known))
         (self.folder / "holdfast.yml").write_text(holdfast_config(self, **settings))
 
     def command(self):
