@@ -37,6 +37,7 @@ struct pool_part;
 struct prepared_client;
 struct query_watch;
 struct server;
+struct sql_prepared;
 struct wait;
 struct worker;
 
@@ -71,6 +72,7 @@ struct client {
     struct limited *limited;          /* NULL: is in no group that has limits */
     struct query_watch *watch;        /* NULL: its queries are not logged */
     struct session *session;          /* see session_state.h; NULL: it has changed nothing */
+    struct sql_prepared *sql;         /* NULL: has never prepared by SQL */
     int64_t connected_ns;
     int64_t since_ns;   /* in this state */
     int64_t request_ns; /* when its request came; 0: it has none under way */

@@ -6,8 +6,10 @@
 #include "proxy/client.h"
 #include "proxy/cure.h"
 #include "proxy/pool.h"
+#include "proxy/prepare_int.h"
 #include "proxy/server.h"
 #include "proxy/session_state.h"
+#include "proxy/sql_prepared.h"
 #include "proxy/worker.h"
 #include "wire/build.h"
 #include "wire/message.h"
@@ -17,13 +19,6 @@
 #define REQUESTS_MAX 4     /* that one message may become */
 
 #define ANSWER_SIZE 8 /* room for a ParseComplete or a CloseComplete */
-
-/* A Parse that is longer than a view, put together: its text has to be known as a whole. */
-struct assembly {
-    size_t size;
-    size_t filled;
-    char bytes[];
-};
 
 /* What is on its way to the server ahead of everything else, as there was no room for all of it. */
 struct pending {
@@ -37,7 +32,7 @@ static struct proxy *proxy_of(const struct server *server)
     return server->part->worker->proxy;
 }
 
-static struct prepared meet(struct server *server, struct client *client)
+struct prepared prepare_meet(struct server *server, struct client *client)
 {
     struct proxy *proxy = proxy_of(server);
     return (struct prepared){
@@ -67,8 +62,7 @@ bool prepare_flush(struct server *server)
     return true;
 }
 
-/* Sends, or keeps what finds no room. False: no memory. */
-static bool emit(struct server *server, struct sv bytes)
+bool prepare_emit(struct server *server, struct sv bytes)
 {
     struct worker *worker = server->part->worker;
     struct pending *before = server->pending;
@@ -160,7 +154,7 @@ static enum prepared_do decide(struct client *client, const struct asked *asked,
     struct proxy *proxy = worker->proxy;
     bool is_locked = asked->type == 'P', is_good = true;
     for (;;) {
-        struct prepared prepared = meet(client->server, client);
+        struct prepared prepared = prepare_meet(client->server, client);
         buffer_clear(&worker->ahead);
         prepared.ahead = &worker->ahead;
         prepared.is_noted = (asked->acts & ACTS_CHANGE) != 0;
@@ -185,6 +179,41 @@ static enum prepared_do decide(struct client *client, const struct asked *asked,
     }
 }
 
+/* ---- for SQL ---- */
+
+struct buffer *prepare_scratch(struct worker *worker, size_t size)
+{
+    buffer_clear(&worker->ahead);
+    if (buffer_free(&worker->ahead) < size && !grow_ahead(worker, size))
+        return NULL;
+    return &worker->ahead;
+}
+
+uint32_t prepare_text(struct client *client, struct sv text, struct sv types)
+{
+    struct proxy *proxy = client->worker->proxy;
+    enum statements_rc rc;
+    uint32_t id = STATEMENTS_NONE;
+    pthread_mutex_lock(&proxy->lock);
+    do
+        rc = statements_add(&proxy->statements, text, types, &id);
+    while (rc == STATEMENTS_WANT && grow_store(proxy));
+    pthread_mutex_unlock(&proxy->lock);
+    return rc == STATEMENTS_OK ? id : STATEMENTS_NONE;
+}
+
+enum prepare_room prepare_name(struct client *client, struct sv name)
+{
+    struct prepared_plan plan;
+    if (client->prepared != NULL && client->prepared->count >= NAMES_MAX)
+        return PREPARE_TOO_MANY;
+    if (prepared_client_fits(client->prepared, name))
+        return PREPARE_HAS_ROOM;
+    plan.names = prepared_client_want(client->prepared, name);
+    plan.size = prepared_client_size(plan.names);
+    return grow_names(client, &plan) ? PREPARE_HAS_ROOM : PREPARE_NO_MEMORY;
+}
+
 /* Accounts for what the plan says, and sends what goes ahead. False: the connection is over. */
 static bool carry_out(struct server *server, const struct prepared_plan *plan)
 {
@@ -195,15 +224,29 @@ static bool carry_out(struct server *server, const struct prepared_plan *plan)
             return false;
         server->unnamed_owed += plan->requests[i].tag == PREPARED_TAG_UNNAMED;
     }
-    return emit(server, buffer_view(&worker->ahead));
+    return prepare_emit(server, buffer_view(&worker->ahead));
 }
 
-static enum relay_step out_of_memory(struct client *client)
+enum relay_step prepare_out_of_memory(struct client *client)
 {
     struct hf_err err;
     err_set(&err, HF_RC_LIMIT, "53200", "out of memory for prepared statements");
     client_fail(client, &err);
     return RELAY_OVER;
+}
+
+enum prepare_found prepare_provide(struct client *client, struct sv name,
+                                   struct prepared_plan *plan)
+{
+    struct asked asked = {.type = 'D', .target = {.kind = 'S', .name = name}};
+    struct prepared prepared = prepare_meet(client->server, client);
+    if (!prepared_is_defined(&prepared, name))
+        return PREPARE_UNKNOWN;
+    enum prepared_do todo = decide(client, &asked, plan);
+    if (todo != PREPARED_RENAME)
+        return todo == PREPARED_GROW_NAMES ? PREPARE_FAILED : PREPARE_NO_ROOM;
+    plan->count--; /* the Describe, which is not sent: the statement is all that is wanted */
+    return carry_out(client->server, plan) ? PREPARE_FOUND : PREPARE_FAILED;
 }
 
 /* There is room for whatever becomes of a message, and the connection is not over: then nothing of
@@ -214,8 +257,7 @@ static bool takes_requests(const struct server *server)
            replies_rest(&server->replies) != REPLIES_OVER;
 }
 
-/* The server is asked for what it owes, so that there is room again, or certainty. */
-static enum relay_step wait_for_server(struct server *server, struct relay_run *run)
+enum relay_step prepare_wait(struct server *server, struct relay_run *run)
 {
     if (replies_rest(&server->replies) == REPLIES_OPEN)
         return relay_send_flush(server, run);
@@ -230,7 +272,7 @@ static size_t emit_renamed(struct server *server, const struct asked *asked,
     char head[FRAME_HEADER_SIZE + 2 * MESSAGE_NAME_MAX + 16];
     size_t size =
         message_rename(asked->bytes, asked->name, prepared_plan_name(plan), head, sizeof head);
-    if (size == 0 || !emit(server, sv_from(head, size)))
+    if (size == 0 || !prepare_emit(server, sv_from(head, size)))
         return 0;
     return message_head_size(asked->bytes, asked->name);
 }
@@ -266,10 +308,27 @@ static bool is_unnamed_parse(struct message message)
     return message.body.size > 0 && message.body.data[0] == '\0';
 }
 
-static enum relay_step begin_assembly(struct client *client, struct relay_run *run,
-                                      const struct frame_part *part)
+struct assembly *prepare_new_assembly(struct client *client, size_t size)
 {
     struct mem *mem = client->worker->proxy->mem;
+    struct assembly *assembly = mem_alloc(mem, sizeof *assembly + size);
+    if (assembly == NULL)
+        return NULL;
+    *assembly = (struct assembly){.size = size, .filled = size};
+    mem_free(mem, client->assembly);
+    client->assembly = assembly;
+    return assembly;
+}
+
+void prepare_drop_assembly(struct client *client)
+{
+    mem_free(client->worker->proxy->mem, client->assembly);
+    client->assembly = NULL;
+}
+
+enum relay_step prepare_begin_assembly(struct client *client, struct relay_run *run,
+                                       const struct frame_part *part)
+{
     size_t size = part->bytes.size;
     int64_t most = client->worker->config->limits.prepared_memory;
     if ((int64_t)part->size > most) {
@@ -280,10 +339,8 @@ static enum relay_step begin_assembly(struct client *client, struct relay_run *r
         client_fail(client, &err);
         return RELAY_OVER;
     }
-    client->assembly = mem_alloc(mem, sizeof *client->assembly + part->size);
-    if (client->assembly == NULL)
-        return out_of_memory(client);
-    client->assembly->size = part->size;
+    if (prepare_new_assembly(client, part->size) == NULL)
+        return prepare_out_of_memory(client);
     client->assembly->filled = size;
     memcpy(client->assembly->bytes, part->bytes.data, size);
     relay_run_put(run);
@@ -292,7 +349,7 @@ static enum relay_step begin_assembly(struct client *client, struct relay_run *r
     return RELAY_DONE;
 }
 
-/* What was put together is dealt with like a message in view, but goes out through emit(). */
+/* What was put together is dealt with like a message in view, but goes out through prepare_emit(). */
 static enum relay_step send_assembly(struct client *client, struct relay_run *run)
 {
     struct server *server = client->server;
@@ -302,7 +359,7 @@ static enum relay_step send_assembly(struct client *client, struct relay_run *ru
     struct asked asked;
     struct message message = {sv_drop(bytes, FRAME_HEADER_SIZE), true};
     if (!takes_requests(server))
-        return wait_for_server(server, run);
+        return prepare_wait(server, run);
     enum prepared_do todo = PREPARED_PASS;
     enum message_rc rc = understand(message, bytes, 'P', &asked);
     plan = (struct prepared_plan){.requests = {{.type = 'P'}}, .count = 1};
@@ -314,19 +371,18 @@ static enum relay_step send_assembly(struct client *client, struct relay_run *ru
     if (rc == MESSAGE_OK && !server->replies.is_skipping)
         todo = decide(client, &asked, &plan);
     if (todo == PREPARED_WAIT)
-        return wait_for_server(server, run);
+        return prepare_wait(server, run);
     if (todo == PREPARED_GROW_NAMES || !carry_out(server, &plan))
-        return out_of_memory(client);
+        return prepare_out_of_memory(client);
     if (todo == PREPARED_RENAME) {
         size_t head = emit_renamed(server, &asked, &plan);
-        if (head == 0 || !emit(server, sv_drop(bytes, head)))
-            return out_of_memory(client);
-    } else if (todo == PREPARED_PASS && !emit(server, bytes)) {
-        return out_of_memory(client);
+        if (head == 0 || !prepare_emit(server, sv_drop(bytes, head)))
+            return prepare_out_of_memory(client);
+    } else if (todo == PREPARED_PASS && !prepare_emit(server, bytes)) {
+        return prepare_out_of_memory(client);
     }
     prepare_answer(server);
-    mem_free(client->worker->proxy->mem, assembly);
-    client->assembly = NULL;
+    prepare_drop_assembly(client);
     relay_run_fit(run);
     return RELAY_DONE;
 }
@@ -344,6 +400,11 @@ enum relay_step prepare_assemble(struct client *client, struct relay_run *run)
         frame_take(&client->frame, size);
         relay_run_drop(run, size);
     }
+    if (assembly->is_sql) {
+        enum relay_step step = sql_prepared_assembled(client, run);
+        if (step != RELAY_PASS)
+            return step;
+    }
     return send_assembly(client, run);
 }
 
@@ -355,14 +416,14 @@ static enum relay_step send_renamed(struct client *client, struct relay_run *run
     size_t size = part->bytes.size;
     size_t head = emit_renamed(client->server, asked, plan);
     if (head == 0)
-        return out_of_memory(client);
+        return prepare_out_of_memory(client);
     frame_take(&client->frame, size);
     relay_run_drop(run, head);
-    bool is_kept = emit(client->server, sv_take(run->view, size - head));
+    bool is_kept = prepare_emit(client->server, sv_take(run->view, size - head));
     relay_run_drop(run, size - head);
     relay_run_fit(run);
     if (!is_kept)
-        return out_of_memory(client);
+        return prepare_out_of_memory(client);
     return client->server->pending == NULL ? RELAY_DONE : RELAY_STOP;
 }
 
@@ -385,20 +446,20 @@ static enum relay_step send_planned(struct client *client, struct relay_run *run
     struct prepared_plan plan;
     enum prepared_do todo = decide(client, asked, &plan);
     if (todo == PREPARED_WAIT)
-        return wait_for_server(server, run);
+        return prepare_wait(server, run);
     relay_run_put(run);
     if (plan.is_noted && asked->type == 'B')
         note_bind(client, asked, &plan);
     if (todo == PREPARED_GROW_NAMES || !carry_out(server, &plan))
-        return out_of_memory(client);
+        return prepare_out_of_memory(client);
     if (client->request_ns == 0)
         client_begin_request(client);
     if (todo == PREPARED_RENAME)
         return send_renamed(client, run, part, asked, &plan);
     if (todo == PREPARED_PASS && buffer_held(&client->worker->ahead) == 0)
         return RELAY_PASS;
-    if (todo == PREPARED_PASS && !emit(server, part->bytes))
-        return out_of_memory(client);
+    if (todo == PREPARED_PASS && !prepare_emit(server, part->bytes))
+        return prepare_out_of_memory(client);
     size_t size = part->bytes.size;
     frame_take(&client->frame, size);
     relay_run_drop(run, size);
@@ -415,7 +476,7 @@ static enum relay_step disown_unnamed(struct client *client, struct relay_run *r
     struct replies_request request = {
         .type = 'C', .whose = REPLIES_OURS, .tag = PREPARED_TAG_UNNAMED};
     if (!takes_requests(server))
-        return wait_for_server(server, run);
+        return prepare_wait(server, run);
     relay_run_put(run);
     struct buffer *out = stream_out(run->loop, &server->stream, 16);
     if (out == NULL || replies_send(&server->replies, request) != REPLIES_OWED ||
@@ -430,6 +491,8 @@ void prepare_note_unnamed(struct client *client)
 {
     if (client->server->replies.is_skipping)
         return;
+    if (client->sql != NULL)
+        sql_prepared_disarm(client);
     client->unnamed = ++client->worker->client_sequence;
     client->server->unnamed = client->unnamed;
 }
@@ -451,7 +514,7 @@ static enum relay_step send_unnamed(struct client *client, struct relay_run *run
         if (step != RELAY_PASS)
             return step;
     } else if (uses && server->is_synced_since) {
-        return wait_for_server(server, run);
+        return prepare_wait(server, run);
     }
     return relay_send_plain(client, run, part, target,
                             part->type == 'P' ? PREPARED_TAG_UNNAMED : 0);
@@ -466,7 +529,10 @@ static enum relay_step look_at_parse(struct client *client, struct relay_run *ru
         client->unnamed_acts = asked->acts & ACTS_CHANGE;
     if (asked->acts == 0)
         return RELAY_PASS;
-    return session_from_client(client, run, part, asked->parse.text, asked->acts);
+    enum relay_step step = session_from_client(client, run, part, asked->parse.text, asked->acts);
+    if (step != RELAY_PASS || (asked->acts & ACTS_PREPARED) == 0)
+        return step;
+    return sql_prepared_from_client(client, run, part);
 }
 
 enum relay_step prepare_from_client(struct client *client, struct relay_run *run,
@@ -477,11 +543,13 @@ enum relay_step prepare_from_client(struct client *client, struct relay_run *run
     struct asked asked;
     enum message_rc rc = understand(message, part->bytes, part->type, &asked);
     if (rc == MESSAGE_MORE) {
-        bool is_full = part->bytes.size >= LOOP_BLOCK_SIZE / 2;
-        if (part->type == 'P' && is_full && !is_unnamed_parse(message))
-            return begin_assembly(client, run, part);
-        if (part->type != 'P' || !is_unnamed_parse(message))
+        if (part->type != 'P' || part->bytes.size < LOOP_BLOCK_SIZE / 2)
             return RELAY_STOP;
+        enum relay_step step = sql_prepared_from_client(client, run, part);
+        if (step != RELAY_PASS)
+            return step;
+        if (!is_unnamed_parse(message))
+            return prepare_begin_assembly(client, run, part);
         client->unnamed_acts = session_acts(client, sv_drop(message.body, 1), false);
         session_note(client, sv_drop(message.body, 1), client->unnamed_acts, sv_from("", 0));
         prepare_note_unnamed(client);
@@ -501,7 +569,7 @@ enum relay_step prepare_from_client(struct client *client, struct relay_run *run
     if (is_whole_needed && !part->is_last)
         return RELAY_STOP;
     if (!takes_requests(server))
-        return wait_for_server(server, run);
+        return prepare_wait(server, run);
     return send_planned(client, run, part, &asked);
 }
 
@@ -534,7 +602,7 @@ bool prepare_again(struct client *client, const struct frame_part *part)
     }
     prepare_answer(server);
     return todo == PREPARED_LOCAL || todo == PREPARED_INSTEAD ||
-           emit(server, sv_drop(part->bytes, head));
+           prepare_emit(server, sv_drop(part->bytes, head));
 }
 
 /* ---- what became of them ---- */
@@ -557,7 +625,7 @@ static bool failed(struct server *server, struct relay_run *run, const struct fr
             return true;
     }
     if (prepared_is_change(verdict->tag)) {
-        struct prepared prepared = meet(server, client);
+        struct prepared prepared = prepare_meet(server, client);
         pthread_mutex_lock(&proxy->lock);
         is_replaced = prepared_failed(&prepared, verdict->tag, &error, &err);
         pthread_mutex_unlock(&proxy->lock);
@@ -602,7 +670,7 @@ bool prepare_from_server(struct server *server, struct relay_run *run,
         prepared_ready(server->prepared, &server->replies);
     if (part->type == 'E')
         return failed(server, run, part, verdict);
-    struct prepared prepared = meet(server, server->client);
+    struct prepared prepared = prepare_meet(server, server->client);
     if (verdict->is_last && prepared_is_change(verdict->tag)) {
         pthread_mutex_lock(&proxy->lock);
         prepared_done(&prepared, verdict->tag);
@@ -623,11 +691,13 @@ bool prepare_from_server(struct server *server, struct relay_run *run,
 void prepare_dropped(struct server *server, const struct replies_dropped *dropped)
 {
     struct proxy *proxy = proxy_of(server);
+    if (server->client != NULL && server->client->sql != NULL)
+        sql_prepared_dropped(server, dropped);
     if (dropped->tag == PREPARED_TAG_UNNAMED)
         unnamed_settled(server, dropped->count, false);
     if (server->prepared == NULL || !prepared_is_change(dropped->tag))
         return;
-    struct prepared prepared = meet(server, server->client);
+    struct prepared prepared = prepare_meet(server, server->client);
     pthread_mutex_lock(&proxy->lock);
     prepared_undone(&prepared, dropped->tag);
     pthread_mutex_unlock(&proxy->lock);
@@ -640,7 +710,7 @@ static void answer(struct server *server, const struct replies_request *local, s
     hf_assert(rc == HF_OK);
     if (!prepared_is_change(local->tag))
         return;
-    struct prepared prepared = meet(server, server->client);
+    struct prepared prepared = prepare_meet(server, server->client);
     pthread_mutex_lock(&proxy->lock);
     prepared_done(&prepared, local->tag);
     pthread_mutex_unlock(&proxy->lock);
@@ -683,8 +753,8 @@ void prepare_begin(struct server *server)
 void prepare_left(struct server *server, struct client *client)
 {
     struct proxy *proxy = client->worker->proxy;
-    mem_free(proxy->mem, client->assembly);
-    client->assembly = NULL;
+    prepare_drop_assembly(client);
+    sql_prepared_left(client);
     if (client->prepared == NULL)
         return;
     struct prepared prepared = {.client = client->prepared,
@@ -708,9 +778,11 @@ void prepare_lost(struct server *server)
     mem_free(proxy->mem, server->pending);
     server->pending = NULL;
     cure_end(server);
+    if (server->client != NULL && server->client->sql != NULL)
+        sql_prepared_lost(server->client);
     if (server->prepared == NULL)
         return;
-    struct prepared prepared = meet(server, server->client);
+    struct prepared prepared = prepare_meet(server, server->client);
     pthread_mutex_lock(&proxy->lock);
     prepared_reset(&prepared);
     pthread_mutex_unlock(&proxy->lock);

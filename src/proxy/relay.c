@@ -10,6 +10,7 @@
 #include "proxy/relay_int.h"
 #include "proxy/server.h"
 #include "proxy/session_state.h"
+#include "proxy/sql_prepared.h"
 #include "proxy/worker.h"
 #include "wire/build.h"
 #include "wire/message.h"
@@ -105,6 +106,8 @@ enum relay_step relay_send_plain(struct client *client, struct relay_run *run,
         if (part->type == 'S' || part->type == 'Q' || part->type == 'F')
             prepare_synced(server);
         server->unnamed_owed += tag == PREPARED_TAG_UNNAMED;
+        if (client->sql != NULL)
+            sql_prepared_sent(client, part->type);
         if (client->request_ns == 0)
             client_begin_request(client);
         return RELAY_PASS;
@@ -153,9 +156,17 @@ static enum relay_step look_at_query(struct client *client, struct relay_run *ru
                                      const struct frame_part *part)
 {
     struct sv text;
-    enum message_rc rc = message_query(message_of(part), &text);
-    uint32_t acts = session_acts(client, text, rc != MESSAGE_MORE);
-    return acts == 0 ? RELAY_PASS : session_from_client(client, run, part, text, acts);
+    bool is_whole = message_query(message_of(part), &text) != MESSAGE_MORE;
+    if (!is_whole && part->bytes.size < LOOP_BLOCK_SIZE / 2 &&
+        client->part->pool->mode != PROXY_POOL_SESSION)
+        return RELAY_STOP; /* how a text is cut on its way must not matter */
+    uint32_t acts = session_acts(client, text, is_whole);
+    if (acts == 0)
+        return RELAY_PASS;
+    enum relay_step step = session_from_client(client, run, part, text, acts);
+    if (step != RELAY_PASS || (acts & ACTS_PREPARED) == 0)
+        return step;
+    return sql_prepared_from_client(client, run, part);
 }
 
 /* What goes back to startup waits until nothing else is owed, so that it is known which reports are
@@ -187,6 +198,11 @@ static enum relay_step from_client(struct client *client, struct relay_run *run,
         return RELAY_PASS; /* a Terminate too: the end of the server is the end of the session */
     if (waits_in_turn(client, part->type))
         return RELAY_STOP;
+    if (client->sql != NULL) {
+        enum relay_step step = sql_prepared_before(client, run, part);
+        if (step != RELAY_PASS)
+            return step;
+    }
     switch (part->type) {
     case 'X':
         relay_run_put(run);
@@ -341,6 +357,10 @@ static enum relay_step begin_request(struct client *client)
     case 'H':
     case 'S':
         return answer_alone(client, &part);
+    case 'Q':
+        if (client->prepared != NULL && sql_prepared_alone(client, &part))
+            return RELAY_DONE;
+        return client_ask(client) ? RELAY_DONE : RELAY_STOP;
     default:
         return client_ask(client) ? RELAY_DONE : RELAY_STOP;
     }
@@ -368,7 +388,8 @@ void relay_from_client(struct client *client)
 static bool needs_more(const struct frame_part *part)
 {
     char type = part->type;
-    bool is_looked_into = type == 'E' || type == 'S' || type == 'Z' || type == 'C' || type == 'N';
+    bool is_looked_into =
+        type == 'E' || type == 'S' || type == 'Z' || type == 'C' || type == 'N' || type == 't';
     return is_looked_into && !part->is_last && part->bytes.size < LOOP_BLOCK_SIZE / 2;
 }
 
@@ -409,6 +430,8 @@ static enum relay_step after_reply(struct server *server, struct relay_run *run)
     struct replies_dropped dropped;
     while (replies_next_dropped(&server->replies, &dropped))
         prepare_dropped(server, &dropped);
+    if (server->client != NULL && server->client->sql != NULL && !sql_prepared_after(server))
+        return RELAY_OVER;
     if (!replies_has_local(&server->replies))
         return RELAY_PASS;
     relay_run_put(run);
@@ -531,7 +554,11 @@ static enum relay_step from_server(struct server *server, struct relay_run *run,
         server->was_told = server->passes;
     if (prepare_from_server(server, run, part, &verdict))
         server->passes = false;
-    if (verdict.whose == REPLIES_OURS && part->type == 'E')
+    else if (server->client != NULL && server->client->sql != NULL &&
+             sql_prepared_from_server(server, run, part, &verdict))
+        server->passes = false;
+    if (verdict.whose == REPLIES_OURS && part->type == 'E' &&
+        verdict.kind != REPLIES_DESCRIBE_STATEMENT) /* that is a question, and this its answer */
         server->is_failed = true;
     if ((server->acts | server->refused) != 0 && session_from_server(server, run, part, &verdict))
         server->passes = false;

@@ -36,21 +36,27 @@
 #define HF_PROXY_SQL_PREPARED_H
 
 #include "proxy/relay_int.h"
-#include "sql/lex.h"
 #include "wire/replies.h"
 
 struct client;
 struct server;
 
-/* A Query or a Parse whose text has ACTS_PREPARED (sql/acts.h), in a pool that is not in session
- * mode. RELAY_PASS: it goes on like any other. */
+/* A Query or a Parse, in a pool that is not in session mode. RELAY_PASS: there is nothing of this
+ * in it, and it goes on like any other. */
 enum relay_step sql_prepared_from_client(struct client *client, struct relay_run *run,
-                                         const struct frame_part *part,
-                                         const struct lex_rules *rules);
+                                         const struct frame_part *part);
+
+/* The same of one that had to be put together: client->assembly. */
+enum relay_step sql_prepared_assembled(struct client *client, struct relay_run *run);
 
 /* A client that has a struct sql_prepared says something. RELAY_PASS: it may. */
 enum relay_step sql_prepared_before(struct client *client, struct relay_run *run,
                                     const struct frame_part *part);
+
+/* It was sent. */
+void sql_prepared_sent(struct client *client, char type);
+/* Another text takes the place of the unnamed statement. */
+void sql_prepared_disarm(struct client *client);
 
 /* A client without a server connection asks for what takes none: to forget a name. True: it was
  * answered, and the message taken. */
@@ -61,8 +67,8 @@ bool sql_prepared_alone(struct client *client, const struct frame_part *part);
 bool sql_prepared_from_server(struct server *server, struct relay_run *run,
                               const struct frame_part *part, const struct replies_verdict *verdict);
 void sql_prepared_dropped(struct server *server, const struct replies_dropped *dropped);
-/* All that was dropped has been told, and the client was told what was said. */
-void sql_prepared_after(struct server *server);
+/* All that was dropped has been told, and the client was told what was said. False: the pair is no more. */
+bool sql_prepared_after(struct server *server);
 
 /* The server connection is lost; the client is. */
 void sql_prepared_lost(struct client *client);

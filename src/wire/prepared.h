@@ -68,9 +68,10 @@
  *  - DISCARD ALL and DEALLOCATE ALL are seen by their command tags: prepared_discarded(). Behind
  *    one that was executed in the same pipeline, with no Sync in between, a Parse that is answered
  *    here cannot know of it: the Bind that follows fails with 26000, and the next one succeeds.
- *  - Not seen is what SQL does to single statements: DEALLOCATE and EXECUTE of a name that was
- *    given by a Parse do not find it (26000). PREPARE's names are the server connection's; those
- *    that begin with "hf_" belong to us, and who takes one spoils that connection only.
+ *  - What SQL does to single statements (PREPARE, EXECUTE, DEALLOCATE) is not seen here. Who sees
+ *    it sends such texts with our names in place of the client's, while nothing is unconfirmed, and
+ *    tells what came of them: prepared_define(), prepared_undefine(). Names of the server that
+ *    begin with "hf_" belong to us, and who takes one spoils that connection only.
  *
  * "cached plan must not change result type" is an error of a Bind or Describe whose table was
  * changed. prepared_is_stale() recognises it; prepared_forget() makes the next Bind close and
@@ -218,6 +219,18 @@ void prepared_discarded(const struct prepared *prepared);
 /* See above. `tag`: of the Bind or Describe that failed; with any other one nothing happens. */
 bool prepared_is_stale(const struct message_error *error);
 void prepared_forget(struct prepared_server *server, uint32_t tag);
+
+/* ---- Names given and taken by SQL, once the server has said so ---- */
+
+/* While no change is unconfirmed. The client has a statement of this name. */
+bool prepared_is_defined(const struct prepared *prepared, struct sv name);
+
+/* The name means this statement from now on, whose hold the name takes over. There is room for it
+ * in the client's map (prepared_client_fits). With the store. */
+void prepared_define(const struct prepared *prepared, struct sv name, uint32_t id);
+
+/* It means nothing any more. With the store. */
+void prepared_undefine(const struct prepared *prepared, struct sv name);
 
 /* ---- Ends ---- */
 

@@ -176,6 +176,36 @@ void prepared_forget(struct prepared_server *server, uint32_t tag)
     }
 }
 
+/* ---- Names given and taken by SQL ---- */
+
+bool prepared_is_defined(const struct prepared *prepared, struct sv name)
+{
+    uint16_t index = prepared_client_find(prepared->client, prepared->key, name);
+    return prepared_id_of_name(prepared, index) != STATEMENTS_NONE;
+}
+
+void prepared_define(const struct prepared *prepared, struct sv name, uint32_t id)
+{
+    uint16_t index = prepared_client_find(prepared->client, prepared->key, name);
+    hf_assert(prepared->server == NULL || prepared->server->changes_used == 0);
+    if (index == PREPARED_NO_NAME) {
+        prepared_client_add(prepared->client, prepared->key, name, id);
+        return;
+    }
+    release(prepared, prepared_id_of_name(prepared, index));
+    prepared->client->names[index].id = id;
+}
+
+void prepared_undefine(const struct prepared *prepared, struct sv name)
+{
+    uint16_t index = prepared_client_find(prepared->client, prepared->key, name);
+    hf_assert(prepared->server == NULL || prepared->server->changes_used == 0);
+    if (index == PREPARED_NO_NAME)
+        return;
+    release(prepared, prepared_id_of_name(prepared, index));
+    prepared_client_remove(prepared->client, prepared->key, index);
+}
+
 /* ---- Ends ---- */
 
 bool prepared_is_discard(struct sv command)

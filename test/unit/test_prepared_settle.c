@@ -202,6 +202,52 @@ static void prepared_settle__errors_of_ours_say_what_to_do(void **state)
     rig_deinit(&rig);
 }
 
+/* A statement that is held once, by the caller. */
+static uint32_t add_text(struct statements *store, struct sv text)
+{
+    uint32_t id;
+    while (statements_add(store, text, SV(""), &id) == STATEMENTS_WANT) {
+        struct statements_want want = statements_want(store);
+        free(statements_give(store, malloc(want.size), want));
+    }
+    return id;
+}
+
+static void prepared_settle__sql_gives_and_takes_names(void **state)
+{
+    (void)state;
+    static uint64_t memory[64];
+    struct statements store;
+    const struct hash_key key = hash_key_from_seed(1);
+    struct prepared_client *client = (struct prepared_client *)memory;
+    struct prepared_room room = {4, 64};
+    struct prepared prepared = {.store = &store, .key = &key};
+    assert_false(prepared_is_defined(&prepared, SV("a"))); /* who has no map has no names */
+    assert_true(prepared_client_size(room) <= sizeof memory);
+    prepared_client_init(client, room, &key, NULL);
+    prepared.client = client;
+    statements_init(&store, key, SIZE_MAX);
+
+    prepared_define(&prepared, SV("a"), add_text(&store, SV("select 1")));
+    prepared_define(&prepared, SV("b"), add_text(&store, SV("select 1")));
+    assert_true(prepared_is_defined(&prepared, SV("a")));
+    assert_int_equal(store.count, 1);
+
+    /* What it meant before is let go. */
+    prepared_define(&prepared, SV("b"), add_text(&store, SV("select 2")));
+    assert_int_equal(store.count, 2);
+    prepared_undefine(&prepared, SV("a"));
+    assert_false(prepared_is_defined(&prepared, SV("a")));
+    assert_true(prepared_is_defined(&prepared, SV("b")));
+    assert_int_equal(store.count, 1);
+    prepared_undefine(&prepared, SV("a"));
+    prepared_undefine(&prepared, SV("b"));
+    assert_int_equal(store.count, 0);
+    assert_int_equal(client->count, 0);
+    for (void *block; (block = statements_deinit(&store)) != NULL;)
+        free(block);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -212,6 +258,7 @@ int main(void)
         cmocka_unit_test(prepared_settle__a_client_may_leave_in_the_middle),
         cmocka_unit_test(prepared_settle__a_parse_that_was_to_fail_and_does_not_is_one),
         cmocka_unit_test(prepared_settle__errors_of_ours_say_what_to_do),
+        cmocka_unit_test(prepared_settle__sql_gives_and_takes_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
