@@ -1,7 +1,10 @@
 #include "loop_rig.h"
 
+#include <fcntl.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static struct address local(uint16_t port)
 {
@@ -150,6 +153,53 @@ static void listener__unix_sockets_carry_bytes_too(void **state)
     assert_int_equal(rmdir(folder.path), 0);
 }
 
+static void listener__one_that_listens_already_is_taken_over(void **state)
+{
+    (void)state;
+    struct listener first, second;
+    struct hf_err err;
+    struct address address = local(0);
+    int flag = 0;
+    socklen_t size = sizeof flag;
+    assert_int_equal(listener_open(&first, &address, true, &err), HF_OK);
+    int fd = dup(first.fd);
+    assert_int_equal(listener_adopt(&second, fd, &err), HF_OK);
+    assert_true(address_eq(&first.address, &second.address));
+    assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &flag, &size), 0);
+    assert_int_not_equal(flag, 0);
+    listener_close(&first);
+    listener_close(&second);
+}
+
+static void listener__what_does_not_listen_is_not_taken_over(void **state)
+{
+    (void)state;
+    struct listener listener;
+    struct hf_err err;
+    int file = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(listener_adopt(&listener, file, &err), HF_RC_INVALID);
+    assert_int_equal(listener_adopt(&listener, fd, &err), HF_RC_INVALID);
+    assert_int_equal(close(file), 0); /* they are the caller's still */
+    assert_int_equal(close(fd), 0);
+}
+
+static void listener__a_file_that_somebody_else_needs_is_kept(void **state)
+{
+    (void)state;
+    struct listener listener;
+    struct hf_err err;
+    char folder[] = "/tmp/hf-listener-XXXXXX";
+    struct address address;
+    assert_non_null(mkdtemp(folder));
+    assert_int_equal(address_unix(&address, sv_from_cstr(folder), 1, &err), HF_OK);
+    assert_int_equal(listener_open(&listener, &address, false, &err), HF_OK);
+    listener.keeps_path = true;
+    listener_close(&listener);
+    assert_int_equal(unlink(address.sa.path.sun_path), 0);
+    assert_int_equal(rmdir(folder), 0);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(listener__port_0_is_any_and_is_told),
     cmocka_unit_test(listener__a_port_that_is_taken_is_named),
@@ -157,6 +207,9 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(listener__both_families_may_have_the_same_port),
     cmocka_unit_test(listener__the_file_of_a_dead_process_gives_way),
     cmocka_unit_test(listener__a_file_that_is_no_socket_stays),
+    cmocka_unit_test(listener__one_that_listens_already_is_taken_over),
+    cmocka_unit_test(listener__what_does_not_listen_is_not_taken_over),
+    cmocka_unit_test(listener__a_file_that_somebody_else_needs_is_kept),
     BOTH(listener__unix_sockets_carry_bytes_too),
 };
 

@@ -544,6 +544,48 @@ static void loop__no_connection_comes_after_unlisten(void **state)
     rig_close(&rig);
 }
 
+/* Who shares the socket gets those who come later; who came in time is told by us, however late. */
+static void loop__who_was_accepted_is_told_after_retire(void **state)
+{
+    struct rig rig;
+    rig_open(&rig, rig_io(state), 64);
+    rig_turn(&rig, 0);
+    assert_true(loop_is_listening(rig.loop));
+    int shared = dup(rig.listener.fd);
+    int fd = rig_dial(&rig);
+    loop_retire(rig.loop, &rig.listener); /* before it could be told */
+    rig_until(&rig, !loop_is_listening(rig.loop));
+    int accepted = accept4(shared, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    /* It went to one of the two: nobody is lost. */
+    assert_int_equal(rig.accepted + (accepted >= 0), 1);
+    int late = rig_dial(&rig);
+    rig_idle(&rig, HF_MS(10));
+    int second = accept4(shared, NULL, NULL, SOCK_CLOEXEC);
+    assert_true(second >= 0);
+    close(second);
+    close(late);
+    if (accepted >= 0)
+        close(accepted);
+    else
+        close(rig.accepted_fd);
+    close(shared);
+    close(fd);
+    rig_close(&rig);
+}
+
+static void loop__what_was_posted_to_nobody_can_be_taken_back(void **state)
+{
+    struct rig rig;
+    struct loop_message first = {.kind = 1}, second = {.kind = 2};
+    rig_open(&rig, rig_io(state), 64);
+    loop_post(rig.loop, &first);
+    loop_post(rig.loop, &second);
+    assert_ptr_equal(loop_unheard(rig.loop), &first);
+    assert_ptr_equal(loop_unheard(rig.loop), &second);
+    assert_null(loop_unheard(rig.loop));
+    rig_close(&rig);
+}
+
 static void loop__a_wait_ends_in_time(void **state)
 {
     struct rig rig;
@@ -653,6 +695,8 @@ static const struct CMUnitTest tests[] = {
     BOTH(loop__last_words_are_not_lost_to_what_nobody_read),
     BOTH(loop__want_of_descriptors_passes_without_spinning),
     BOTH(loop__no_connection_comes_after_unlisten),
+    BOTH(loop__who_was_accepted_is_told_after_retire),
+    BOTH(loop__what_was_posted_to_nobody_can_be_taken_back),
     BOTH(loop__a_wait_ends_in_time),
     BOTH(loop__a_limit_counts_whatever_limits_waits_before_had),
     BOTH(loop__each_allocation_may_fail),
