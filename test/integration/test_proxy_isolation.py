@@ -4,6 +4,9 @@ Transaction mode with a pool of one connection, so that every transaction of the
 on one of the other's in the same session of the server. A case has what the first client does to its
 session, and what is then looked at. What each must see is what PostgreSQL itself says: the first one
 as a session of its own that did the same, the second one as a session that did nothing.
+
+What cannot follow a client, such as a temporary table, keeps the connection: the second client waits
+meanwhile, and what ends the cause ends that.
 """
 
 import pgwire
@@ -41,16 +44,46 @@ CASES = {
     "the mode of transactions": (
         ["SET default_transaction_read_only = on"],
         ["SHOW transaction_read_only"]),
+    "settings that the server does not report": (
+        ["SET work_mem = '7MB'", "SET statement_timeout = '1h'", "SET app.tenant = 'first'"],
+        ["SHOW work_mem", "SHOW statement_timeout", "SELECT coalesce(current_setting('app.tenant', true), '')"]),
+    "a setting by a function": (
+        ["SELECT set_config('work_mem', '6MB', false)"],
+        ["SHOW work_mem"]),
+    "search_path": (
+        ["SET search_path = pg_catalog"],
+        ["SHOW search_path", "SELECT current_schemas(false)"]),
     "a setting that was reset": (
         ["SET work_mem = '7MB'", "RESET work_mem", "SET lock_timeout = 5", "RESET ALL"],
         ["SHOW work_mem", "SHOW lock_timeout"]),
+    "a setting of a part that was rolled back": (
+        ["BEGIN", "SET work_mem = '7MB'", "SAVEPOINT s", "SET work_mem = '8MB'", "ROLLBACK TO s",
+         "COMMIT"],
+        ["SHOW work_mem"]),
     "a setting that was set to its default": (
         ["SET work_mem = '7MB'", "SET work_mem TO DEFAULT"],
         ["SHOW work_mem"]),
-    "a channel": (
-        ["LISTEN news"],
-        ["SELECT count(*) FROM pg_listening_channels() WHERE false"]),
+    "characteristics of transactions": (
+        ["SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE"],
+        ["SHOW transaction_isolation"]),
+    "a role": (
+        ["SET ROLE pg_monitor"],
+        ["SELECT current_user"]),
 }
+
+# What is done, what is looked at, and what ends it.
+PINS = {
+    "a temporary table": (
+        ["CREATE TEMP TABLE t AS SELECT 1 AS x"], ["SELECT * FROM t"], ["DROP TABLE t"]),
+    "an advisory lock": (
+        ["SELECT pg_advisory_lock(7)"],
+        ["SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"],
+        ["SELECT pg_advisory_unlock(7)"]),
+    "a cursor that is held": (
+        ["BEGIN", "DECLARE c CURSOR WITH HOLD FOR SELECT 'it'", "COMMIT"],
+        ["SELECT name FROM pg_cursors"], ["CLOSE c"]),
+}
+
 
 @pytest.fixture(scope="module")
 def target(proxy_place, postgres):
@@ -103,6 +136,22 @@ def test_nothing_of_a_client_is_found_by_the_next(target, direct, case):
             assert sees(first, questions) == own
     with target.connect() as third:
         assert sees(third, questions) == others
+
+
+@pytest.mark.parametrize("case", PINS)
+def test_what_cannot_follow_keeps_the_connection_until_it_ends(target, direct, case):
+    statements, questions, end = PINS[case]
+    own, others = expected(direct, statements, questions), expected(direct, [], questions)
+    with target.connect() as first, target.connect() as second:
+        does(first, statements)
+        second.send(pgwire.query(questions[0]))
+        assert second.is_quiet(0.3)
+        assert sees(first, questions) == own
+        does(first, end)
+        replies = second.read_until_ready()
+        assert [pgwire.rows(replies) or next((r.sqlstate for r in replies if r.kind == "E"), [])
+                ] == others[:1]
+        assert sees(first, questions) == expected(direct, [*statements, *end], questions)
 
 
 def test_statements_of_one_name_are_two(target):
