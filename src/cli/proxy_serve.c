@@ -39,10 +39,11 @@ struct serving {
     struct notify notify;
     struct takeover takeover;
     struct signals signals;
-    int64_t until_ns;   /* how long what it is doing on its way to the end may take */
-    int64_t watched_ns; /* when systemd's watchdog was fed */
-    bool is_stuck;      /* a worker is, and that was said */
-    pid_t successor;    /* started by us; 0: none */
+    int64_t until_ns;       /* how long what it is doing on its way to the end may take */
+    int64_t watched_ns;     /* when systemd's watchdog was fed */
+    bool is_stuck;          /* a worker is, and that was said */
+    bool ends_with_servers; /* SHUTDOWN WAIT_FOR_SERVERS was said */
+    pid_t successor;        /* started by us; 0: none */
 };
 
 /* ---- the configuration ---- */
@@ -95,27 +96,27 @@ static void say_reloading(const struct serving *serving)
     notify_say(&serving->notify, text);
 }
 
-/* SIGHUP. What is wrong with the new configuration is said, and the old one stays in force. */
-static void reload(struct serving *serving)
+/* SIGHUP, and RELOAD and SET on the console. What is wrong with the new configuration is said, and
+ * the old one stays in force. `config`: the new one, whose owner this is now; NULL: it is read. */
+static void reload(struct serving *serving, struct proxy_config *config, struct hf_err *err)
 {
     const struct proxy_run *run = serving->run;
-    struct proxy_config *config = NULL;
-    struct hf_err err;
     say_reloading(serving);
-    enum hf_rc rc = read_config(run, &config, &err);
+    enum hf_rc rc = config == NULL ? read_config(run, &config, err) : HF_OK;
     if (rc == HF_OK) {
         print_changes(run->log, serving->config, config);
         proxy_config_keep(config, serving->config);
-        rc = reload_begin(&serving->proxy, config, &err);
+        rc = reload_begin(&serving->proxy, config, err);
     }
     if (rc == HF_OK) {
         while (!reload_is_done(&serving->proxy))
             clock_sleep_until(clock_now() + HF_MS(1));
         proxy_config_free(serving->config);
         serving->config = config;
+        err_clear(err);
         log_emit(run->log, LOG_AT_INFO, "configuration reloaded");
     } else {
-        log_failure(serving, "the configuration is not reloaded", &err);
+        log_failure(serving, "the configuration is not reloaded", err);
         proxy_config_free(config);
     }
     notify_say(&serving->notify, "READY=1");
@@ -284,12 +285,35 @@ static enum proxy_wish wish_of(int number)
     }
 }
 
+/* What the console has asked for, and waits for the answer of. */
+static void obey(struct serving *serving)
+{
+    struct proxy_config *config = NULL;
+    struct hf_err err;
+    if (order_take(&serving->proxy, &config) == ORDER_NONE)
+        return;
+    if (atomic_load(&serving->proxy.state) <= PROXY_LEAVING) {
+        reload(serving, config, &err);
+    } else {
+        proxy_config_free(config);
+        err_set(&err, HF_RC_AGAIN, "57P01", "the proxy shuts down");
+    }
+    order_done(&serving->proxy, &err);
+}
+
 static void carry_out(struct serving *serving, enum proxy_wish wish)
 {
+    struct hf_err err;
     switch (wish) {
     case PROXY_WISH_RELOAD:
         if (atomic_load(&serving->proxy.state) <= PROXY_LEAVING)
-            reload(serving);
+            reload(serving, NULL, &err);
+        break;
+    case PROXY_WISH_END_WITH_SERVERS:
+        serving->ends_with_servers = true;
+        takeover_close(&serving->takeover);
+        if (is_running(serving))
+            leave(serving, HF_NEVER);
         break;
     case PROXY_WISH_SHUTDOWN:
         if (atomic_load(&serving->proxy.state) <= PROXY_LEAVING)
@@ -318,13 +342,14 @@ static void carry_out(struct serving *serving, enum proxy_wish wish)
 
 static void look_around(struct serving *serving)
 {
-    struct pollfd files[1 + TAKEOVER_FILES];
+    struct pollfd files[2 + TAKEOVER_FILES];
     int wait_ms = is_running(serving) ? LOOK_MS : LOOK_END_MS;
     files[0] = (struct pollfd){.fd = serving->signals.fd, .events = POLLIN};
-    takeover_files(&serving->takeover, &files[1]);
+    files[1] = (struct pollfd){.fd = serving->proxy.order.fd, .events = POLLIN};
+    takeover_files(&serving->takeover, &files[2]);
     if (serving->notify.watchdog_ns != HF_NEVER)
         wait_ms = (int)ns_min(wait_ms, serving->notify.watchdog_ns / 8 / HF_MS(1) + 1);
-    poll(files, 1 + TAKEOVER_FILES, wait_ms);
+    poll(files, 2 + TAKEOVER_FILES, wait_ms);
 }
 
 static void wait_for_end(struct serving *serving)
@@ -335,6 +360,9 @@ static void wait_for_end(struct serving *serving)
         look_around(serving);
         carry_out(serving, wish_of(signals_take(&serving->signals)));
         carry_out(serving, (enum proxy_wish)atomic_exchange(&proxy->wish, PROXY_WISH_NONE));
+        obey(serving);
+        if (serving->ends_with_servers && atomic_load(&proxy->server_count) == 0)
+            stop(serving);
         if (takeover_step(&serving->takeover) && is_running(serving))
             yield(serving);
         bury_successor(serving);

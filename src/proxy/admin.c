@@ -2,467 +2,384 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
-#include "base/buffer.h"
-#include "base/opt.h"
+#include "proxy/admin_command.h"
 #include "proxy/admin_gather.h"
+#include "proxy/admin_say.h"
+#include "proxy/admin_show.h"
 #include "proxy/admission.h"
 #include "proxy/client.h"
+#include "proxy/pool.h"
 #include "proxy/worker.h"
-#include "wire/build.h"
+#include "wire/bytes.h"
 #include "wire/message.h"
 
-/* What is still to be sent: an answer may be longer than there is room for. */
-struct admin_output {
-    size_t size;
-    size_t sent;
-    char bytes[];
+/* ---- what is asked for ---- */
+
+/* What drivers ask of a server when they connect, and what they are told. */
+static const struct fact {
+    const char *name;
+    const char *value;
+} facts[] = {
+    {"client_encoding", "UTF8"},
+    {"default_transaction_isolation", "read committed"},
+    {"transaction isolation level", "read committed"},
+    {"transaction_isolation", "read committed"},
+    {"standard_conforming_strings", "on"},
+    {"datestyle", "ISO"},
+    {"timezone", "GMT"},
+    {"extra_float_digits", "2"},
+    {"server_encoding", "UTF8"},
+    {"1", "1"}, /* SELECT 1, as health checks say */
 };
 
-enum admin_command {
-    ADMIN_SHOW_POOLS,
-    ADMIN_SHOW_STATS,
-    ADMIN_SHOW_CLIENTS,
-    ADMIN_SHOW_SERVERS,
-    ADMIN_SHOW_DATABASES,
-    ADMIN_SHOW_CONFIG,
-    ADMIN_SHOW_VERSION,
-    ADMIN_SHOW_HELP,
-    ADMIN_RELOAD,
-    ADMIN_SHUTDOWN,
-    ADMIN_NOTHING, /* an empty query */
-    ADMIN_COMMANDS
-};
-
-static const struct admin_row {
-    const char *text;
-    const char *sentence;
-    bool is_change; /* for admin_users only */
-} commands[ADMIN_COMMANDS] = {
-    [ADMIN_SHOW_POOLS] = {"SHOW POOLS", "Clients and server connections of each pool.", false},
-    [ADMIN_SHOW_STATS] = {"SHOW STATS", "What each pool has done since the start; times in us.",
-                          false},
-    [ADMIN_SHOW_CLIENTS] = {"SHOW CLIENTS", "Each client, and what it waits for.", false},
-    [ADMIN_SHOW_SERVERS] = {"SHOW SERVERS", "Each server connection, and who has it.", false},
-    [ADMIN_SHOW_DATABASES] = {"SHOW DATABASES", "Where each database's servers are.", false},
-    [ADMIN_SHOW_CONFIG] = {"SHOW CONFIG", "Every setting, with its default.", false},
-    [ADMIN_SHOW_VERSION] = {"SHOW VERSION", "The version of this program.", false},
-    [ADMIN_SHOW_HELP] = {"SHOW HELP", "This.", false},
-    [ADMIN_RELOAD] = {"RELOAD", "Reads the configuration again, as SIGHUP does.", true},
-    [ADMIN_SHUTDOWN] = {"SHUTDOWN", "Lets clients finish and ends, as SIGTERM does.", true},
-    [ADMIN_NOTHING] = {"", "", false},
-};
-
-/* ---- output ---- */
-
-static bool say(struct client *client, struct sv bytes)
+static const struct fact *find_fact(struct sv name)
 {
-    struct mem *mem = client->worker->proxy->mem;
-    struct admin_output *output = client->console;
-    if (output == NULL)
-        bytes = sv_drop(bytes, stream_send(client->worker->loop, &client->stream, bytes));
-    if (bytes.size == 0)
-        return true;
-    size_t kept = output != NULL ? output->size - output->sent : 0;
-    struct admin_output *larger = mem_alloc(mem, sizeof *larger + kept + bytes.size);
-    if (larger == NULL)
-        return false;
-    if (kept > 0)
-        memcpy(larger->bytes, output->bytes + output->sent, kept);
-    memcpy(larger->bytes + kept, bytes.data, bytes.size);
-    larger->size = kept + bytes.size;
-    mem_free(mem, output);
-    client->console = larger;
-    return true;
-}
-
-/* False: there is more. */
-static bool flush(struct client *client)
-{
-    struct admin_output *output = client->console;
-    if (output == NULL)
-        return true;
-    struct sv rest = sv_from(output->bytes + output->sent, output->size - output->sent);
-    output->sent += stream_send(client->worker->loop, &client->stream, rest);
-    if (output->sent < output->size)
-        return false;
-    admin_end(client);
-    return true;
-}
-
-void admin_end(struct client *client)
-{
-    mem_free(client->worker->proxy->mem, client->console);
-    client->console = NULL;
-}
-
-static void say_columns(struct client *client, const char *const *names)
-{
-    char bytes[2048];
-    struct buffer out;
-    uint16_t count = 0;
-    while (names[count] != NULL)
-        count++;
-    buffer_init(&out, bytes, sizeof bytes);
-    struct build row = build_begin(&out, 'T');
-    build_u16(&row, count);
-    for (uint16_t i = 0; i < count; i++) {
-        build_cstr(&row, sv_from_cstr(names[i]));
-        build_u32(&row, 0);
-        build_u16(&row, 0);
-        build_u32(&row, 25);     /* text */
-        build_u16(&row, 0xffff); /* of any length */
-        build_u32(&row, 0xffffffff);
-        build_u16(&row, 0);
+    for (size_t i = 0; i < sizeof facts / sizeof facts[0]; i++) {
+        if (sv_eq_nocase(sv_from_cstr(facts[i].name), name))
+            return &facts[i];
     }
-    if (build_end(&row) == HF_OK && !say(client, buffer_view(&out)))
-        client_close(client, "out of memory for the console");
+    return NULL;
 }
 
-/* CommandComplete, and with the simple protocol ReadyForQuery. */
-static void say_end(struct client *client, const char *tag)
+/* PgBouncer takes SELECT for SHOW. */
+static bool is_show(const struct admin_words *words)
 {
-    char bytes[128];
-    struct buffer out;
-    buffer_init(&out, bytes, sizeof bytes);
-    struct build end = build_begin(&out, tag[0] != '\0' ? 'C' : 'I');
-    if (tag[0] != '\0')
-        build_cstr(&end, sv_from_cstr(tag));
-    enum hf_rc rc = build_end(&end);
-    if (rc == HF_OK && !client->is_extended)
-        rc = build_ready(&out, 'I');
-    if (rc == HF_OK && !say(client, buffer_view(&out)))
-        client_close(client, "out of memory for the console");
-    client->is_asking = 0;
+    struct sv verb = sv_from_cstr(words->verb);
+    return sv_eq_nocase(verb, SV("SHOW")) || sv_eq_nocase(verb, SV("SELECT"));
 }
 
-static void say_error(struct client *client, const struct hf_err *err)
+static void fact_columns(const struct fact *fact, struct admin_column columns[2])
 {
-    char bytes[1024];
-    struct buffer out;
-    buffer_init(&out, bytes, sizeof bytes);
-    enum hf_rc rc = build_error(&out, BUILD_ERROR, err);
-    if (rc == HF_OK && !client->is_extended)
-        rc = build_ready(&out, 'I');
-    if (rc == HF_OK && !say(client, buffer_view(&out)))
-        client_close(client, "out of memory for the console");
-    client->is_asking = 0;
-    client->skips = client->is_extended;
+    bool is_one = fact->name[0] == '1';
+    columns[0].name = is_one ? "?column?" : fact->name;
+    columns[0].type = is_one ? ADMIN_INT4 : ADMIN_TEXT;
+    columns[1].name = NULL;
+    columns[1].type = ADMIN_TEXT;
 }
 
-/* ---- what is known here ---- */
-
-/* Rows that this worker makes alone. */
-static struct gather *begin_rows(struct client *client, const char *const *columns)
-{
-    struct gather *rows = mem_alloc(client->worker->proxy->mem, sizeof *rows);
-    if (rows == NULL)
-        client_close(client, "out of memory for the console");
-    else if (!client->is_extended)
-        say_columns(client, columns);
-    return rows;
-}
-
-static void end_rows(struct client *client, struct gather *rows)
-{
-    if (rows->text.block != NULL && !say(client, buffer_view(&rows->text)))
-        client_close(client, "out of memory for the console");
-    gather_free(rows, client->worker->proxy->mem);
-    if (client->state != CLIENT_CLOSING)
-        say_end(client, "SHOW");
-}
-
-static const char *const columns_help[] = {"command", "meaning", NULL};
-static const char *const columns_version[] = {"version", NULL};
-static const char *const columns_config[] = {"key", "value", "default", "changeable", NULL};
-static const char *const columns_databases[] = {"name",      "hosts",     "database", "force_user",
-                                                "pool_size", "pool_mode", NULL};
-
-static void show_help(struct client *client)
-{
-    struct gather *rows = begin_rows(client, columns_help);
-    for (size_t i = 0; rows != NULL && i < ADMIN_NOTHING; i++) {
-        const char *values[] = {commands[i].text, commands[i].sentence};
-        gather_row(rows, client->worker->proxy->mem, values, 2);
-    }
-    if (rows != NULL)
-        end_rows(client, rows);
-}
-
-static void show_version(struct client *client)
-{
-    struct gather *rows = begin_rows(client, columns_version);
-    char text[80];
-    snprintf(text, sizeof text, "Holdfast %s", client->worker->proxy->version);
-    const char *values[] = {text};
-    if (rows == NULL)
-        return;
-    gather_row(rows, client->worker->proxy->mem, values, 1);
-    end_rows(client, rows);
-}
-
-static void show_table(struct client *client, struct gather *rows,
-                       const struct proxy_section *section, const struct opt_table *table)
-{
-    const char *base = (const char *)client->worker->config + section->offset;
-    for (size_t i = 0; i < table->count; i++) {
-        const struct opt_row *row = &table->rows[i];
-        char key[128], text[256] = "";
-        struct buffer value;
-        buffer_init(&value, text, sizeof text - 1);
-        opt_print(row, base, &value);
-        text[value.end] = '\0';
-        snprintf(key, sizeof key, "%s.%s", section->path, row->key);
-        const char *values[] = {key, text + value.start, row->default_text,
-                                row->is_reloadable ? "yes" : "no"};
-        gather_row(rows, client->worker->proxy->mem, values, 4);
-    }
-}
-
-static void show_config(struct client *client)
-{
-    struct gather *rows = begin_rows(client, columns_config);
-    for (size_t i = 0; rows != NULL && i < proxy_section_count(); i++) {
-        const struct proxy_section *section = proxy_section_at(i);
-        for (size_t t = 0; section->kind == PROXY_SECTION_ONE && t < 2; t++)
-            show_table(client, rows, section, &section->tables[t]);
-    }
-    if (rows != NULL)
-        end_rows(client, rows);
-}
-
-static void show_databases(struct client *client)
-{
-    static const char *const modes[] = {"session", "transaction", "statement"};
-    const struct proxy_config *config = client->worker->config;
-    struct gather *rows = begin_rows(client, columns_databases);
-    for (uint32_t i = 0; rows != NULL && i < config->database_count; i++) {
-        const struct proxy_database *database = &config->databases[i];
-        char size[24];
-        snprintf(size, sizeof size, "%lld", (long long)database->pool.pool_size);
-        const char *values[] = {
-            database->name, database->hosts_text,           database->dbname, database->user,
-            size,           modes[database->pool.pool_mode]};
-        gather_row(rows, client->worker->proxy->mem, values, 6);
-    }
-    if (rows != NULL)
-        end_rows(client, rows);
-}
-
-/* ---- commands ---- */
-
-static enum gather_kind gather_of(enum admin_command command)
-{
-    switch ((int)command) {
-    case ADMIN_SHOW_POOLS:
-        return GATHER_POOLS;
-    case ADMIN_SHOW_STATS:
-        return GATHER_STATS;
-    case ADMIN_SHOW_CLIENTS:
-        return GATHER_CLIENTS;
-    default:
-        return GATHER_SERVERS;
-    }
-}
-
-static const char *const *columns_of(enum admin_command command)
-{
-    switch ((int)command) {
-    case ADMIN_SHOW_HELP:
-        return columns_help;
-    case ADMIN_SHOW_VERSION:
-        return columns_version;
-    case ADMIN_SHOW_CONFIG:
-        return columns_config;
-    case ADMIN_SHOW_DATABASES:
-        return columns_databases;
-    case ADMIN_RELOAD:
-    case ADMIN_SHUTDOWN:
-    case ADMIN_NOTHING:
-        return NULL;
-    default:
-        return gather_columns(gather_of(command));
-    }
-}
-
-/* Words, whatever blanks are between them, without a semicolon at the end. */
-static bool is_command(struct sv text, const char *words)
-{
-    struct sv rest = sv_from_cstr(words), word;
-    while (sv_split(&rest, ' ', &word)) {
-        text = sv_trim(text);
-        if (!sv_eq_nocase(sv_take(text, word.size), word))
-            return false;
-        text = sv_drop(text, word.size);
-        if (text.size > 0 && strchr(" \t\r\n;", text.data[0]) == NULL)
-            return false;
-    }
-    text = sv_trim(text);
-    return text.size == 0 || sv_eq(text, SV(";"));
-}
-
-static enum admin_command find_command(struct sv text)
-{
-    for (int i = 0; i < ADMIN_COMMANDS; i++) {
-        if (is_command(text, commands[i].text))
-            return (enum admin_command)i;
-    }
-    return ADMIN_COMMANDS;
-}
-
-static void refuse(struct client *client, struct sv text)
+static void refuse_words(struct client *client, struct sv text)
 {
     struct hf_err err;
-    if (is_command(text, "SHOW")) {
-        err_set(&err, HF_RC_INVALID, "42601", "SHOW what?");
-    } else {
-        err_set(&err, HF_RC_INVALID, "42601", "unknown command \"" SV_FMT "\"",
-                SV_ARG(sv_trim(text)));
-    }
-    err_hint(&err, "SHOW HELP lists the commands.");
+    err_set(&err, HF_RC_INVALID, "42601", "invalid command '" SV_FMT "', use SHOW HELP;",
+            SV_ARG(sv_take(text, 200)));
     say_error(client, &err);
 }
 
-static void run(struct client *client, enum admin_command command)
+/* ---- SHOW ---- */
+
+static void shown(struct client *client, struct gather *gather)
 {
-    struct proxy *proxy = client->worker->proxy;
-    struct hf_err err;
-    if (commands[command].is_change && !client->is_admin) {
-        err_set(&err, HF_RC_DENIED, "42501", "permission denied for %s", commands[command].text);
-        err_hint(&err, "It is for the users in proxy.admin_users.");
-        say_error(client, &err);
-        return;
-    }
-    client->is_asking = 1;
-    switch ((int)command) {
-    case ADMIN_SHOW_HELP:
-        show_help(client);
-        return;
-    case ADMIN_SHOW_VERSION:
-        show_version(client);
-        return;
-    case ADMIN_SHOW_CONFIG:
-        show_config(client);
-        return;
-    case ADMIN_SHOW_DATABASES:
-        show_databases(client);
-        return;
-    case ADMIN_RELOAD:
-        atomic_store(&proxy->wish, PROXY_WISH_RELOAD);
-        say_end(client, "RELOAD");
-        return;
-    case ADMIN_SHUTDOWN:
-        atomic_store(&proxy->wish, PROXY_WISH_SHUTDOWN);
-        say_end(client, "SHUTDOWN");
-        return;
-    case ADMIN_NOTHING:
-        say_end(client, "");
-        return;
-    default:
-        if (!gather_begin(client, gather_of(command)))
-            client_close(client, "out of memory for the console");
-        return;
-    }
+    if (gather->is_cut)
+        say_notice(client, "some rows are missing: out of memory");
+    say_end(client, "SHOW");
 }
 
-void admin_gathered(struct client *client, struct gather *gather)
+static void run_fact(struct client *client, const struct fact *fact)
 {
-    if (client->state != CLIENT_ADMIN)
-        return;
-    if (!client->is_extended)
-        say_columns(client, gather_columns(gather->kind));
-    if (gather->text.block != NULL && !say(client, buffer_view(&gather->text))) {
+    struct admin_session *session = client->console;
+    struct gather *gather = gather_new(client);
+    if (gather == NULL) {
         client_close(client, "out of memory for the console");
         return;
     }
+    struct admin_column columns[2];
+    fact_columns(fact, columns);
+    session->columns = columns;
+    if (!session->is_extended)
+        say_columns(client, columns);
+    gather_row(gather, client->worker->proxy->mem, &fact->value, 1);
+    say_rows(client, gather);
+    session->columns = NULL;
+    gather_free(gather, client->worker->proxy->mem);
     say_end(client, "SHOW");
-    admin_event(client);
+}
+
+static void run_show(struct client *client, const struct admin_words *words)
+{
+    struct admin_session *session = client->console;
+    struct sv name = sv_from_cstr(words->argument);
+    const struct fact *fact = find_fact(name);
+    const struct admin_show *show = admin_show_find(name);
+    struct hf_err err;
+    session->is_asking = true;
+    if (fact != NULL) {
+        run_fact(client, fact);
+        return;
+    }
+    if (show->is_sensitive && !session->is_admin) {
+        err_set(&err, HF_RC_DENIED, "42501", "admin access needed");
+        err_hint(&err, "SHOW %s is for the users in proxy.admin_users.", show->name);
+        say_error(client, &err);
+        return;
+    }
+    struct gather *gather = gather_new(client);
+    if (gather == NULL || (show->begin != NULL && !show->begin(gather, client->worker))) {
+        if (gather != NULL)
+            gather_free(gather, client->worker->proxy->mem);
+        client_close(client, "out of memory for the console");
+        return;
+    }
+    gather->visit = show->visit;
+    gather->finish = show->finish;
+    gather->done = shown;
+    session->columns = show->columns;
+    if (!session->is_extended)
+        say_columns(client, show->columns);
+    gather_begin(gather);
+}
+
+/* ---- statements ---- */
+
+/* Not of this grammar, or not known: the client is told. */
+static bool understand(struct client *client, struct sv text, struct admin_words *words)
+{
+    enum admin_words_rc rc = admin_words_parse(words, text);
+    struct sv name = sv_from_cstr(words->argument);
+    bool is_known = rc == ADMIN_WORDS_NONE;
+    if (rc == ADMIN_WORDS_OK && is_show(words))
+        is_known = find_fact(name) != NULL || admin_show_find(name) != NULL;
+    else if (rc == ADMIN_WORDS_OK)
+        is_known = admin_command_find(sv_from_cstr(words->verb)) != NULL;
+    if (!is_known)
+        refuse_words(client, sv_trim(text));
+    return is_known;
+}
+
+static void run(struct client *client, const struct admin_words *words)
+{
+    if (words->verb[0] == '\0')
+        say_end(client, "");
+    else if (is_show(words))
+        run_show(client, words);
+    else
+        admin_command_run(client, admin_command_find(sv_from_cstr(words->verb)), words);
+}
+
+static struct admin_named *find_named(const struct admin_session *session, char kind,
+                                      struct sv name)
+{
+    list_for_each(node, &session->named) {
+        struct admin_named *named = container_of(node, struct admin_named, link);
+        if (named->kind == kind && sv_eq(sv_from_cstr(named->name), name))
+            return named;
+    }
+    return NULL;
+}
+
+static void drop_named(struct client *client, struct admin_named *named)
+{
+    if (named == NULL)
+        return;
+    list_remove(&named->link);
+    client->console->named_count--;
+    mem_free(client->worker->proxy->mem, named);
+}
+
+/* Keeps the words by a name, in place of what had it. */
+static bool keep_named(struct client *client, char kind, struct sv name,
+                       const struct admin_words *words, bool is_binary)
+{
+    struct admin_session *session = client->console;
+    struct admin_named *named;
+    struct hf_err err;
+    drop_named(client, find_named(session, kind, name));
+    bool fits = session->named_count < ADMIN_NAMED_MAX && name.size < sizeof named->name;
+    named = fits ? mem_alloc(client->worker->proxy->mem, sizeof *named) : NULL;
+    if (named == NULL) {
+        err_set(&err, HF_RC_LIMIT, "54000", "too many prepared statements on the console");
+        err_detail(&err, "It keeps %d, with names of at most %zu bytes.", ADMIN_NAMED_MAX,
+                   sizeof named->name - 1);
+        say_error(client, &err);
+        return false;
+    }
+    named->kind = kind;
+    named->is_binary = is_binary;
+    named->words = *words;
+    sv_copy(name, named->name, sizeof named->name);
+    list_push_back(&session->named, &named->link);
+    session->named_count++;
+    return true;
+}
+
+/* NULL: the client is told that there is none. */
+static struct admin_named *need_named(struct client *client, char kind, struct sv name)
+{
+    struct admin_named *named = find_named(client->console, kind, name);
+    struct hf_err err;
+    if (named != NULL)
+        return named;
+    err_set(&err, HF_RC_INVALID, kind == 'S' ? "26000" : "34000",
+            "%s \"" SV_FMT "\" does not exist", kind == 'S' ? "prepared statement" : "portal",
+            SV_ARG(name));
+    say_error(client, &err);
+    return NULL;
 }
 
 /* ---- messages ---- */
 
-static void say_empty(struct client *client, char type)
+static void refuse_message(struct client *client)
 {
-    char bytes[16];
-    struct buffer out;
-    buffer_init(&out, bytes, sizeof bytes);
-    enum hf_rc rc = type == 'Z' ? build_ready(&out, 'I') : build_empty(&out, type);
-    if (rc == HF_OK && !say(client, buffer_view(&out)))
-        client_close(client, "out of memory for the console");
+    struct hf_err err;
+    err_set(&err, HF_RC_PEER, "08P01", "invalid message format");
+    say_error(client, &err);
 }
 
 static void parsed(struct client *client, struct message message)
 {
     struct message_parse parse;
+    struct admin_words words;
+    if (message_parse(message, &parse) != MESSAGE_OK)
+        refuse_message(client);
+    else if (understand(client, parse.text, &words) &&
+             keep_named(client, 'S', parse.name, &words, false))
+        say_empty(client, '1');
+}
+
+/* Counts behind the names of a Bind: of formats, of values, of formats of the answer. */
+struct bind_rest {
+    uint16_t values;
+    bool is_binary;
+    bool is_good;
+};
+
+static struct bind_rest look_at_bind(struct sv body)
+{
+    struct bind_rest rest = {0};
+    struct reader reader = reader_of(body);
+    reader_cstr(&reader);
+    reader_cstr(&reader);
+    uint16_t formats = reader_u16(&reader);
+    reader_bytes(&reader, (size_t)2 * formats);
+    rest.values = reader_u16(&reader);
+    rest.is_good = !reader.is_short;
+    if (!rest.is_good || rest.values > 0)
+        return rest;
+    uint16_t answers = reader_u16(&reader);
+    for (uint16_t i = 0; i < answers; i++)
+        rest.is_binary = reader_u16(&reader) == 1 || rest.is_binary;
+    rest.is_good = !reader.is_short;
+    return rest;
+}
+
+static void bound(struct client *client, struct message message)
+{
+    struct message_bind bind;
     struct hf_err err;
-    if (message_parse(message, &parse) != MESSAGE_OK) {
-        err_set(&err, HF_RC_PEER, "08P01", "invalid message format");
+    if (message_bind(message, &bind) != MESSAGE_OK) {
+        refuse_message(client);
+        return;
+    }
+    struct bind_rest rest = look_at_bind(message.body);
+    const struct admin_named *named = need_named(client, 'S', bind.statement);
+    if (named == NULL)
+        return;
+    if (!rest.is_good) {
+        refuse_message(client);
+    } else if (rest.values > 0) {
+        err_set(&err, HF_RC_INVALID, "08P01",
+                "bind message supplies %u parameters, and the console's commands take none",
+                rest.values);
+        err_hint(&err, "Write the value into the command itself.");
         say_error(client, &err);
-        return;
+    } else if (keep_named(client, 'P', bind.portal, &named->words, rest.is_binary)) {
+        say_empty(client, '2');
     }
-    enum admin_command command = find_command(parse.text);
-    if (command == ADMIN_COMMANDS) {
-        refuse(client, parse.text);
-        return;
-    }
-    client->command = (uint8_t)command;
-    say_empty(client, '1');
 }
 
 static void described(struct client *client, struct message message)
 {
     struct message_target target;
-    const char *const *columns = columns_of((enum admin_command)client->command);
-    if (message_target(message, &target) == MESSAGE_OK && target.kind == 'S') {
-        char bytes[16];
-        struct buffer out;
-        buffer_init(&out, bytes, sizeof bytes);
-        struct build types = build_begin(&out, 't');
-        build_u16(&types, 0);
-        if (build_end(&types) == HF_OK && !say(client, buffer_view(&out)))
-            client_close(client, "out of memory for the console");
+    if (message_target(message, &target) != MESSAGE_OK) {
+        refuse_message(client);
+        return;
     }
-    if (columns != NULL)
-        say_columns(client, columns);
-    else
+    const struct admin_named *named = need_named(client, target.kind, target.name);
+    if (named == NULL)
+        return;
+    client->console->is_binary = named->is_binary;
+    if (target.kind == 'S')
+        say_no_parameters(client);
+    struct sv name = sv_from_cstr(named->words.argument);
+    const struct fact *fact = find_fact(name);
+    if (!is_show(&named->words)) {
         say_empty(client, 'n');
+    } else if (fact != NULL) {
+        struct admin_column columns[2];
+        fact_columns(fact, columns);
+        say_columns(client, columns);
+    } else {
+        say_columns(client, admin_show_find(name)->columns);
+    }
+}
+
+static void executed(struct client *client, struct message message)
+{
+    struct message_execute execute;
+    if (message_execute(message, &execute) != MESSAGE_OK) {
+        refuse_message(client);
+        return;
+    }
+    const struct admin_named *named = need_named(client, 'P', execute.portal);
+    if (named == NULL)
+        return;
+    client->console->is_binary = named->is_binary;
+    run(client, &named->words);
+}
+
+static void closed(struct client *client, struct message message)
+{
+    struct message_target target;
+    if (message_target(message, &target) != MESSAGE_OK) {
+        refuse_message(client);
+        return;
+    }
+    drop_named(client, find_named(client->console, target.kind, target.name));
+    say_empty(client, '3');
+}
+
+static void queried(struct client *client, struct message message)
+{
+    struct admin_words words;
+    struct sv text;
+    client->console->is_binary = false;
+    if (message_query(message, &text) != MESSAGE_OK)
+        refuse_message(client);
+    else if (understand(client, text, &words))
+        run(client, &words);
 }
 
 /* One whole message. */
 static void obey(struct client *client, char type, struct message message)
 {
-    struct sv text;
-    client->is_extended = type != 'Q';
-    if (client->skips && type != 'S' && type != 'Q')
+    struct admin_session *session = client->console;
+    session->is_extended = type != 'Q';
+    if (session->skips && type != 'S' && type != 'Q')
         return;
     switch (type) {
-    case 'Q': {
-        client->skips = 0;
-        enum admin_command command =
-            message_query(message, &text) == MESSAGE_OK ? find_command(text) : ADMIN_COMMANDS;
-        if (command == ADMIN_COMMANDS)
-            refuse(client, message.body.size > 0 ? text : SV(""));
-        else
-            run(client, command);
+    case 'Q':
+        session->skips = false;
+        queried(client, message);
         return;
-    }
     case 'P':
         parsed(client, message);
         return;
     case 'B':
-        say_empty(client, '2');
+        bound(client, message);
         return;
     case 'D':
         described(client, message);
         return;
     case 'E':
-        run(client, (enum admin_command)client->command);
+        executed(client, message);
         return;
     case 'C':
-        say_empty(client, '3');
+        closed(client, message);
         return;
     case 'S':
-        client->skips = 0;
+        session->skips = false;
         say_empty(client, 'Z');
         return;
     default:
@@ -475,7 +392,15 @@ void admin_event(struct client *client)
     struct loop *loop = client->worker->loop;
     struct frame_part part;
     struct hf_err err;
-    while (client->state == CLIENT_ADMIN && !client->is_asking && flush(client)) {
+    while (client->state == CLIENT_ADMIN && say_flush(client)) {
+        struct admin_session *session = client->console;
+        if (session->parked != NULL) {
+            struct gather *gather = session->parked;
+            session->parked = NULL;
+            gather_go_on(gather);
+        }
+        if (session->is_asking)
+            return;
         enum frame_status status = frame_look(&client->frame, stream_view(&client->stream), &part);
         if (status == FRAME_MORE)
             return;
@@ -497,19 +422,143 @@ void admin_event(struct client *client)
     }
 }
 
+void admin_gathered(struct client *client, struct gather *gather)
+{
+    struct mem *mem = client->worker->proxy->mem;
+    struct admin_session *session = client->console;
+    bool is_over = gather->is_over;
+    if (!is_over)
+        session->parked = gather;
+    say_rows(client, gather);
+    if (is_over && client->state == CLIENT_ADMIN && gather->done != NULL)
+        gather->done(client, gather);
+    if (is_over)
+        gather_free(gather, mem);
+    admin_event(client);
+    if (client->state == CLIENT_ADMIN)
+        client_enter(client, CLIENT_ADMIN); /* its timer, if it waits now */
+}
+
+/* ---- waiting ---- */
+
+int64_t admin_deadline(const struct client *client)
+{
+    const struct admin_session *session = client->console;
+    return session != NULL && session->wait != ADMIN_WAIT_NONE ? session->poll_at_ns : HF_NEVER;
+}
+
+void admin_timeout(struct client *client)
+{
+    admin_command_poll(client);
+    admin_event(client);
+    if (client->state == CLIENT_ADMIN)
+        client_enter(client, CLIENT_ADMIN);
+}
+
+void admin_cancel(struct client *client)
+{
+    admin_command_give_up(client, false);
+    admin_event(client);
+}
+
+bool admin_is_busy(const struct client *client)
+{
+    return client->console->is_asking && client->console->wait == ADMIN_WAIT_NONE;
+}
+
+/* ---- life ---- */
+
+bool admin_is_console(struct sv database)
+{
+    return sv_eq(database, SV(PROXY_CONSOLE)) || sv_eq(database, SV(PROXY_CONSOLE_PGBOUNCER));
+}
+
+bool admin_is_owner(const struct client *client, struct sv role)
+{
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    return client->peer.family == AF_UNIX && sv_eq(role, SV(PROXY_CONSOLE_PGBOUNCER)) &&
+           getsockopt(client->stream.fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
+           peer.uid == geteuid();
+}
+
+bool admin_has_place(const struct client *client, struct sv database, struct hf_err *err)
+{
+    struct proxy *proxy = client->worker->proxy;
+    int64_t most = client->worker->config->limits.clients_max;
+    uint32_t consoles = atomic_load(&proxy->console_count);
+    if (admin_is_console(database) ||
+        atomic_load(&proxy->client_count) <= (uint64_t)most + consoles)
+        return true;
+    err_set(err, HF_RC_LIMIT, "53300", "sorry, too many clients already");
+    err_detail(err, "The limit is limits.clients_max = %lld.", (long long)most);
+    return false;
+}
+
+static void open_session(struct client *client, bool is_admin)
+{
+    const struct admission *admission = client->admission;
+    struct admin_session *session = mem_alloc(client->worker->proxy->mem, sizeof *session);
+    struct hf_err err;
+    if (session == NULL) {
+        err_set(&err, HF_RC_LIMIT, "53200", "out of memory for the console");
+        client_fail(client, &err);
+        return;
+    }
+    list_init(&session->named);
+    session->is_admin = is_admin;
+    session->is_pgbouncer = sv_eq(sv_from_cstr(admission->database), SV(PROXY_CONSOLE_PGBOUNCER));
+    session->poll_at_ns = HF_NEVER;
+    sv_copy(sv_from_cstr(admission->role), session->role, sizeof session->role);
+    sv_copy(sv_from_cstr(admission->database), session->database, sizeof session->database);
+    client->console = session;
+    atomic_fetch_add(&client->worker->proxy->console_count, 1);
+    if (admission_greet(client, NULL))
+        client_enter(client, CLIENT_ADMIN);
+}
+
 void admin_enter(struct client *client)
 {
     const struct admission *admission = client->admission;
     const struct proxy_settings *settings = &client->worker->config->proxy;
     struct sv role = sv_from_cstr(admission->role);
     struct hf_err err;
-    client->is_admin = proxy_list_has(settings->admin_users, role);
-    if (!client->is_admin && !proxy_list_has(settings->stats_users, role)) {
-        err_set(&err, HF_RC_DENIED, "42501", "permission denied for the console");
-        err_hint(&err, "It is for the users in proxy.admin_users and proxy.stats_users.");
-        client_fail(client, &err);
+    bool is_admin = proxy_list_has(settings->admin_users, role) || admin_is_owner(client, role);
+    if (is_admin || proxy_list_has(settings->stats_users, role)) {
+        open_session(client, is_admin);
         return;
     }
-    if (admission_greet(client, NULL))
-        client_enter(client, CLIENT_ADMIN);
+    err_set(&err, HF_RC_DENIED, "42501", "not allowed");
+    err_detail(&err, "The console is for the users in proxy.admin_users and proxy.stats_users.");
+    client_fail(client, &err);
+}
+
+void admin_end(struct client *client)
+{
+    struct mem *mem = client->worker->proxy->mem;
+    struct admin_session *session = client->console;
+    if (session == NULL)
+        return;
+    admin_command_give_up(client, true);
+    client->console = NULL;
+    atomic_fetch_sub(&client->worker->proxy->console_count, 1);
+    struct list_node *node;
+    while ((node = list_pop_front(&session->named)) != NULL)
+        mem_free(mem, container_of(node, struct admin_named, link));
+    if (session->parked != NULL)
+        gather_free(session->parked, mem);
+    mem_free(mem, session->output);
+    mem_free(mem, session);
+}
+
+void admin_place_of(const struct client *client, struct admin_place *place)
+{
+    const struct pool *pool = client->part != NULL ? client->part->pool : NULL;
+    *place = (struct admin_place){"(nouser)", "(nodb)"};
+    if (pool != NULL)
+        *place = (struct admin_place){pool->role, pool->name};
+    else if (client->console != NULL)
+        *place = (struct admin_place){client->console->role, client->console->database};
+    else if (client->admission != NULL && client->admission->role[0] != '\0')
+        *place = (struct admin_place){client->admission->role, client->admission->database};
 }

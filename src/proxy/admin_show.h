@@ -29,7 +29,8 @@
  * The request goes from worker to worker (admin_gather.h). visit() is called in each worker's own
  * thread and may look at whatever is that worker's; finish() once, in the thread of who asked, after
  * the last visit: for what all workers share (under proxy->lock, for a moment), and for sums that
- * visits have put into gather->sums. Either may be NULL.
+ * visits have put into gather->sums or gather->state. Either may be NULL; both tell whether they are
+ * through.
  *
  * Many rows. A visit that may have thousands looks at gather_is_full() between them, notes in
  * gather->cursor where it is (0 at first, in each worker anew), and returns false: its rows are sent
@@ -72,7 +73,9 @@ struct admin_show {
     bool is_sensitive; /* for admin_users only */
     bool is_ours;      /* PgBouncer has none of it */
     bool (*visit)(struct gather *gather, struct worker *worker);
-    void (*finish)(struct gather *gather, struct worker *worker);
+    bool (*finish)(struct gather *gather, struct worker *worker);
+    /* NULL, or allocates gather->state; false: no memory. In the asker's thread. */
+    bool (*begin)(struct gather *gather, struct worker *worker);
 };
 
 /* By its number, in the order of SHOW HELP; NULL behind the last one. */

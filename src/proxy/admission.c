@@ -71,6 +71,12 @@ static void enter(struct client *client)
         client_fail(client, &err);
         return;
     }
+    if (proxy_is_disabled(worker->proxy, name)) {
+        err_set(&err, HF_RC_DENIED, "57P03", "database \"%s\" is disabled", admission->database);
+        err_hint(&err, "ENABLE on the console lets clients in again.");
+        client_fail(client, &err);
+        return;
+    }
     struct pool_key key = {.name = name,
                            .role = sv_from_cstr(admission->role),
                            .is_replication = client->is_replication};
@@ -215,7 +221,7 @@ static void authenticated(struct client *client)
     if (keys != NULL && admission->user != NULL)
         user_set_pass(admission->user, keys, verifier);
     slow_succeeded(&client->worker->slow, &client->peer);
-    if (sv_eq(sv_from_cstr(admission->database), SV(ADMIN_DATABASE)))
+    if (admin_is_console(sv_from_cstr(admission->database)))
         admin_enter(client);
     else
         enter(client);
@@ -341,6 +347,8 @@ static void begin_authenticating(struct client *client)
     };
     if (admission->rule != NULL)
         identify(client, config);
+    if (admin_is_console(config->database) && admin_is_owner(client, config->user))
+        config->method = AUTHENTICATE_TRUST;
     if (admission->user != NULL) {
         config->secret = user_secret(admission->user);
         config->verifier = user_verifier(admission->user);
@@ -436,6 +444,10 @@ static bool take_session(struct client *client, const struct startup_session *se
     copy_name(session->user, admission->role);
     copy_name(session->database, admission->database);
     peer_text(&client->peer, admission->address);
+    if (!admin_has_place(client, sv_from_cstr(admission->database), &err)) {
+        client_fail(client, &err);
+        return false;
+    }
     admission->version = session->version;
     admission->replication = session->replication;
     client->is_replication = session->replication != STARTUP_REPLICATION_NONE;

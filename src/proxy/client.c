@@ -55,11 +55,12 @@ static int64_t deadline_of(const struct client *client)
         return client->rested_ns;
     case CLIENT_CLOSING:
         return ns_add(client->since_ns, LINGER_NS);
+    case CLIENT_ADMIN:
+        return admin_deadline(client);
     case CLIENT_WAITING:
         return limits_deadline(client);
     case CLIENT_ENTERING: /* the pool's limits count */
     case CLIENT_REFUSED:
-    case CLIENT_ADMIN:
     default:
         return HF_NEVER;
     }
@@ -160,9 +161,11 @@ void client_timeout(struct client *client)
     case CLIENT_WAITING:
         limits_timeout(client);
         return;
+    case CLIENT_ADMIN:
+        admin_timeout(client);
+        return;
     case CLIENT_ENTERING:
     case CLIENT_REFUSED:
-    case CLIENT_ADMIN:
     default:
         return;
     }
@@ -197,7 +200,8 @@ void client_accept(struct worker *worker, int fd, const struct peer *peer)
         turn_away(fd, "clients_per_address_max", limits->clients_per_address_max);
         return;
     }
-    if (atomic_load(&worker->proxy->client_count) <= (uint32_t)worker->config->limits.clients_max) {
+    /* Places beyond the limit are for the console: see admission.c. */
+    if (atomic_load(&worker->proxy->client_count) <= (uint32_t)limits->clients_max + ADMIN_PLACES) {
         client = bufpool_lend(&worker->clients);
         admission = bufpool_lend(&worker->admissions);
     }
@@ -219,6 +223,8 @@ void client_accept(struct worker *worker, int fd, const struct peer *peer)
     list_push_back(&worker->sessions, &client->link);
     atomic_fetch_add_explicit(&worker->client_count, 1, memory_order_relaxed);
     stream_start(worker->loop, &client->stream, fd, STREAM_CLIENT);
+    if (worker->is_suspended)
+        stream_pause(worker->loop, &client->stream);
     admission_begin(client);
     client_enter(client, CLIENT_STARTUP);
 }
@@ -513,7 +519,9 @@ void client_cancel(struct client *client)
 {
     struct hf_err err;
     bool is_waiting = client->wait != NULL || limits_deadline(client) != HF_NEVER;
-    if (client->state == CLIENT_WAITING && is_waiting) {
+    if (client->state == CLIENT_ADMIN) {
+        admin_cancel(client);
+    } else if (client->state == CLIENT_WAITING && is_waiting) {
         pool_withdraw(client);
         err_set(&err, HF_RC_PEER, "57014", "canceling statement due to user request");
         if (refuse(client, &err))

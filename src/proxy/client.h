@@ -28,7 +28,7 @@
 #include "net/loop.h"
 #include "wire/frame.h"
 
-struct admin_output;
+struct admin_session;
 struct admission;
 struct assembly;
 struct limited;
@@ -67,7 +67,7 @@ struct client {
     struct wait *wait;                /* WAITING, or AWAITING a connection */
     struct admission *admission;      /* until IDLE */
     struct prepared_client *prepared; /* NULL: has none */
-    struct admin_output *console;     /* ADMIN: what is still to be sent; NULL: nothing */
+    struct admin_session *console;    /* ADMIN (admin_say.h) */
     struct assembly *assembly;        /* NULL: no message is being put together */
     struct limited *limited;          /* NULL: is in no group that has limits */
     struct query_watch *watch;        /* NULL: its queries are not logged */
@@ -92,14 +92,10 @@ struct client {
     struct peer peer;
     uint8_t state;
     uint8_t key_size;
-    uint8_t command;   /* ADMIN: that was parsed last */
     uint8_t skips : 1; /* REFUSED: to the next Sync */
     uint8_t is_logged_in : 1;
     uint8_t is_special : 1; /* session mode: begun with switches that no other session has */
     uint8_t is_replication : 1;
-    uint8_t is_admin : 1;    /* ADMIN: may change things */
-    uint8_t is_asking : 1;   /* ADMIN: an answer is being gathered */
-    uint8_t is_extended : 1; /* ADMIN: of the extended protocol */
     uint8_t is_tallied : 1;  /* counted for its database and role */
     uint8_t is_leaving : 1;  /* has said Terminate: what runs, runs on */
     char key[CLIENT_KEY_SIZE];

@@ -6,6 +6,8 @@
 #include "os/clock.h"
 #include "proxy/client.h"
 #include "proxy/limits.h"
+#include "proxy/pool_average.h"
+#include "proxy/pool_gate.h"
 #include "proxy/server.h"
 #include "proxy/server_login.h"
 #include "proxy/worker.h"
@@ -29,28 +31,45 @@ static uint32_t first_share(uint32_t size, uint32_t workers, uint32_t index)
     return size / workers + (index < size % workers);
 }
 
-static bool part_init(struct pool *pool, struct pool_part *part, uint32_t index,
-                      const struct proxy_pool *limits)
+const char *pool_mode_name(enum proxy_pool_mode mode)
 {
-    struct proxy *proxy = pool->proxy;
+    static const char *const names[] = {"session", "transaction", "statement"};
+    return names[mode];
+}
+
+struct bulkhead_config pool_bulkhead_config(const struct pool_part *part, uint32_t limit)
+{
     struct bulkhead_config config = bulkhead_config_default();
-    part->config = *limits;
-    part->size = (uint32_t)limits->pool_size;
-    config.limit = first_share(part->size, proxy->worker_count, index);
-    config.queue_max = (uint32_t)limits->queue_max;
-    config.wait_ns_max = limits->query_wait_timeout_ns;
+    config.limit = limit;
+    config.queue_max = (uint32_t)part->config.queue_max;
+    config.wait_ns_max = part->config.query_wait_timeout_ns;
     config.exec_ns_max = HF_NEVER;
     config.has_histograms = false;
     config.waits_at_zero = true;
     /* How long a wait would be can be told only where nobody else moves the limit: a part whose
      * shares have gone to another worker would refuse clients that are served in a moment. */
-    config.refuses_hopeless = pool->mode != PROXY_POOL_SESSION && proxy->worker_count == 1;
+    config.refuses_hopeless =
+        part->pool->mode != PROXY_POOL_SESSION && part->pool->proxy->worker_count == 1;
+    return config;
+}
+
+static bool part_init(struct pool *pool, struct pool_part *part, uint32_t index,
+                      const struct proxy_pool *limits)
+{
+    struct proxy *proxy = pool->proxy;
+    part->pool = pool;
+    part->config = *limits;
+    part->size = (uint32_t)limits->pool_size;
+    uint32_t share = first_share(part->size, proxy->worker_count, index);
+    part->is_held = gates_is_paused(&proxy->gates, sv_from_cstr(pool->name));
+    part->held = part->is_held ? share : 0;
+    struct bulkhead_config config = pool_bulkhead_config(part, part->is_held ? 0 : share);
+    config.refuses_hopeless = config.refuses_hopeless && !part->is_held;
     part->memory = mem_alloc(proxy->mem, bulkhead_size(&config) + BULKHEAD_ALIGN);
     if (part->memory == NULL)
         return false;
     uintptr_t at = ((uintptr_t)part->memory + BULKHEAD_ALIGN - 1) / BULKHEAD_ALIGN * BULKHEAD_ALIGN;
     part->bulkhead = bulkhead_init((void *)at, &config, clock_now());
-    part->pool = pool;
     part->worker = &proxy->workers[index];
     part->down_since_ns = HF_NEVER;
     atomic_init(&part->oldest_ns, HF_NEVER);
@@ -92,9 +111,12 @@ static struct pool *pool_new(struct proxy *proxy, const struct pool_key *key)
         pool_free(pool);
         return NULL;
     }
+    for (const struct pool *other = proxy->pools; other != NULL; other = other->next)
+        pool->is_namesake =
+            pool->is_namesake || sv_eq(sv_from_cstr(other->name), sv_from_cstr(pool->name));
     pool->next = proxy->pools;
     proxy->pools = pool;
-    proxy->pool_count++;
+    pool->number = proxy->pool_count++;
     return pool;
 }
 
@@ -218,6 +240,7 @@ static void attach(struct server *server, struct client *client,
 {
     server->permit = *permit;
     server->wanted_ns = since_ns;
+    server->part->stats.assignments++;
     server_attach(server, client);
 }
 
@@ -402,8 +425,7 @@ static void send_share(struct pool_part *part, struct pool_part *to, uint32_t sh
 {
     struct pool_message *message = mem_alloc(part->pool->proxy->mem, sizeof *message);
     if (message == NULL) { /* then it stays here */
-        bulkhead_resize(part->bulkhead, bulkhead_limit(part->bulkhead) + shares,
-                        worker_now(part->worker));
+        pool_set_share(part, pool_share(part) + shares);
         pool_touch(part);
         return;
     }
@@ -457,8 +479,7 @@ static void gain(struct pool_part *part, uint32_t shares)
     uint32_t paid = part->debt < shares ? part->debt : shares;
     part->debt -= paid;
     if (shares > paid)
-        bulkhead_resize(part->bulkhead, bulkhead_limit(part->bulkhead) + shares - paid,
-                        worker_now(part->worker));
+        pool_set_share(part, pool_share(part) + shares - paid);
 }
 
 void pool_resize(struct pool_part *part)
@@ -466,14 +487,14 @@ void pool_resize(struct pool_part *part)
     uint32_t workers = part->pool->proxy->worker_count, index = part->worker->index;
     uint32_t before = first_share(part->size, workers, index);
     uint32_t after = first_share((uint32_t)part->config.pool_size, workers, index);
-    uint32_t limit = bulkhead_limit(part->bulkhead);
+    uint32_t limit = pool_share(part);
     part->size = (uint32_t)part->config.pool_size;
     if (after >= before) {
         gain(part, after - before);
     } else {
         uint32_t taken = before - after < limit ? before - after : limit;
         part->debt += before - after - taken;
-        bulkhead_resize(part->bulkhead, limit - taken, worker_now(part->worker));
+        pool_set_share(part, limit - taken);
     }
     if (part->debt > 0) {
         worker_use(part->worker, part); /* so that it is asked for until it is paid */
@@ -636,7 +657,9 @@ static struct client *next_hopeless(struct pool_part *part, const struct pool_fa
     int64_t now_ns = worker_now(part->worker);
     list_for_each(node, &part->awaiting) {
         struct wait *wait = container_of(node, struct wait, link);
-        if (ns_add(wait->since_ns, part->config.server_down_timeout_ns) <= now_ns)
+        int64_t limit_ns = part->is_held ? part->config.query_wait_timeout_ns
+                                         : part->config.server_down_timeout_ns;
+        if (ns_add(wait->since_ns, limit_ns) <= now_ns)
             return wait->client;
         if (failure != NULL && failure->is_final &&
             (failure->opener == 0 || failure->opener == wait->client->sequence))
@@ -750,6 +773,7 @@ static void look_after_busy(struct pool_part *part, int64_t now_ns)
 void pool_tick(struct pool_part *part, int64_t now_ns)
 {
     repay(part);
+    pool_average_tick(part, now_ns);
     look_after_busy(part, now_ns);
     retire_idle(part, now_ns);
     refuse_hopeless(part, NULL);

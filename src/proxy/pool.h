@@ -88,8 +88,15 @@ struct pool_stats {
     uint64_t parses;
     uint64_t binds;
     uint64_t server_parses;
+    uint64_t assignments; /* how often a client got a connection */
     uint64_t logins;
     uint64_t refused;
+};
+
+/* Counters as they were: see pool_average.h. */
+struct pool_average {
+    struct pool_stats older, newer;
+    int64_t older_ns, newer_ns;
 };
 
 /* Between workers. */
@@ -133,6 +140,9 @@ struct pool_part {
     _Atomic int64_t oldest_ns; /* since when the first in the queue waits; HF_NEVER: nobody */
     _Atomic uint64_t rank;     /* of that one; 0: none */
     struct pool_stats stats;
+    struct pool_average average;
+    bool is_held;  /* paused: the limit is 0 (pool_gate.h) ... */
+    uint32_t held; /* ... and would be this */
     struct pool_message beg;
 };
 
@@ -143,6 +153,8 @@ struct pool {
     char role[PROXY_NAME_SIZE];
     enum proxy_pool_mode mode;
     bool is_replication;
+    bool is_namesake;        /* an older pool has the same database */
+    uint32_t number;         /* counted up from 0, in the order they were made */
     uint32_t server_count;   /* in the budget; under proxy->lock */
     _Atomic uint64_t hungry; /* a bit for each worker where clients wait */
     _Atomic uint32_t lent;   /* shares of the reserve that parts have */
@@ -201,6 +213,11 @@ void pool_given(struct pool_part *part, struct pool_message *message);
 
 /* Connections to hosts that `database` does not name (NULL: all) serve no other client. */
 void pool_taint(struct pool_part *part, const struct proxy_database *database);
+/* Its bulkhead's configuration, with this limit. */
+struct bulkhead_config pool_bulkhead_config(const struct pool_part *part, uint32_t limit);
+
+const char *pool_mode_name(enum proxy_pool_mode mode);
+
 /* part->config has another size: the part's share changes with it. */
 void pool_resize(struct pool_part *part);
 

@@ -1,5 +1,6 @@
 #include "proxy/proxy.h"
 
+#include <stdio.h>
 #include <unistd.h>
 
 #include "net/resolve.h"
@@ -7,6 +8,7 @@
 #include "os/entropy.h"
 #include "os/sys.h"
 #include "proxy/access.h"
+#include "proxy/admin.h"
 #include "proxy/kernel.h"
 #include "proxy/peers.h"
 #include "proxy/pool.h"
@@ -100,6 +102,15 @@ void proxy_tally_return(struct proxy *proxy, enum proxy_tally kind, struct sv na
     pthread_mutex_unlock(&proxy->lock);
 }
 
+uint32_t proxy_tally_count(struct proxy *proxy, enum proxy_tally kind, struct sv name)
+{
+    uint64_t hash = tally_hash(proxy, kind, name);
+    pthread_mutex_lock(&proxy->lock);
+    uint32_t count = tally_count(&proxy->clients, hash);
+    pthread_mutex_unlock(&proxy->lock);
+    return count;
+}
+
 static struct endpoint *endpoint_new(struct proxy *proxy, const struct proxy_host *host)
 {
     struct breaker_config breaker = breaker_config_default();
@@ -150,6 +161,14 @@ struct endpoint *proxy_endpoint(struct proxy *proxy, const struct proxy_host *ho
     return found;
 }
 
+bool proxy_is_disabled(struct proxy *proxy, struct sv database)
+{
+    pthread_mutex_lock(&proxy->lock);
+    bool is_disabled = (gates_find(&proxy->gates, database) & GATE_DISABLED) != 0;
+    pthread_mutex_unlock(&proxy->lock);
+    return is_disabled;
+}
+
 struct access *proxy_access(struct proxy *proxy)
 {
     pthread_mutex_lock(&proxy->lock);
@@ -192,6 +211,23 @@ bool proxy_settings_harmless(struct proxy *proxy, uint32_t set)
 
 /* ---- begin and end ---- */
 
+/* What the console reports to drivers. Some decide by server_version what they may ask, and give up
+ * on PgBouncer's, which is no version of PostgreSQL; the first number is all they look at. */
+static bool tell_console(struct proxy *proxy)
+{
+    char version[80];
+    struct settings_edit edit = settings_edit_begin(&proxy->settings, 0);
+    snprintf(version, sizeof version, "15.0 (Holdfast %s)", proxy->version);
+    settings_edit_put(&edit, SV("server_version"), sv_from_cstr(version));
+    settings_edit_put(&edit, SV("client_encoding"), SV("UTF8"));
+    settings_edit_put(&edit, SV("server_encoding"), SV("UTF8"));
+    settings_edit_put(&edit, SV("DateStyle"), SV("ISO"));
+    settings_edit_put(&edit, SV("TimeZone"), SV("GMT"));
+    settings_edit_put(&edit, SV("standard_conforming_strings"), SV("on"));
+    settings_edit_put(&edit, SV("is_superuser"), SV("on"));
+    return settings_edit_end(&edit, &proxy->console_told) == HF_OK;
+}
+
 static enum hf_rc make_shared(struct proxy *proxy, struct hf_err *err)
 {
     struct settings_config config = {.entries_max = SETTINGS_ENTRIES,
@@ -201,11 +237,10 @@ static enum hf_rc make_shared(struct proxy *proxy, struct hf_err *err)
     if (proxy->settings_memory == NULL)
         return mem_refused(proxy->mem, settings_size(&config), err);
     settings_init(&proxy->settings, proxy->settings_memory, &config);
-    if (settings_with(&proxy->settings, 0, SV("client_encoding"), SV("UTF8"),
-                      &proxy->console_told) != HF_OK)
+    if (!tell_console(proxy))
         return mem_refused(proxy->mem, settings_size(&config), err);
     proxy->hash_key = hash_key_from_seed(entropy_seed());
-    uint32_t names = 3 * ((uint32_t)proxy->config->limits.clients_max + 1);
+    uint32_t names = 3 * ((uint32_t)proxy->config->limits.clients_max + ADMIN_PLACES + 1);
     proxy->clients_memory = mem_alloc(proxy->mem, tally_size(names));
     if (proxy->clients_memory == NULL)
         return mem_refused(proxy->mem, tally_size(names), err);
@@ -254,7 +289,9 @@ enum hf_rc proxy_start(struct proxy *proxy, const struct proxy_config *config,
     proxy->started_wall_ns = clock_wall_now();
     entropy_fill(proxy->mock_seed, sizeof proxy->mock_seed);
     kernel_prepare(proxy);
-    enum hf_rc rc = make_shared(proxy, err);
+    enum hf_rc rc = order_init(&proxy->order, err);
+    if (rc == HF_OK)
+        rc = make_shared(proxy, err);
     if (rc == HF_OK)
         rc = access_new(&proxy->access, config, NULL, mem, err);
     if (rc == HF_OK)
@@ -346,5 +383,6 @@ void proxy_join(struct proxy *proxy)
     for (void *block; (block = statements_deinit(&proxy->statements)) != NULL;)
         mem_free(proxy->mem, block);
     mem_free(proxy->mem, proxy->workers);
+    order_deinit(&proxy->order);
     pthread_mutex_destroy(&proxy->lock);
 }

@@ -31,7 +31,9 @@
 #include "net/loop.h"
 #include "os/log.h"
 #include "os/mem.h"
+#include "proxy/gate.h"
 #include "proxy/limits.h"
+#include "proxy/order.h"
 #include "proxy/proxy_config.h"
 #include "proxy/secure.h"
 #include "proxy/share.h"
@@ -69,10 +71,11 @@ struct proxy {
     const struct proxy_config *_Atomic config;
     _Atomic uint32_t reloads_left; /* workers that have not changed to it yet */
 
-    _Atomic uint32_t client_count; /* of all workers */
-    _Atomic uint32_t server_count; /* the budget of server connections; changed under the lock */
-    _Atomic uint32_t wanted;       /* connections that found none of it left: idle ones make room */
-    _Atomic uint32_t state;        /* enum proxy_state */
+    _Atomic uint32_t client_count;  /* of all workers */
+    _Atomic uint32_t console_count; /* of these, on the console */
+    _Atomic uint32_t server_count;  /* the budget of server connections; changed under the lock */
+    _Atomic uint32_t wanted; /* connections that found none of it left: idle ones make room */
+    _Atomic uint32_t state;  /* enum proxy_state */
     _Atomic uint32_t workers_empty; /* drained, with nothing left */
     _Atomic uint32_t workers_ended;
     _Atomic uint32_t wish; /* enum proxy_wish: of the console, for the main thread */
@@ -89,6 +92,8 @@ struct proxy {
     struct settings settings;
     void *settings_memory;
     uint32_t console_told; /* settings_set: what the console reports */
+    struct gates gates;    /* what the console has closed */
+    struct order order;    /* what it asks of the main thread */
     struct statements statements;
     struct hash_key hash_key; /* of names that come from clients */
     struct secure secure;
@@ -105,8 +110,9 @@ enum proxy_wish {
     PROXY_WISH_RELOAD,
     PROXY_WISH_SHUTDOWN, /* as SIGTERM: drain, and stop after limits.drain_timeout */
     PROXY_WISH_LEAVE,    /* SHUTDOWN WAIT_FOR_CLIENTS: no new ones, and an end when all are gone */
-    PROXY_WISH_STOP,     /* as SIGINT: at once */
-    PROXY_WISH_UPGRADE,  /* as SIGUSR2: a new process takes over */
+    PROXY_WISH_END_WITH_SERVERS, /* SHUTDOWN WAIT_FOR_SERVERS: all is paused, stop when none is left */
+    PROXY_WISH_STOP,             /* as SIGINT: at once */
+    PROXY_WISH_UPGRADE,          /* as SIGUSR2: a new process takes over */
 };
 
 enum proxy_state {
@@ -150,12 +156,16 @@ enum proxy_tally {
 };
 bool proxy_tally_try(struct proxy *proxy, enum proxy_tally kind, struct sv name, int64_t limit);
 void proxy_tally_return(struct proxy *proxy, enum proxy_tally kind, struct sv name);
+uint32_t proxy_tally_count(struct proxy *proxy, enum proxy_tally kind, struct sv name);
 
 /* The endpoint of a host and port, made if there is none. NULL: too many, or no memory. */
 struct endpoint *proxy_endpoint(struct proxy *proxy, const struct proxy_host *host);
 
 /* Who may come in, held: access_drop() when it is no longer looked at. */
 struct access *proxy_access(struct proxy *proxy);
+
+/* The console lets nobody into the database (DISABLE). */
+bool proxy_is_disabled(struct proxy *proxy, struct sv database);
 
 /* References of sets of settings, under the lock. 0 needs none, and takes none. */
 void proxy_settings_keep(struct proxy *proxy, uint32_t set);

@@ -411,9 +411,9 @@ static enum hf_rc finish_database(struct proxy_database *database, struct proxy_
                                   struct hf_err *err)
 {
     const char *name = database->name;
-    if (strcmp(name, PROXY_CONSOLE) == 0) {
+    if (strcmp(name, PROXY_CONSOLE) == 0 || strcmp(name, PROXY_CONSOLE_PGBOUNCER) == 0) {
         err_set(err, HF_RC_INVALID, "42939", "this name belongs to the admin console");
-        err_hint(err, "Use another name here, and dbname: " PROXY_CONSOLE ".");
+        err_hint(err, "Use another name here, and dbname: %s.", name);
         return blame(fault, "databases", name, NULL, err);
     }
     if (parse_hosts(database->hosts_text, SERVER_PORT, database->hosts, PROXY_HOSTS_MAX,

@@ -48,18 +48,19 @@
 #include "os/mem.h"
 #include "proxy/groups.h"
 
-#define PROXY_NAME_SIZE     64 /* of a database or role, with the NUL: PostgreSQL's NAMEDATALEN */
-#define PROXY_PATH_SIZE     256
-#define PROXY_HOST_SIZE     256
-#define PROXY_LIST_SIZE     1024 /* the text of a list */
-#define PROXY_LISTENERS_MAX 16
-#define PROXY_HOSTS_MAX     16
-#define PROXY_WORKERS_MAX   64
-#define PROXY_DATABASES_MAX 1000
-#define PROXY_ROLES_MAX     10000
-#define PROXY_PEERS_MAX     64
-#define PROXY_INSTANCES_MAX 255
-#define PROXY_CONSOLE       "holdfast" /* the database that is the admin console */
+#define PROXY_NAME_SIZE         64 /* of a database or role, with the NUL: PostgreSQL's NAMEDATALEN */
+#define PROXY_PATH_SIZE         256
+#define PROXY_HOST_SIZE         256
+#define PROXY_LIST_SIZE         1024 /* the text of a list */
+#define PROXY_LISTENERS_MAX     16
+#define PROXY_HOSTS_MAX         16
+#define PROXY_WORKERS_MAX       64
+#define PROXY_DATABASES_MAX     1000
+#define PROXY_ROLES_MAX         10000
+#define PROXY_PEERS_MAX         64
+#define PROXY_INSTANCES_MAX     255
+#define PROXY_CONSOLE           "holdfast"  /* the database that is the admin console ... */
+#define PROXY_CONSOLE_PGBOUNCER "pgbouncer" /* ... and so is this one, for who knows PgBouncer */
 
 enum proxy_pool_mode {
     PROXY_POOL_SESSION,

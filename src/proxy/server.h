@@ -111,6 +111,7 @@ struct server {
     uint64_t unnamed_kept;    /* the same, as far as it is answered */
     uint32_t unnamed_owed;    /* sent and not answered: what changes the unnamed statement */
     bool is_synced_since;     /* a Sync follows one of them */
+    uint64_t sequence;        /* tells it from all others, and from clients: see admin_id() */
     uint64_t opener;          /* sequence of the client that it was opened for; 0: for all */
     struct pool_part *to;     /* LEAVING: where to */
     struct hf_err last_error; /* that the server said in answer to us */

@@ -430,6 +430,7 @@ bool server_open(struct pool_part *part, struct client *client)
         return false;
     server->part = part;
     server->stream.kind = STREAM_SERVER; /* its timer runs before the stream does */
+    server->sequence = ++worker->client_sequence;
     if (!pick_host(server, &index)) {
         mem_free(mem, server);
         return false;

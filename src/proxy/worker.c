@@ -6,14 +6,15 @@
 #include "base/bug.h"
 #include "os/clock.h"
 #include "os/entropy.h"
+#include "proxy/admin.h"
 #include "proxy/admin_gather.h"
 #include "proxy/admission.h"
 #include "proxy/auth_ask.h"
 #include "proxy/auth_query.h"
 #include "proxy/cancel.h"
 #include "proxy/client.h"
-#include "proxy/limits.h"
 #include "proxy/peers.h"
+#include "proxy/limits.h"
 #include "proxy/pool.h"
 #include "proxy/reload.h"
 #include "proxy/server.h"
@@ -75,14 +76,19 @@ static enum hf_rc check_places(const struct worker *worker, struct hf_err *err)
     return err_hint(err, "Lower one of the two, or set proxy.instance_id to 0.");
 }
 
-struct client *worker_client(struct worker *worker, uint32_t pid)
+struct client *worker_client_at(struct worker *worker, uint32_t slot)
 {
-    uint32_t slot = (pid & place_mask(worker->proxy)) / worker->proxy->worker_count;
     if (slot >= worker->clients.count)
         return NULL;
     struct client *client =
         (struct client *)(void *)(worker->clients.buffers + slot * worker->clients.buffer_size);
     return client->sequence != 0 ? client : NULL;
+}
+
+struct client *worker_client(struct worker *worker, uint32_t pid)
+{
+    return worker_client_at(worker,
+                            (pid & place_mask(worker->proxy)) / worker->proxy->worker_count);
 }
 
 /* ---- time ---- */
@@ -254,7 +260,7 @@ static void drain_idle(struct worker *worker)
         struct client *client = container_of(node, struct client, link);
         bool is_idle = client->state == CLIENT_IDLE || client->state <= CLIENT_ENTERING ||
                        (client->state == CLIENT_ACTIVE && client->transaction_ns == 0) ||
-                       (client->state == CLIENT_ADMIN && !client->is_asking);
+                       (client->state == CLIENT_ADMIN && !admin_is_busy(client));
         if (worker->is_stopping || is_idle)
             client_fail(client, &err);
     }
@@ -290,7 +296,7 @@ static void posted(struct worker *worker, struct loop_message *message)
         gather_visit(worker, container_of(message, struct gather, message));
         break;
     case WORKER_GATHERED:
-        gather_finish(worker, container_of(message, struct gather, message));
+        gather_back(worker, container_of(message, struct gather, message));
         break;
     case WORKER_LIMIT:
         limits_granted(message);
@@ -457,7 +463,7 @@ static enum hf_rc make_memory(struct worker *worker, struct hf_err *err)
 {
     struct mem *mem = worker->proxy->mem;
     const struct proxy_limits *limits = &worker->config->limits;
-    size_t clients = (size_t)limits->clients_max + 1;
+    size_t clients = (size_t)limits->clients_max + ADMIN_PLACES + 1;
     enum hf_rc rc = make_pool(&worker->clients, mem, clients, sizeof(struct client), err);
     if (rc == HF_OK)
         rc = check_places(worker, err);

@@ -72,7 +72,7 @@ struct worker {
     struct list askers;                /* struct auth_asker: who look them up, at worker 0 */
     struct loop_message answered;
     atomic_bool answered_is_posted;
-    struct list errands; /* of peers.c: names of peers are being looked up */
+    struct list errands;               /* of peers.c: names of peers are being looked up */
     struct slow slow;
     struct buffer ahead; /* scratch: what goes to a server before a message of its client */
     struct listener listeners[WORKER_LISTENERS_MAX];
@@ -85,17 +85,18 @@ struct worker {
     struct list sessions;      /* all clients */
     _Atomic uint32_t client_count;
     uint32_t server_count;
-    uint32_t peer_cancels;     /* cancel requests on their way to other instances */
+    uint32_t peer_cancels; /* cancel requests on their way to other instances */
     uint64_t client_sequence;  /* the last one that was given to a client; one for all workers */
     uint32_t reload_count;     /* configurations that it has changed to */
     int64_t tick_ns;           /* when pool_tick() is due */
     int64_t wake_ns;           /* when a part of a pool has to be looked at */
-    uint32_t share_seen;       /* wishes of other processes that were looked at */
     _Atomic int64_t turned_ns; /* when its last turn began: whether it still turns */
+    uint32_t share_seen;       /* wishes of other processes that were looked at */
     bool is_running;
     bool is_leaving; /* or draining, or stopping */
     bool is_draining;
     bool is_stopping;
+    bool is_suspended; /* no client is listened to (SUSPEND) */
     bool is_empty; /* it has said so */
     bool has_left; /* it listens no more */
     struct loop_message leave, drain, stop, reload, over;
@@ -136,5 +137,7 @@ uint32_t worker_pid_instance(uint32_t pid);
 uint32_t worker_pid_index(const struct proxy *proxy, uint32_t pid);
 /* The client in that place; NULL if nobody is there. */
 struct client *worker_client(struct worker *worker, uint32_t pid);
+/* The same by the place itself, of which there are worker->clients.count. */
+struct client *worker_client_at(struct worker *worker, uint32_t slot);
 
 #endif

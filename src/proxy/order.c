@@ -1,0 +1,84 @@
+#include "proxy/order.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "proxy/proxy.h"
+
+enum hf_rc order_init(struct order *order, struct hf_err *err)
+{
+    *order = (struct order){.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
+    if (order->fd >= 0)
+        return HF_OK;
+    return err_set(err, HF_RC_AGAIN, "53000", "could not make an eventfd: %s", strerror(errno));
+}
+
+void order_deinit(struct order *order)
+{
+    if (order->state == ORDER_ASKED)
+        proxy_config_free(order->config);
+    if (order->fd >= 0)
+        close(order->fd);
+    order->fd = -1;
+}
+
+uint64_t order_give(struct proxy *proxy, enum order_kind kind, struct proxy_config *config)
+{
+    struct order *order = &proxy->order;
+    uint64_t number = 0, one = 1;
+    pthread_mutex_lock(&proxy->lock);
+    if (order->state == ORDER_FREE || order->state == ORDER_DONE) {
+        order->kind = kind;
+        order->config = config;
+        order->state = ORDER_ASKED;
+        err_clear(&order->err);
+        number = ++order->number;
+    }
+    pthread_mutex_unlock(&proxy->lock);
+    /* It can only fail when the count would overflow: then the main thread is awake anyway. */
+    if (number != 0 && write(order->fd, &one, sizeof one) < 0)
+        errno = 0;
+    return number;
+}
+
+bool order_answer(struct proxy *proxy, uint64_t number, struct hf_err *err)
+{
+    struct order *order = &proxy->order;
+    pthread_mutex_lock(&proxy->lock);
+    /* A later one was given only after this one was done; then its answer is lost, and was good. */
+    bool is_done = order->number > number || order->state == ORDER_DONE;
+    err_clear(err);
+    if (is_done && order->number == number)
+        *err = order->err;
+    pthread_mutex_unlock(&proxy->lock);
+    return is_done;
+}
+
+enum order_kind order_take(struct proxy *proxy, struct proxy_config **config)
+{
+    struct order *order = &proxy->order;
+    enum order_kind kind = ORDER_NONE;
+    uint64_t count;
+    if (read(order->fd, &count, sizeof count) < 0)
+        errno = 0; /* nobody has called */
+    pthread_mutex_lock(&proxy->lock);
+    if (order->state == ORDER_ASKED) {
+        kind = order->kind;
+        *config = order->config;
+        order->config = NULL;
+        order->state = ORDER_TAKEN;
+    }
+    pthread_mutex_unlock(&proxy->lock);
+    return kind;
+}
+
+void order_done(struct proxy *proxy, const struct hf_err *err)
+{
+    struct order *order = &proxy->order;
+    pthread_mutex_lock(&proxy->lock);
+    order->err = *err;
+    order->state = ORDER_DONE;
+    pthread_mutex_unlock(&proxy->lock);
+}

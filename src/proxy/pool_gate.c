@@ -1,0 +1,81 @@
+#include "proxy/pool_gate.h"
+
+#include "proxy/client.h"
+#include "proxy/pool.h"
+#include "proxy/server.h"
+#include "proxy/worker.h"
+
+uint32_t pool_share(const struct pool_part *part)
+{
+    return part->is_held ? part->held : bulkhead_limit(part->bulkhead);
+}
+
+void pool_set_share(struct pool_part *part, uint32_t share)
+{
+    if (part->is_held)
+        part->held = share;
+    else
+        bulkhead_resize(part->bulkhead, share, worker_now(part->worker));
+}
+
+static void close_idle(struct pool_part *part)
+{
+    list_for_each(node, &part->idle)
+        server_close(container_of(node, struct server, link), NULL);
+}
+
+void pool_hold(struct pool_part *part)
+{
+    if (part->is_held)
+        return;
+    struct bulkhead_config config = pool_bulkhead_config(part, 0);
+    part->held = bulkhead_limit(part->bulkhead);
+    part->is_held = true;
+    /* How long the wait would be is the operator's affair: nobody is refused as hopeless. */
+    config.refuses_hopeless = false;
+    bulkhead_configure(part->bulkhead, &config, worker_now(part->worker));
+    close_idle(part);
+    pool_touch(part);
+}
+
+void pool_let_go(struct pool_part *part)
+{
+    if (!part->is_held)
+        return;
+    struct bulkhead_config config = pool_bulkhead_config(part, part->held);
+    part->is_held = false;
+    part->held = 0;
+    bulkhead_configure(part->bulkhead, &config, worker_now(part->worker));
+    pool_touch(part);
+}
+
+void pool_reconnect(struct pool_part *part)
+{
+    pool_taint(part, NULL);
+    close_idle(part);
+    pool_touch(part);
+}
+
+void pool_kill(struct pool_part *part, const struct hf_err *reason)
+{
+    struct hf_err err = *reason;
+    list_for_each(node, &part->worker->sessions) {
+        struct client *client = container_of(node, struct client, link);
+        if (client->part == part)
+            client_fail(client, &err);
+    }
+    close_idle(part);
+    list_for_each(node, &part->servers)
+        server_close(container_of(node, struct server, link), &err);
+    pool_touch(part);
+}
+
+uint32_t pool_tainted(const struct pool_part *part)
+{
+    uint32_t count = 0;
+    list_for_each(node, &part->idle)
+        count += container_of(node, struct server, link)->is_tainted;
+    list_for_each(node, &part->servers)
+        count += container_of(node, struct server, link)->is_tainted;
+    return count;
+}
