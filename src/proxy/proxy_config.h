@@ -68,7 +68,7 @@ enum proxy_pool_mode {
     PROXY_POOL_STATEMENT,
 };
 
-/* What becomes of a text that leaves something in the session that cannot move (session_state.h). */
+/* What becomes of a text that leaves in the session what cannot move (session_state.h). */
 enum proxy_session_features {
     PROXY_SESSION_PIN,
     PROXY_SESSION_REFUSE,

@@ -29,6 +29,7 @@ struct session {
     uint32_t parts; /* of the census under way */
     bool is_bad;    /* its answer makes no sense, or cannot be kept */
     bool is_full;   /* names were seen that are not in the list */
+    bool needs_all; /* not only what is in the list may have changed */
     size_t names_size;
     char names[NAMES_SIZE];
 };
@@ -81,20 +82,64 @@ static bool has_name(const struct session *session, struct sv name)
     return false;
 }
 
+static void note_name(struct session *session, struct sv name)
+{
+    if (has_name(session, name))
+        return;
+    if (!census_can_ask(name) || name.size + 1 > NAMES_SIZE - session->names_size) {
+        session->is_full = true;
+        return;
+    }
+    memcpy(session->names + session->names_size, name.data, name.size);
+    session->names[session->names_size + name.size] = '\0';
+    session->names_size += name.size + 1;
+}
+
+/* All that may be names of settings of the application's own. */
 static void note_names(struct session *session, struct sv text)
 {
     size_t at = 0;
     struct sv name;
-    while (acts_custom_name(text, &at, &name)) {
-        if (has_name(session, name))
+    while (acts_custom_name(text, &at, &name))
+        note_name(session, name);
+}
+
+/* What SET names, as it is written; quotes mean nothing in a name of a setting. */
+static void note_written(struct session *session, struct sv written)
+{
+    char name[SETTINGS_NAME_MAX];
+    size_t size = 0;
+    for (size_t i = 0; i < written.size; i++) {
+        if (written.data[i] == '"')
             continue;
-        if (name.size + 1 > NAMES_SIZE - session->names_size) {
-            session->is_full = true;
+        if (size == sizeof name) /* the server cuts it, or refuses it */
             return;
+        name[size++] = written.data[i];
+    }
+    note_name(session, sv_from(name, size));
+}
+
+/* Whoever SETs something by its name has changed nothing else. */
+static bool is_named(const struct acts_statement *statement)
+{
+    return statement->kind == ACTS_IS_SET && (statement->mask & SETTING) == ACTS_SET &&
+           !sv_eq_nocase(statement->name, SV("role")) &&
+           !sv_eq_nocase(statement->name, SV("session_authorization"));
+}
+
+static void note_statements(struct session *session, struct sv text, const struct lex_rules *rules)
+{
+    struct acts_walk walk;
+    struct acts_statement statement;
+    acts_begin(&walk, text, rules);
+    while (acts_next(&walk, &statement)) {
+        bool is_set = statement.kind == ACTS_IS_SET || statement.kind == ACTS_IS_RESET;
+        if (is_set)
+            note_written(session, statement.name);
+        if ((statement.mask & SETTING) != 0 && !is_named(&statement)) {
+            session->needs_all = true;
+            note_names(session, statement.text);
         }
-        memcpy(session->names + session->names_size, name.data, name.size);
-        session->names[session->names_size + name.size] = '\0';
-        session->names_size += name.size + 1;
     }
 }
 
@@ -110,6 +155,7 @@ static struct session *session_of(struct client *client)
 
 void session_note(struct client *client, struct sv text, uint32_t acts, struct sv body)
 {
+    bool is_known = (acts & ~client->server->acts) == 0; /* by the Parse before */
     client->server->acts |= acts;
     if ((acts & (ACTS_SET | ACTS_RESET | ACTS_UNKNOWN)) == 0)
         return;
@@ -118,8 +164,11 @@ void session_note(struct client *client, struct sv text, uint32_t acts, struct s
         client->server->is_tainted = true;
         return;
     }
-    note_names(session, text);
-    note_names(session, body);
+    if ((acts & SETTING) != ACTS_SET || (text.size == 0 && !is_known))
+        session->needs_all = true;
+    note_statements(session, text, &client->server->rules);
+    if (session->needs_all)
+        note_names(session, body);
 }
 
 /* ---- refusing ---- */
@@ -271,8 +320,10 @@ static uint32_t parts_needed(const struct server *server)
 {
     const struct client *client = server->client;
     uint32_t parts = 0;
+    bool is_named = (server->acts & SETTING) == ACTS_SET && client->session != NULL &&
+                    !client->session->needs_all;
     if ((server->acts & SETTING) != 0)
-        parts |= CENSUS_SETTINGS;
+        parts |= is_named ? CENSUS_NAMES : CENSUS_SETTINGS;
     bool may_hold = (server->acts & (ENDING & ~(uint32_t)ACTS_DROP)) != 0;
     if ((may_hold && features_of(client) != PROXY_SESSION_LEAVE) ||
         (client->pins != 0 && (server->acts & ENDING) != 0))
@@ -280,29 +331,42 @@ static uint32_t parts_needed(const struct server *server)
     return parts;
 }
 
-/* The names to ask for: those in texts, and those that are set. */
-static struct sv gather_names(struct server *server, char *out)
+static bool is_custom(struct sv name)
+{
+    return sv_find(name, '.') < name.size;
+}
+
+/* One name more, with a zero byte behind it. */
+static bool add_name(char *out, size_t *size, struct sv name)
+{
+    if (name.size + 1 > ASKED_SIZE - *size)
+        return false;
+    memcpy(out + *size, name.data, name.size);
+    out[*size + name.size] = '\0';
+    *size += name.size + 1;
+    return true;
+}
+
+/* The names to ask for: those in texts. If all is asked for, those of the application's own only, as
+ * others are in it, and with them those that are set. */
+static struct sv gather_names(struct server *server, uint32_t parts, char *out)
 {
     struct client *client = server->client;
     struct proxy *proxy = proxy_of(client);
     struct session *session = client->session;
-    struct sv name, value;
+    struct sv list = sv_from(session->names, session->names_size), name, value;
     uint32_t cursor = 0;
-    size_t size = session->names_size;
-    memcpy(out, session->names, size);
+    size_t size = 0;
+    bool is_all = (parts & CENSUS_SETTINGS) != 0, has_room = true;
+    while (list.size > 0 && sv_split(&list, '\0', &name))
+        if (name.size > 0 && (!is_all || is_custom(name)))
+            has_room &= add_name(out, &size, name);
     pthread_mutex_lock(&proxy->lock);
-    while (settings_each(&proxy->settings, server->settings, &cursor, &name, &value)) {
-        if (sv_find(name, '.') == name.size || has_name(session, name))
-            continue;
-        if (name.size + 1 > ASKED_SIZE - size) {
-            session->is_full = true;
-            break;
-        }
-        memcpy(out + size, name.data, name.size);
-        out[size + name.size] = '\0';
-        size += name.size + 1;
-    }
+    while (is_all && settings_each(&proxy->settings, server->settings, &cursor, &name, &value))
+        if (is_custom(name) && !has_name(session, name))
+            has_room &= add_name(out, &size, name);
     pthread_mutex_unlock(&proxy->lock);
+    session->is_full |= !has_room;
     return sv_from(out, size);
 }
 
@@ -316,13 +380,13 @@ static void begin_census(struct server *server, uint32_t parts)
     struct replies_request request = {.type = 'Q', .whose = REPLIES_OURS};
     struct buffer *out = stream_out(worker->loop, &server->stream, LOOP_BLOCK_SIZE);
     if (session == NULL || out == NULL ||
-        census_query(parts, gather_names(server, names), out) != HF_OK) {
+        census_query(parts, gather_names(server, parts, names), out) != HF_OK) {
         err_set(&err, HF_RC_LIMIT, "53200", "could not ask what the session has set");
         client_fail(client, &err);
         return;
     }
     if (session->is_full) {
-        log_emit(proxy_of(client)->log, LOG_AT_WARNING, "too many names of settings to follow",
+        log_emit(proxy_of(client)->log, LOG_AT_WARNING, "names of settings that cannot be followed",
                  log_text("database", client->part->pool->name),
                  log_text("role", client->part->pool->role), log_int("pid", client->pid));
         server->is_tainted = true;
@@ -330,6 +394,10 @@ static void begin_census(struct server *server, uint32_t parts)
     session->parts = parts;
     session->is_bad = false;
     session->census = (struct census){.user = sv_from_cstr(client->part->pool->role)};
+    if ((parts & CENSUS_NAMES) != 0) {
+        session->census.set = server->settings;
+        proxy_settings_keep(worker->proxy, server->settings);
+    }
     if (client->part->database != NULL && client->part->database->user[0] != '\0')
         session->census.user = sv_from_cstr(client->part->database->user);
     server->is_asking = true;
@@ -355,16 +423,19 @@ bool session_lets_go(struct server *server)
     return server->client->pins == 0;
 }
 
-/* The settings that it began with and that are not set go back to what they were then. */
+/* The settings that it began with and that are not set go back to what they were then. One of the
+ * application's own that is reset is empty for the server. */
 static enum hf_rc with_startup(struct settings *store, uint32_t set, uint32_t startup,
-                               uint32_t *out)
+                               bool was_reset, uint32_t *out)
 {
     struct settings_edit edit = settings_edit_begin(store, set);
     struct sv name, value;
     uint32_t cursor = 0;
-    while (settings_each(store, startup, &cursor, &name, &value))
-        if (settings_find(store, set, name).data == NULL)
+    while (settings_each(store, startup, &cursor, &name, &value)) {
+        struct sv is = settings_find(store, set, name);
+        if (is.data == NULL || (was_reset && is.size == 0 && is_custom(name)))
             settings_edit_put(&edit, name, value);
+    }
     return settings_edit_end(&edit, out);
 }
 
@@ -376,7 +447,8 @@ static bool take_settings(struct server *server, struct session *session)
     uint32_t wanted, set = session->census.set;
     session->census.set = 0;
     pthread_mutex_lock(&proxy_of(client)->lock);
-    bool is_good = with_startup(store, set, client->startup, &wanted) == HF_OK;
+    bool was_reset = (server->acts & (ACTS_RESET | ACTS_DISCARD)) != 0;
+    bool is_good = with_startup(store, set, client->startup, was_reset, &wanted) == HF_OK;
     settings_drop(store, server->settings);
     server->settings = set;
     if (is_good) {
@@ -441,12 +513,13 @@ bool session_answered(struct server *server)
     uint32_t pins = client->pins & SESSION_PIN_LIBRARY;
     server->is_asking = false;
     worker_timer(client->worker, &server->timer, HF_NEVER);
-    bool has_settings = (session->parts & CENSUS_SETTINGS) != 0;
+    bool has_settings = (session->parts & (CENSUS_SETTINGS | CENSUS_NAMES)) != 0;
     if (server->is_failed || session->is_bad || (has_settings && !take_settings(server, session)))
         return give_up(server);
     if (client->unnamed_acts == 0)
         session->names_size = 0;
     session->is_full = false;
+    session->needs_all = false;
     if ((session->parts & CENSUS_HOLDS) != 0) {
         pins |= session->census.holds;
         if ((server->acts & ACTS_LOAD) != 0)

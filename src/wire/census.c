@@ -37,8 +37,7 @@ static const char holds[] =
 
 static const char end[] = ")AS q";
 
-/* Nothing in it would have to be quoted, in whatever encoding. */
-static bool is_plain_name(struct sv name)
+bool census_can_ask(struct sv name)
 {
     for (size_t i = 0; i < name.size; i++) {
         char c = name.data[i];
@@ -54,7 +53,7 @@ static void put_names(struct build *build, struct sv names)
     struct sv name;
     bool has_any = false;
     while (names.size > 0 && sv_split(&names, '\0', &name)) {
-        if (!is_plain_name(name))
+        if (!census_can_ask(name))
             continue;
         build_bytes(build, has_any ? SV(",") : sv_from_cstr(names_begin));
         build_bytes(build, name);
@@ -68,10 +67,10 @@ enum hf_rc census_query(uint32_t parts, struct sv names, struct buffer *out)
 {
     struct build build = build_begin(out, 'Q');
     build_bytes(&build, sv_from_cstr(begin));
-    if ((parts & CENSUS_SETTINGS) != 0) {
+    if ((parts & CENSUS_SETTINGS) != 0)
         build_bytes(&build, sv_from_cstr(settings));
+    if ((parts & (CENSUS_SETTINGS | CENSUS_NAMES)) != 0)
         put_names(&build, names);
-    }
     if ((parts & CENSUS_HOLDS) != 0)
         build_bytes(&build, sv_from_cstr(holds));
     build_cstr(&build, sv_from_cstr(end));

@@ -12,6 +12,8 @@
  *  - CENSUS_SETTINGS: each setting whose source is the session (pg_settings), the role and the
  *    session authorization. Settings of an application's own (app.tenant) are listed nowhere, so
  *    they are asked for by the names that the caller has seen.
+ *  - CENSUS_NAMES: these only, where it is known that nothing else can have changed. It costs a
+ *    server a sixth of the time (PostgreSQL 15: 0.1 ms against 0.6).
  *  - CENSUS_HOLDS: whether there is anything that cannot move to another connection: objects in the
  *    session's temporary schema, advisory locks of the session, cursors WITH HOLD, channels.
  *
@@ -40,6 +42,7 @@
 enum census_part {
     CENSUS_SETTINGS = 1,
     CENSUS_HOLDS = 2,
+    CENSUS_NAMES = 4,
 };
 
 /* What keeps a session on its connection. */
@@ -50,12 +53,16 @@ enum census_hold {
     CENSUS_CHANNELS = 8,
 };
 
-/* Writes the Query. `names`: of settings of the application's own, each with a zero byte behind it;
- * those that are no plain names are left out. HF_RC_LIMIT if it does not fit. */
+/* Letters, digits, _ . $ of ASCII only: it can be asked for. */
+bool census_can_ask(struct sv name);
+
+/* Writes the Query. `names`: of settings, each with a zero byte behind it; those that cannot be asked
+ * for are left out. HF_RC_LIMIT if it does not fit. */
 enum hf_rc census_query(uint32_t parts, struct sv names, struct buffer *out) HF_MUST_USE;
 
 struct census {
-    uint32_t set;   /* of the store; begins as 0, and is the caller's */
+    uint32_t
+        set; /* of the store, the caller's; begins as 0, or with CENSUS_NAMES as what is known */
     uint32_t holds; /* enum census_hold */
     struct sv user; /* that the session logged in as: its authorization is no news */
 };
