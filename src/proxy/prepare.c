@@ -198,6 +198,8 @@ uint32_t prepare_text(struct client *client, struct sv text, struct sv types)
     do
         rc = statements_add(&proxy->statements, text, types, &id);
     while (rc == STATEMENTS_WANT && grow_store(proxy));
+    if (rc == STATEMENTS_OK && (session_acts(client, text, true) & ACTS_CHANGE) != 0)
+        statements_note(&proxy->statements, id);
     pthread_mutex_unlock(&proxy->lock);
     return rc == STATEMENTS_OK ? id : STATEMENTS_NONE;
 }
@@ -235,6 +237,16 @@ enum relay_step prepare_out_of_memory(struct client *client)
     return RELAY_OVER;
 }
 
+/* A statement whose text may change the session is used; values in `body` may be names. */
+static void note_use(struct client *client, uint32_t tag, struct sv body)
+{
+    struct proxy *proxy = client->worker->proxy;
+    pthread_mutex_lock(&proxy->lock);
+    struct sv text = statements_get(&proxy->statements, tag & ~PREPARED_TAG_USE).text;
+    session_note(client, text, session_acts(client, text, true), body);
+    pthread_mutex_unlock(&proxy->lock);
+}
+
 enum prepare_found prepare_provide(struct client *client, struct sv name,
                                    struct prepared_plan *plan)
 {
@@ -246,6 +258,8 @@ enum prepare_found prepare_provide(struct client *client, struct sv name,
     if (todo != PREPARED_RENAME)
         return todo == PREPARED_GROW_NAMES ? PREPARE_FAILED : PREPARE_NO_ROOM;
     plan->count--; /* the Describe, which is not sent: the statement is all that is wanted */
+    if (plan->is_noted)
+        note_use(client, plan->requests[plan->count].tag, SV(""));
     return carry_out(client->server, plan) ? PREPARE_FOUND : PREPARE_FAILED;
 }
 
@@ -427,18 +441,6 @@ static enum relay_step send_renamed(struct client *client, struct relay_run *run
     return client->server->pending == NULL ? RELAY_DONE : RELAY_STOP;
 }
 
-/* A Bind of a statement whose text may change the session. */
-static void note_bind(struct client *client, const struct asked *asked,
-                      const struct prepared_plan *plan)
-{
-    struct proxy *proxy = client->worker->proxy;
-    uint32_t id = plan->requests[plan->count - 1].tag & ~PREPARED_TAG_USE;
-    pthread_mutex_lock(&proxy->lock);
-    struct sv text = statements_get(&proxy->statements, id).text;
-    session_note(client, text, session_acts(client, text, true), asked->bytes);
-    pthread_mutex_unlock(&proxy->lock);
-}
-
 static enum relay_step send_planned(struct client *client, struct relay_run *run,
                                     const struct frame_part *part, const struct asked *asked)
 {
@@ -449,7 +451,7 @@ static enum relay_step send_planned(struct client *client, struct relay_run *run
         return prepare_wait(server, run);
     relay_run_put(run);
     if (plan.is_noted && asked->type == 'B')
-        note_bind(client, asked, &plan);
+        note_use(client, plan.requests[plan.count - 1].tag, asked->bytes);
     if (todo == PREPARED_GROW_NAMES || !carry_out(server, &plan))
         return prepare_out_of_memory(client);
     if (client->request_ns == 0)

@@ -100,7 +100,10 @@ static bool add_use(struct client *client, struct sv text, struct sv written, st
 {
     struct sql_prepared *sql = client->sql;
     struct prepared_plan plan;
-    switch (prepare_provide(client, name, &plan)) {
+    enum prepare_found found = prepare_provide(client, name, &plan);
+    if (found == PREPARE_FOUND && plan.is_noted) /* its arguments may name settings */
+        session_note(client, SV(""), client->server->acts, text);
+    switch (found) {
     case PREPARE_FOUND:
         add(sql, text, written, prepared_plan_name(&plan), name,
             (struct sql_op){.id = STATEMENTS_NONE, .tag = plan.requests[plan.count].tag});

@@ -144,6 +144,24 @@ def test_parameters_may_name_what_is_set(start_proxy):
                 assert a.value(look) == value
 
 
+def test_what_a_prepared_statement_sets_when_it_is_executed_is_followed(start_proxy):
+    target = start_proxy("transaction", pool_size=1)
+    look = "SELECT coalesce(current_setting('app.one', true), ''), current_setting('work_mem')"
+    with target.connect() as a, target.connect() as b:
+        a.ask(query("PREPARE p AS SELECT set_config($1, $2, false)"))
+        assert b.rows(look) == [("", "4MB")]
+        a.ask(query("EXECUTE p('app.one', 'x')"))
+        assert b.rows(look) == [("", "4MB")]
+        a.ask(query("EXECUTE p('work_mem', '3MB')"))
+        assert b.rows(look) == [("", "4MB")] and a.rows(look) == [("x", "3MB")]
+        a.ask(query("PREPARE l AS SELECT pg_advisory_lock(8)"))
+        a.ask(query("EXECUTE l"))
+        b.send(query("SELECT 2"))
+        assert b.is_quiet(0.05)
+        a.ask(query("SELECT pg_advisory_unlock(8)"))
+        assert rows(b.read_until_ready()) == [("2",)]
+
+
 def test_a_pipeline_sees_what_stands_before_in_it(start_proxy):
     target = start_proxy("transaction", pool_size=1)
     with target.connect(parameters={"options": "-c work_mem=2MB"}) as a, target.connect() as b:
