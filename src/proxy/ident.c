@@ -7,6 +7,7 @@
 #include "proxy/rule_words.h"
 
 #define NAME_FIELDS 3
+#define GROUPS_MAX  9 /* parentheses in each other */
 
 struct line {
     struct sv map;
@@ -50,10 +51,100 @@ static enum hf_rc check_regex(struct sv text, struct hf_err *err)
     return HF_OK;
 }
 
+/* Behind a bracket expression that begins at `at`; the text's size if it does not end. */
+static size_t skip_bracket(struct sv text, size_t at)
+{
+    at++;
+    at += at < text.size && text.data[at] == '^';
+    at += at < text.size && text.data[at] == ']'; /* the first one is a member */
+    while (at < text.size && text.data[at] != ']') {
+        /* [:alpha:], [.x.] and [=x=] have a ] of their own. */
+        const char kind = at + 1 < text.size ? text.data[at + 1] : '\0';
+        const bool is_class = text.data[at] == '[' && (kind == ':' || kind == '.' || kind == '=');
+        at += is_class ? 2 : 1;
+        while (is_class && at < text.size &&
+               !(text.data[at] == kind && at + 1 < text.size && text.data[at + 1] == ']'))
+            at++;
+        at += is_class ? 2 : 0;
+    }
+    return at < text.size ? at + 1 : text.size;
+}
+
+/* What stands before a place in a regex. */
+enum before {
+    BEFORE_NOTHING, /* the beginning, of it or of a group or branch */
+    BEFORE_ANCHOR,
+    BEFORE_ONCE,    /* something that matches a character at the least */
+    BEFORE_REPEATS, /* or repeats, or holds what repeats */
+};
+
+struct groups {
+    bool repeats[GROUPS_MAX + 1]; /* of each that is open, the outermost first */
+    size_t depth;
+    enum before before;
+};
+
+/* A character that is no letter. NULL: all is well; else what is wrong. */
+static const char *look_at(struct groups *groups, char c)
+{
+    const enum before before = groups->before;
+    groups->before = BEFORE_ONCE;
+    switch (c) {
+    case '*':
+    case '+':
+    case '?':
+        groups->before = BEFORE_REPEATS;
+        groups->repeats[groups->depth] = true;
+        return before == BEFORE_ONCE      ? NULL
+               : before == BEFORE_REPEATS ? "repeats what repeats"
+                                          : "repeats what is nothing";
+    case '^':
+    case '$':
+        groups->before = BEFORE_ANCHOR;
+        return groups->depth > 0 ? "has ^ or $ in parentheses" : NULL;
+    case '|':
+        groups->before = BEFORE_NOTHING;
+        return before == BEFORE_NOTHING ? "has a branch that is nothing" : NULL;
+    case '(':
+        groups->before = BEFORE_NOTHING;
+        groups->repeats[groups->depth < GROUPS_MAX ? ++groups->depth : 0] = false;
+        return groups->depth == GROUPS_MAX ? "has parentheses too deep in others" : NULL;
+    case ')':
+        if (groups->depth == 0)
+            return "closes a parenthesis that is not open";
+        groups->before = groups->repeats[groups->depth] ? BEFORE_REPEATS : BEFORE_ONCE;
+        groups->depth--;
+        groups->repeats[groups->depth] |= groups->before == BEFORE_REPEATS;
+        return before == BEFORE_NOTHING ? "has a branch that is nothing" : NULL;
+    default:
+        return NULL;
+    }
+}
+
+/* What can take the C library long, or all memory: repeating what repeats, as in ((a+)+)+ and a+++,
+ * which it doubles for each; and repeating what may be nothing, on which it may turn for ever. */
+static enum hf_rc check_shape(struct sv text, struct hf_err *err)
+{
+    struct groups groups = {.before = BEFORE_NOTHING};
+    for (size_t i = 0; i < text.size;) {
+        const char c = text.data[i];
+        const char *wrong = look_at(&groups, c);
+        if (wrong != NULL)
+            return rule_refuse(err, text, wrong,
+                               "Write it simpler, or as several lines of the same map.");
+        i = c == '[' ? skip_bracket(text, i) : i + (c == '\\' ? 2 : 1);
+    }
+    if (groups.before != BEFORE_NOTHING)
+        return HF_OK;
+    return rule_refuse(err, text, "has a branch that is nothing", "Is a name missing?");
+}
+
 static enum hf_rc compile(regex_t *regex, struct sv text, struct hf_err *err)
 {
     char pattern[IDENT_REGEX_MAX], why[128];
-    const enum hf_rc rc = check_regex(text, err);
+    enum hf_rc rc = check_regex(text, err);
+    if (rc == HF_OK)
+        rc = check_shape(text, err);
     if (rc != HF_OK)
         return rc;
     const bool fits = sv_copy(text, pattern, sizeof pattern);

@@ -13,7 +13,8 @@
  *     users          names; \1 for what the regex's first parentheses have matched; all; /REGEX
  *     refused        groups with +, files with @, include; and in a regex what POSIX and PostgreSQL
  *                    read in two ways or what could take long: back references, counts in braces,
- *                    (?, and a backslash before a letter or digit
+ *                    (?, a backslash before a letter or digit, repeating what repeats, and
+ *                    branches that are nothing
  *
  * Quotes, comments and lines are as in rules (hba.h). Without map= a name may be the user that has
  * it, letter by letter, and no other; that is ident_match() without a map.

@@ -214,9 +214,9 @@ static void access__rules_speak_of_what_is_there(void **state)
              proxy->auth_hba_file);
     assert_string_equal(fixture->err.message, expected);
 
-    give_file(fixture, proxy->auth_ident_file, "ident.conf", "os root all\nos /( bob\n");
+    give_file(fixture, proxy->auth_ident_file, "ident.conf", "os root all\nos /(a bob\n");
     assert_int_equal(make(fixture), HF_RC_INVALID);
-    assert_non_null(strstr(fixture->err.message, "ident.conf: line 2: \"(\" is no regular"));
+    assert_non_null(strstr(fixture->err.message, "ident.conf: line 2: \"(a\" is no regular"));
 
     give_file(fixture, proxy->auth_ident_file, "ident.conf", "os root all\n");
     assert_int_equal(make(fixture), HF_RC_INVALID);

@@ -27,12 +27,24 @@ static void ident__what_is_wrong_is_said_with_its_line(void **state)
         {"m name +group",
          "line 1: \"+group\" is a group, and the proxy does not know who is in it"},
         {"m / user", "line 1: \"\" is no regular expression here"},
-        {"m /( user", NULL},
+        {"m /( user", "line 1: \"(\" has a branch that is nothing"},
+        {"m /(a user", NULL},
         {"m /a\\d user", "line 1: \"a\\d\" has a backslash before a letter or digit"},
         {"m /(a)\\1 user", "line 1: \"(a)\\1\" has a backslash before a letter or digit"},
         {"m /a{1,9} user", "line 1: there is more than one name of the system"},
         {"m \"/a{1,9}\" user", "line 1: \"a{1,9}\" counts in braces"},
         {"m /(?:a) user", "line 1: \"(?:a)\" has a (?"},
+        {"m /a++ user", "line 1: \"a++\" repeats what repeats"},
+        {"m /(a*b)* user", "line 1: \"(a*b)*\" repeats what repeats"},
+        {"m /((a?)b)+ user", "line 1: \"((a?)b)+\" repeats what repeats"},
+        {"m /((((((((((a)))))))))) user",
+         "line 1: \"((((((((((a))))))))))\" has parentheses too deep in others"},
+        {"m /(a|)* user", "line 1: \"(a|)*\" has a branch that is nothing"},
+        {"m /()* user", "line 1: \"()*\" has a branch that is nothing"},
+        {"m /a| user", "line 1: \"a|\" has a branch that is nothing"},
+        {"m /^* user", "line 1: \"^*\" repeats what is nothing"},
+        {"m /(^a)* user", "line 1: \"(^a)*\" has ^ or $ in parentheses"},
+        {"m /a)* user", "line 1: \"a)*\" closes a parenthesis that is not open"},
         {"m /^a$ \\1", "line 1: \"^a$\" has no parentheses for \\1 to stand for"},
         {"m name /[", NULL},
         {"m \"name user", "line 1: a quote is not closed"},
@@ -65,7 +77,8 @@ static const char maps[] = "# a comment\n"
                            "many  jim  \"/^jim[0-9]+$\"\n"
                            "raw   plain \\1\n"
                            "loose /smith  smith\n"
-                           "opt   /^x(y)?$ \"a\\1b\"\n";
+                           "opt   /^x(y)?$ \"a\\1b\"\n"
+                           "class /^([]*+[:alpha:]]+)-[^]*]*\\*+$ \\1\n";
 
 static void ident__a_line_of_the_map_decides(void **state)
 {
@@ -103,6 +116,8 @@ static void ident__a_line_of_the_map_decides(void **state)
         {"loose", "A. blacksmith", "smith", true},
         {"opt", "xy", "ayb", true},
         {"opt", "x", "ab", true}, /* parentheses that took no part stand for nothing */
+        {"class", "b]*-+**", "b]*", true},
+        {"class", "b]*-]*", "b]*", false},
         {"none", "bob", "bob", false},
     };
     struct mem mem;
