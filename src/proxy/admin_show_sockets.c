@@ -9,6 +9,7 @@
 #include "proxy/client.h"
 #include "proxy/pool.h"
 #include "proxy/server.h"
+#include "proxy/session_state.h"
 #include "proxy/worker.h"
 #include "wire/prepared.h"
 
@@ -38,9 +39,9 @@
 /* What we add. */
 #define OUR_COLUMNS                                                                                \
     {"activity", ADMIN_TEXT}, {"state_age", ADMIN_INT8}, {"pid", ADMIN_INT8},                      \
-        {"linked_pid", ADMIN_INT8},                                                                \
+        {"linked_pid", ADMIN_INT8}, {"worker", ADMIN_INT4},                                        \
     {                                                                                              \
-        "worker", ADMIN_INT4                                                                       \
+        "pins", ADMIN_TEXT                                                                         \
     }
 
 static const struct admin_column socket_columns[] = {SOCKET_COLUMNS, OUR_COLUMNS, {NULL, 0}};
@@ -57,7 +58,7 @@ enum form {
 struct socket_texts {
     char local[PEER_TEXT_SIZE], remote[PEER_TEXT_SIZE];
     uint16_t local_port;
-    char state[32], ptr[24], link[24], tls[96], application[64];
+    char state[32], ptr[24], link[24], tls[96], application[64], pins[SESSION_PINS_SIZE];
 };
 
 /* ---- words ---- */
@@ -247,6 +248,7 @@ static void show_client(struct gather *gather, struct worker *worker, const stru
     cell_number(&cells, client->pid);
     cell_number(&cells, client->server != NULL ? client->server->pid : 0);
     cell_number(&cells, worker->index);
+    cell_text(&cells, session_pins_text(client->pins, texts.pins));
     gather_add(gather, worker, &cells);
 }
 
@@ -289,6 +291,7 @@ static void show_server(struct gather *gather, struct worker *worker, const stru
     cell_number(&cells, server->pid);
     cell_number(&cells, client != NULL ? client->pid : 0);
     cell_number(&cells, worker->index);
+    cell_text(&cells, session_pins_text(client != NULL ? client->pins : 0, texts.pins));
     gather_add(gather, worker, &cells);
 }
 

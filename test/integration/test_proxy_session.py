@@ -234,8 +234,11 @@ def test_a_pin_lasts_as_long_as_its_cause(start_proxy):
 
 def test_settings_follow_while_pinned(start_proxy):
     target = start_proxy("transaction", pool_size=1)
-    with target.connect(parameters={"options": "-c work_mem=2MB"}) as a:
+    with target.connect(parameters={"options": "-c work_mem=2MB"}) as a, \
+            target.connect(database="holdfast") as console:
         a.ask(query("CREATE TEMP TABLE t (a int); SET work_mem = '5MB'"))
+        wait_until(lambda: any("temporary objects" in row for row in console.rows("SHOW CLIENTS")),
+                   10, "the console tells of the pin")
         a.ask(query("RESET work_mem"))
         assert a.value("SHOW work_mem") == "2MB"
         a.ask(query("SET app.tenant = 'x'; DROP TABLE t"))
