@@ -9,6 +9,7 @@
 #include "proxy/auth_query.h"
 #include "proxy/cancel.h"
 #include "proxy/client.h"
+#include "proxy/door.h"
 #include "proxy/pool.h"
 #include "proxy/query_log.h"
 #include "proxy/secure.h"
@@ -79,7 +80,8 @@ static void enter(struct client *client)
     }
     struct pool_key key = {.name = name,
                            .role = sv_from_cstr(admission->role),
-                           .is_replication = client->is_replication};
+                           .is_replication = client->is_replication,
+                           .wish = door_mode(client)};
     struct pool *pool = pool_get(worker->proxy, &key, &err);
     if (pool == NULL) {
         client_fail(client, &err);
@@ -408,7 +410,7 @@ static void authenticate(struct client *client)
         .database = sv_from_cstr(admission->database),
         .user = sv_from_cstr(admission->role),
     };
-    admission->rule = hba_match(admission->access->hba, &request);
+    admission->rule = door_rule(client, hba_match(admission->access->hba, &request));
     client_enter(client, CLIENT_AUTHENTICATING);
     admission_asked(admission);
 }
@@ -484,7 +486,7 @@ static enum proxy_demand demand_of(const struct client *client)
     enum proxy_demand demand = proxy_role_get(config, sv_from_cstr(admission->role))->demand;
     if (database != NULL && database->demand > demand)
         demand = database->demand;
-    if (demand == PROXY_DEMAND_NONE && config->client_tls.sslmode >= PROXY_SSL_REQUIRE)
+    if (demand == PROXY_DEMAND_NONE && door_sslmode(client) >= PROXY_SSL_REQUIRE)
         demand = PROXY_DEMAND_TLS;
     return demand;
 }
@@ -494,6 +496,10 @@ static bool has_come_well(struct client *client)
 {
     struct hf_err err;
     char name[TLS_NAME_SIZE];
+    if (!door_admits(client, &err)) {
+        client_fail(client, &err);
+        return false;
+    }
     if (client->peer.family == AF_UNIX)
         return true;
     const enum proxy_demand demand = demand_of(client);
@@ -539,7 +545,8 @@ static bool read_packet(struct client *client)
     struct admission *admission = client->admission;
     struct startup_packet packet;
     struct hf_err err;
-    bool has_tls = client->peer.family != AF_UNIX && secure_is_offered(client->worker->proxy);
+    bool has_tls = client->peer.family != AF_UNIX && door_sslmode(client) != PROXY_SSL_DISABLE &&
+                   secure_is_offered(client->worker->proxy);
     enum startup_kind kind =
         startup_read(&admission->startup, stream_view(&client->stream), &packet);
     switch (kind) {
@@ -548,7 +555,10 @@ static bool read_packet(struct client *client)
         client_fail(client, &err);
         return false;
     case STARTUP_DIRECT_TLS:
-        begin_tls(client, true);
+        if (has_tls)
+            begin_tls(client, true);
+        else
+            client_close(client, "TLS is not available here");
         return false;
     case STARTUP_SSL:
     case STARTUP_GSSENC:

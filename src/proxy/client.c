@@ -187,7 +187,7 @@ static void turn_away(int fd, const char *limit, int64_t most)
     close(fd);
 }
 
-void client_accept(struct worker *worker, int fd, const struct peer *peer)
+void client_accept(struct worker *worker, int fd, const struct peer *peer, uint32_t listener)
 {
     struct client *client = NULL;
     struct admission *admission = NULL;
@@ -217,6 +217,7 @@ void client_accept(struct worker *worker, int fd, const struct peer *peer)
     memset(client, 0, sizeof *client);
     client->worker = worker;
     client->peer = *peer;
+    client->listener = (uint8_t)listener;
     client->admission = admission;
     client->connected_ns = worker_now(worker);
     client->sequence = ++worker->client_sequence;

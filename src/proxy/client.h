@@ -92,6 +92,7 @@ struct client {
     struct peer peer;
     uint8_t state;
     uint8_t key_size;
+    uint8_t listener;  /* of proxy.listeners, by which it came: see door.h */
     uint8_t skips : 1; /* REFUSED: to the next Sync */
     uint8_t is_logged_in : 1;
     uint8_t is_special : 1; /* session mode: begun with switches that no other session has */
@@ -101,8 +102,8 @@ struct client {
     char key[CLIENT_KEY_SIZE];
 };
 
-/* A connection was accepted. */
-void client_accept(struct worker *worker, int fd, const struct peer *peer);
+/* A connection was accepted, by that one of proxy.listeners. */
+void client_accept(struct worker *worker, int fd, const struct peer *peer, uint32_t listener);
 
 /* Events of its stream, and its timer. */
 void client_event(struct client *client, const struct loop_event *event);

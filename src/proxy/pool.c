@@ -19,7 +19,7 @@ static struct pool *pool_find(struct proxy *proxy, const struct pool_key *key)
     for (struct pool *pool = proxy->pools; pool != NULL; pool = pool->next) {
         if (sv_eq(sv_from_cstr(pool->name), key->name) &&
             sv_eq(sv_from_cstr(pool->role), key->role) &&
-            pool->is_replication == key->is_replication)
+            pool->is_replication == key->is_replication && pool->wish == key->wish)
             return pool;
     }
     return NULL;
@@ -101,6 +101,9 @@ static struct pool *pool_new(struct proxy *proxy, const struct pool_key *key)
     proxy_pool_of(database, proxy_role_get(config, key->role), &limits);
     pool->proxy = proxy;
     pool->is_replication = key->is_replication;
+    pool->wish = key->wish;
+    if (key->wish != PROXY_ROLE_AS_DATABASE)
+        limits.pool_mode = (enum proxy_pool_mode)(key->wish - PROXY_ROLE_SESSION);
     pool->mode = key->is_replication ? PROXY_POOL_SESSION : limits.pool_mode;
     pool->parts = mem_alloc_array(proxy->mem, proxy->worker_count, sizeof *pool->parts);
     bool is_good = sv_copy(key->name, pool->name, sizeof pool->name) &&

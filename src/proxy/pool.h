@@ -152,6 +152,7 @@ struct pool {
     char name[PROXY_NAME_SIZE]; /* of the database, as clients call it */
     char role[PROXY_NAME_SIZE];
     enum proxy_pool_mode mode;
+    enum proxy_role_mode wish; /* of its key */
     bool is_replication;
     bool is_namesake;        /* an older pool has the same database */
     uint32_t number;         /* counted up from 0, in the order they were made */
@@ -166,7 +167,8 @@ struct pool {
 struct pool_key {
     struct sv name; /* of the database, as clients call it */
     struct sv role;
-    bool is_replication; /* walsender sessions have a pool of their own, in session mode */
+    bool is_replication;       /* walsender sessions have a pool of their own, in session mode */
+    enum proxy_role_mode wish; /* of a listener: clients that come by it have a pool of their own */
 };
 struct pool *pool_get(struct proxy *proxy, const struct pool_key *key, struct hf_err *err);
 /* All of them, when the workers have ended. */

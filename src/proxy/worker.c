@@ -206,7 +206,7 @@ static void accepted(struct worker *worker, const struct loop_event *event)
 {
     struct peer peer = peer_from_address(&event->peer);
     atomic_fetch_add(&worker->proxy->client_count, 1);
-    client_accept(worker, event->fd, &peer);
+    client_accept(worker, event->fd, &peer, event->listener->kind);
 }
 
 static void stream_event(const struct loop_event *event)
