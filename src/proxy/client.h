@@ -97,8 +97,8 @@ struct client {
     uint8_t is_logged_in : 1;
     uint8_t is_special : 1; /* session mode: begun with switches that no other session has */
     uint8_t is_replication : 1;
-    uint8_t is_tallied : 1;  /* counted for its database and role */
-    uint8_t is_leaving : 1;  /* has said Terminate: what runs, runs on */
+    uint8_t is_tallied : 1; /* counted for its database and role */
+    uint8_t is_leaving : 1; /* has said Terminate: what runs, runs on */
     char key[CLIENT_KEY_SIZE];
 };
 
