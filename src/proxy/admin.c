@@ -513,8 +513,10 @@ static void open_session(struct client *client, bool is_admin)
     sv_copy(sv_from_cstr(admission->database), session->database, sizeof session->database);
     client->console = session;
     atomic_fetch_add(&client->worker->proxy->console_count, 1);
-    if (admission_greet(client, NULL))
-        client_enter(client, CLIENT_ADMIN);
+    if (!admission_greet(client, NULL))
+        return;
+    client->is_logged_in = true;
+    client_enter(client, CLIENT_ADMIN);
 }
 
 void admin_enter(struct client *client)

@@ -145,31 +145,6 @@ void admin_setting_print(const struct admin_setting *setting, const struct proxy
 
 /* ---- changing ---- */
 
-static struct proxy_config *copy_config(const struct proxy_config *from)
-{
-    struct proxy_config *copy =
-        proxy_config_new(from->mem, from->database_count, (size_t)from->role_count);
-    if (copy == NULL)
-        return NULL;
-    struct proxy_database *databases = copy->databases;
-    struct proxy_role *roles = copy->roles;
-    *copy = *from;
-    copy->databases = databases;
-    copy->roles = roles;
-    copy->groups = NULL;
-    if (from->groups != NULL)
-        copy->groups = mem_alloc_array(from->mem, GROUPS_MAX, sizeof *copy->groups);
-    if (from->groups != NULL && copy->groups == NULL) {
-        proxy_config_free(copy);
-        return NULL;
-    }
-    if (from->groups != NULL)
-        memcpy(copy->groups, from->groups, from->group_count * sizeof *copy->groups);
-    memcpy(databases, from->databases, from->database_count * sizeof *databases);
-    memcpy(roles, from->roles, from->role_count * sizeof *roles);
-    return copy;
-}
-
 /* A field in each entry that is a copy of what is changed. */
 struct follower {
     size_t offset; /* in the database or the role */
@@ -245,7 +220,7 @@ struct proxy_config *admin_setting_change(const struct proxy_config *config,
         err_hint(err, "Change it in the configuration file and restart the proxy.");
         return NULL;
     }
-    struct proxy_config *copy = copy_config(config);
+    struct proxy_config *copy = proxy_config_copy(config);
     if (copy == NULL) {
         err_set(err, HF_RC_LIMIT, "53200", "out of memory");
         return NULL;

@@ -133,7 +133,7 @@ static bool finish_lists(struct gather *gather, struct worker *worker)
     pthread_mutex_unlock(&proxy->lock);
     list_row(gather, worker, "databases", config->database_count);
     list_row(gather, worker, "users", users);
-    list_row(gather, worker, "peers", 0);
+    list_row(gather, worker, "peers", config->peer_count);
     list_row(gather, worker, "pools", pools);
     list_row(gather, worker, "peer_pools", 0);
     list_row(gather, worker, "free_clients", config->limits.clients_max - clients);
@@ -203,7 +203,7 @@ static bool finish_mem(struct gather *gather, struct worker *worker)
     return true;
 }
 
-/* ---- what PgBouncer knows and we do not: the same columns, and no rows ---- */
+/* ---- what PgBouncer knows of names and peers ---- */
 
 static const struct admin_column dns_hosts_columns[] = {
     {"hostname", ADMIN_TEXT}, {"ttl", ADMIN_INT8}, {"addrs", ADMIN_TEXT}, {NULL, 0}};
@@ -220,6 +220,23 @@ static const struct admin_column peer_pools_columns[] = {{"peer_id", ADMIN_INT4}
                                                          {"sv_active_cancel", ADMIN_INT4},
                                                          {"sv_login", ADMIN_INT4},
                                                          {NULL, 0}};
+
+/* ---- SHOW PEERS ---- */
+
+static bool finish_peers(struct gather *gather, struct worker *worker)
+{
+    const struct proxy_config *config = worker->config;
+    for (uint32_t i = 0; i < config->peer_count; i++) {
+        struct cells cells;
+        cells_begin(&cells);
+        cell_number(&cells, config->peers[i].id);
+        cell_text(&cells, config->peers[i].host.name);
+        cell_number(&cells, config->peers[i].host.port);
+        cell_number(&cells, 0); /* no connection is kept */
+        gather_add(gather, worker, &cells);
+    }
+    return true;
+}
 
 /* ---- rows ---- */
 
@@ -245,6 +262,6 @@ SHOW(admin_show_dns_hosts, "DNS_HOSTS", "Nothing: names are looked up by the sys
 SHOW(admin_show_dns_zones, "DNS_ZONES", "Nothing, for the same reason.", dns_zones_columns,
      .finish = NULL)
 SHOW(admin_show_peers, "PEERS", "Other instances that cancel requests are passed on to.",
-     peers_columns, .finish = NULL)
+     peers_columns, .finish = finish_peers)
 SHOW(admin_show_peer_pools, "PEER_POOLS", "Nothing: cancel requests keep no connections.",
      peer_pools_columns, .finish = NULL)

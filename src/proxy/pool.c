@@ -717,6 +717,8 @@ void pool_expire(struct pool_part *part)
         struct hf_err err;
         struct client *client = container_of(waiter, struct wait, waiter)->client;
         explain_refusal(part, &waiter->reason, &err);
+        if (part->is_held)
+            err_hint(&err, "The database is paused: RESUME on the console ends that.");
         err_detail(&err, "It has waited for %lld ms; the limit is queue_wait.",
                    (long long)((now_ns - waiter->entered_ns) / HF_MS(1)));
         part->stats.refused++;

@@ -539,6 +539,43 @@ void proxy_config_keep(struct proxy_config *config, const struct proxy_config *b
     config->proxy.unix_socket_mode = before->proxy.unix_socket_mode;
 }
 
+/* The array in memory of its own, with as much room; NULL stays NULL. False: no memory. */
+static bool copy_array(struct mem *mem, void *array, size_t count, size_t size)
+{
+    void *from, *copy;
+    memcpy(&from, array, sizeof from);
+    if (from == NULL)
+        return true;
+    copy = mem_alloc_array(mem, count + 1, size);
+    if (copy != NULL)
+        memcpy(copy, from, count * size);
+    memcpy(array, &copy, sizeof copy);
+    return copy != NULL;
+}
+
+struct proxy_config *proxy_config_copy(const struct proxy_config *from)
+{
+    struct mem *mem = from->mem;
+    struct proxy_config *copy = mem_alloc(mem, sizeof *copy);
+    if (copy == NULL)
+        return NULL;
+    *copy = *from;
+    /* All of them, before anything is given up: what is not copied must not be freed twice. */
+    bool is_good = copy_array(mem, &copy->databases, copy->database_count, sizeof *copy->databases);
+    is_good &= copy_array(mem, &copy->roles, copy->role_count, sizeof *copy->roles);
+    is_good &= copy_array(mem, &copy->groups, copy->group_count, sizeof *copy->groups);
+    is_good &= copy_array(mem, &copy->places, copy->place_count, sizeof *copy->places);
+    is_good &= copy_array(mem, &copy->peers, copy->peer_count, sizeof *copy->peers);
+    if (is_good)
+        return copy;
+    if (copy->databases == NULL)
+        copy->database_count = 0;
+    if (copy->roles == NULL)
+        copy->role_count = 0;
+    proxy_config_free(copy);
+    return NULL;
+}
+
 void proxy_config_free(struct proxy_config *config)
 {
     if (config == NULL)

@@ -451,6 +451,9 @@ enum hf_rc proxy_config_finish(struct proxy_config *config, struct proxy_fault *
  * says is what holds. Before anybody else sees it, and after it was compared. */
 void proxy_config_keep(struct proxy_config *config, const struct proxy_config *before);
 
+/* Another one of the same content, to be changed and finished again. NULL: no memory. */
+struct proxy_config *proxy_config_copy(const struct proxy_config *from);
+
 /* Wipes its secrets; NULL is allowed. */
 void proxy_config_free(struct proxy_config *config);
 
