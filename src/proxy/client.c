@@ -8,6 +8,7 @@
 #include "proxy/admission.h"
 #include "proxy/cancel.h"
 #include "proxy/limits.h"
+#include "proxy/listen.h"
 #include "proxy/pool.h"
 #include "proxy/prepare.h"
 #include "proxy/query_log.h"
@@ -324,6 +325,7 @@ void client_close(struct client *client, const char *reason)
         admission_end(client);
     prepare_left(NULL, client);
     session_end(client);
+    listen_left(client);
     admin_end(client);
     if (was_in) {
         client->part->clients--;
@@ -438,6 +440,8 @@ void client_released(struct client *client)
         client_enter(client, CLIENT_IDLE);
     if (client->limited != NULL)
         limits_end(client);
+    if (client->listening != NULL)
+        listen_flush(client);
 }
 
 void client_not_served(struct client *client, const struct hf_err *err, struct sv words)
@@ -617,13 +621,18 @@ void client_event(struct client *client, const struct loop_event *event)
             relay_from_server(client->server);
         else
             relay_from_client(client);
+        if (event->kind == LOOP_DRAINED && client->listening != NULL)
+            listen_flush(client);
         return;
     case CLIENT_ADMIN:
         admin_event(client);
         return;
+    case CLIENT_WAITING:
+        if (event->kind == LOOP_DRAINED)
+            listen_flush(client);
+        return;
     case CLIENT_ENTERING: /* what it says waits in its view */
     case CLIENT_DELAYED:
-    case CLIENT_WAITING:
     case CLIENT_CLOSING:
     default:
         return;

@@ -33,6 +33,7 @@ struct admission;
 struct assembly;
 struct limited;
 struct session;
+struct listening;
 struct pool_part;
 struct prepared_client;
 struct query_watch;
@@ -73,6 +74,7 @@ struct client {
     struct query_watch *watch;        /* NULL: its queries are not logged */
     struct session *session;          /* see session_state.h; NULL: it has changed nothing */
     struct sql_prepared *sql;         /* NULL: has never prepared by SQL */
+    struct listening *listening;      /* NULL: it listens to nothing, or in session mode */
     int64_t connected_ns;
     int64_t since_ns;   /* in this state */
     int64_t request_ns; /* when its request came; 0: it has none under way */

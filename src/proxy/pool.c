@@ -6,6 +6,7 @@
 #include "os/clock.h"
 #include "proxy/client.h"
 #include "proxy/limits.h"
+#include "proxy/listen_hub.h"
 #include "proxy/pool_average.h"
 #include "proxy/pool_gate.h"
 #include "proxy/server.h"
@@ -19,7 +20,8 @@ static struct pool *pool_find(struct proxy *proxy, const struct pool_key *key)
     for (struct pool *pool = proxy->pools; pool != NULL; pool = pool->next) {
         if (sv_eq(sv_from_cstr(pool->name), key->name) &&
             sv_eq(sv_from_cstr(pool->role), key->role) &&
-            pool->is_replication == key->is_replication && pool->wish == key->wish)
+            pool->is_replication == key->is_replication && pool->wish == key->wish &&
+            pool->hub == key->hub)
             return pool;
     }
     return NULL;
@@ -104,7 +106,8 @@ static struct pool *pool_new(struct proxy *proxy, const struct pool_key *key)
     pool->wish = key->wish;
     if (key->wish != PROXY_ROLE_AS_DATABASE)
         limits.pool_mode = (enum proxy_pool_mode)(key->wish - PROXY_ROLE_SESSION);
-    pool->mode = key->is_replication ? PROXY_POOL_SESSION : limits.pool_mode;
+    pool->hub = key->hub;
+    pool->mode = key->is_replication || key->hub != NULL ? PROXY_POOL_SESSION : limits.pool_mode;
     pool->parts = mem_alloc_array(proxy->mem, proxy->worker_count, sizeof *pool->parts);
     bool is_good = sv_copy(key->name, pool->name, sizeof pool->name) &&
                    sv_copy(key->role, pool->role, sizeof pool->role) && pool->parts != NULL;
@@ -638,6 +641,8 @@ void pool_forget(struct server *server)
     part->worker->server_count--;
     if (server->permit.is_held)
         give_back(part, &server->permit);
+    if (part->pool->hub != NULL)
+        listen_hub_gone(part->pool->hub, server);
     pool_touch(part);
 }
 
@@ -649,6 +654,10 @@ void pool_ready(struct server *server)
     part->retry_at_ns = 0;
     part->pause_ns = 0;
     err_clear(&part->failure);
+    if (part->pool->hub != NULL) {
+        listen_hub_ready(part->pool->hub, server);
+        return;
+    }
     if (!is_surplus(server))
         server_enter(server, SERVER_IDLE);
     pool_touch(part);
@@ -704,6 +713,8 @@ void pool_connect_failed(struct pool_part *part, const struct pool_failure *fail
     }
     pool_touch(part);
     refuse_hopeless(part, failure);
+    if (part->pool->hub != NULL)
+        listen_hub_failed(part->pool->hub, failure);
 }
 
 /* ---- time ---- */

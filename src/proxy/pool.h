@@ -56,6 +56,7 @@
 #include "proxy/proxy_config.h"
 
 struct client;
+struct listen_hub;
 struct proxy;
 struct server;
 struct worker;
@@ -156,6 +157,7 @@ struct pool {
     bool is_replication;
     bool is_namesake;        /* an older pool has the same database */
     uint32_t number;         /* counted up from 0, in the order they were made */
+    struct listen_hub *hub;  /* whose connection it is of: clients have none of it; NULL: a pool */
     uint32_t server_count;   /* in the budget; under proxy->lock */
     _Atomic uint64_t hungry; /* a bit for each worker where clients wait */
     _Atomic uint32_t lent;   /* shares of the reserve that parts have */
@@ -169,6 +171,7 @@ struct pool_key {
     struct sv role;
     bool is_replication;       /* walsender sessions have a pool of their own, in session mode */
     enum proxy_role_mode wish; /* of a listener: clients that come by it have a pool of their own */
+    struct listen_hub *hub;    /* and so has the connection of a hub; else NULL */
 };
 struct pool *pool_get(struct proxy *proxy, const struct pool_key *key, struct hf_err *err);
 /* All of them, when the workers have ended. */

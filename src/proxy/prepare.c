@@ -157,7 +157,7 @@ static enum prepared_do decide(struct client *client, const struct asked *asked,
         struct prepared prepared = prepare_meet(client->server, client);
         buffer_clear(&worker->ahead);
         prepared.ahead = &worker->ahead;
-        prepared.is_noted = (asked->acts & ACTS_CHANGE) != 0;
+        prepared.is_noted = (asked->acts & (ACTS_CHANGE | ACTS_LISTEN)) != 0;
         prepared.store = is_locked ? &proxy->statements : NULL;
         if (is_locked)
             pthread_mutex_lock(&proxy->lock);

@@ -11,6 +11,7 @@
 #include "proxy/admin.h"
 #include "proxy/kernel.h"
 #include "proxy/peers.h"
+#include "proxy/listen_hub.h"
 #include "proxy/pool.h"
 #include "proxy/secure.h"
 #include "proxy/sockets.h"
@@ -245,6 +246,9 @@ static enum hf_rc make_shared(struct proxy *proxy, struct hf_err *err)
     if (proxy->clients_memory == NULL)
         return mem_refused(proxy->mem, tally_size(names), err);
     tally_init(&proxy->clients, proxy->clients_memory, names);
+    proxy->listens = listens_new(proxy);
+    if (proxy->listens == NULL)
+        return mem_refused(proxy->mem, sizeof *proxy->listens, err);
     statements_init(&proxy->statements, hash_key_from_seed(entropy_seed()),
                     (size_t)proxy->config->limits.prepared_memory);
     return HF_OK;
@@ -371,6 +375,7 @@ void proxy_join(struct proxy *proxy)
     if (proxy->share.file != NULL)
         share_close(&proxy->share);
     resolver_free(proxy->resolver);
+    listens_free(proxy->listens);
     pool_free_all(proxy);
     limits_free_all(proxy);
     for (uint32_t i = 0; i < proxy->endpoint_count; i++)

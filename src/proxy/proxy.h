@@ -48,6 +48,7 @@
 struct pool;
 struct resolver;
 struct access;
+struct listens;
 struct sockets;
 struct worker;
 
@@ -101,6 +102,7 @@ struct proxy {
     struct access *access; /* hba rules and users */
     struct share share;    /* of the budget, with other processes */
     struct sockets *sockets;
+    struct listens *listens; /* channels, and the connections that listen; a lock of its own */
     int before[PROXY_BEFORE_MAX]; /* to processes before us, whose clients may be there yet */
     _Atomic uint32_t before_count;
 };

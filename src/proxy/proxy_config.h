@@ -151,6 +151,12 @@ struct proxy_lookup {
     char query[PROXY_LIST_SIZE];  /* with $1 for the name */
 };
 
+/* What a client gets when notifications may be lost. */
+enum proxy_listen_gap {
+    PROXY_LISTEN_NOTICE,
+    PROXY_LISTEN_DISCONNECT,
+};
+
 /* Where to listen, or where a server is. */
 struct proxy_host {
     char name[PROXY_HOST_SIZE]; /* a host name, an address, or the folder of a unix socket; when
@@ -220,6 +226,8 @@ struct proxy_limits {
     int64_t server_connects_max; /* to one host, being made at a time */
     int64_t cancels_max;         /* cancel requests on their way to servers */
     int64_t prepared_memory;     /* bytes of all statements' texts */
+    int64_t listen_channels_max; /* that are listened to at a time, over all databases */
+    int64_t listen_channels_per_client_max;
 
     int64_t client_login_timeout_ns; /* from accept to the end of authentication */
     int64_t cancel_wait_timeout_ns;  /* a cancel request's whole way */
@@ -267,6 +275,8 @@ struct proxy_pool {
     int64_t query_log_slow_ns;     /* HF_NEVER: off */
     uint32_t query_log_sample_ppm; /* 0: off */
     enum proxy_query_text query_log_text;
+    enum proxy_listen_gap listen_gap;
+    int64_t listen_queue; /* bytes of notifications that wait for one client */
 };
 
 /* ---- section databases ---- */

@@ -47,6 +47,7 @@ static const char *const auths[] = {"trust",         "reject", "password", "md5"
 static const char *const demands[] = {"allow", "require", "verify-ca", NULL};
 static const char *const targets[] = {"any",     "read-write",     "read-only", "primary",
                                       "standby", "prefer-standby", NULL};
+static const char *const listen_gaps[] = {"notice", "disconnect", NULL};
 static const char *const balances[] = {"disable", "round-robin", NULL};
 static const char *const role_modes[] = {"database", "session", "transaction", "statement", NULL};
 
@@ -196,6 +197,11 @@ static const struct opt_row limits_rows[] = {
           "Most cancel requests on their way to servers at a time."),
     SIZE(proxy_limits, prepared_memory, "prepared_memory", LIVE, "64MB", MB, TB,
          "Most memory for the texts of prepared statements; every text is kept once."),
+    COUNT(proxy_limits, listen_channels_max, "listen_channels_max", LIVE, "100000", 1, 10000000,
+          "channels",
+          "Most channels that clients in transaction and statement mode listen to at a time."),
+    COUNT(proxy_limits, listen_channels_per_client_max, "listen_channels_per_client_max", LIVE,
+          "1000", 1, 100000, "channels", "Most channels that one of them listens to."),
     /* psql asks its user for a password without holding a connection meanwhile, so what takes this
      * long is no person. PostgreSQL and PgBouncer wait for 60 s. */
     TIME(proxy_limits, client_login_timeout_ns, "client_login_timeout", "15s", HF_MS(100), HOUR,
@@ -299,6 +305,14 @@ static const struct opt_row pool_rows[] = {
     ENUM(proxy_pool, query_log_text, "query_log_text", LIVE, "shape", query_texts,
          "What is logged of their text: nothing, the text without its literals, or all of it with "
          "whatever secrets it has."),
+    ENUM(proxy_pool, listen_gap, "listen_gap", LIVE, "notice", listen_gaps,
+         "What a client that listens in transaction or statement mode gets after notifications may "
+         "have been lost: a warning (notice), or the end of its connection (disconnect), for those "
+         "who look at everything again when they connect."),
+    /* 8 kB is the longest payload. */
+    SIZE(proxy_pool, listen_queue, "listen_queue", LIVE, "256kB", 16384, MB * 1024,
+         "Most bytes of notifications that wait for one client which is busy or slow; those that "
+         "find no room are lost, and the client is told as listen_gap says."),
 };
 
 /* ---- databases ---- */

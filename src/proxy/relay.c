@@ -4,6 +4,7 @@
 
 #include "proxy/client.h"
 #include "proxy/cure.h"
+#include "proxy/listen.h"
 #include "proxy/pool.h"
 #include "proxy/prepare.h"
 #include "proxy/query_log.h"
@@ -131,6 +132,8 @@ static bool waits_in_turn(const struct client *client, char type)
     bool goes_back = (client->server->acts & (ACTS_RESET | ACTS_DISCARD)) != 0;
     bool one_by_one = client->part->pool->mode == PROXY_POOL_STATEMENT ||
                       client->server->is_discarding || (goes_back && client->startup != 0);
+    if (client->server->expects != SERVER_EXPECTS_NOT && listen_waits(client->server, type))
+        return true;
     return one_by_one && strchr("PBEDCQF", type) != NULL &&
            replies_rest(&client->server->replies) == REPLIES_BUSY;
 }
@@ -198,6 +201,11 @@ static enum relay_step from_client(struct client *client, struct relay_run *run,
         return RELAY_PASS; /* a Terminate too: the end of the server is the end of the session */
     if (waits_in_turn(client, part->type))
         return RELAY_STOP;
+    if (client->listening != NULL) {
+        enum relay_step step = listen_prime(client, run, part);
+        if (step != RELAY_PASS)
+            return step;
+    }
     if (client->sql != NULL) {
         enum relay_step step = sql_prepared_before(client, run, part);
         if (step != RELAY_PASS)
@@ -274,7 +282,7 @@ static enum relay_step pass_from_client(struct client *client)
 {
     struct server *server = client->server;
     struct relay_run run;
-    if (server->is_syncing || server->is_asking)
+    if (server->is_syncing || server->is_asking || server->listen != SERVER_LISTEN_REST)
         return RELAY_STOP;
     if (!prepare_flush(server))
         return RELAY_STOP; /* LOOP_DRAINED follows */
@@ -385,11 +393,11 @@ void relay_from_client(struct client *client)
 
 /* Messages that are looked into, and wait in the view until they are whole: all short, but an error
  * may be longer than a view, and then what is in view must do. */
-static bool needs_more(const struct frame_part *part)
+static bool needs_more(const struct server *server, const struct frame_part *part)
 {
     char type = part->type;
-    bool is_looked_into =
-        type == 'E' || type == 'S' || type == 'Z' || type == 'C' || type == 'N' || type == 't';
+    bool is_looked_into = type == 'E' || type == 'S' || type == 'Z' || type == 'C' || type == 'N' ||
+                          type == 't' || (type == 'D' && server->listen == SERVER_LISTEN_ASKED);
     return is_looked_into && !part->is_last && part->bytes.size < LOOP_BLOCK_SIZE / 2;
 }
 
@@ -512,10 +520,30 @@ static void end_request(struct server *server, struct relay_run *run)
     }
     server->is_discarding = false;
     server->is_spanning = is_spanning(server);
-    if (server->is_curing || server->is_spanning)
+    if (server->is_curing || server->is_spanning || listen_holds(server)) {
         server->passes = false;
-    else
-        count_ready(server, server->client);
+        return;
+    }
+    if (server->client->listening != NULL && server->replies.status == 'I') {
+        relay_run_put(run);
+        listen_tell_before(server->client, run);
+    }
+    count_ready(server, server->client);
+}
+
+/* What tells of channels: see listen.h. A connection that is notified and should not be listens by
+ * what a function did, which no tag tells. */
+static void look_for_channels(struct server *server, const struct frame_part *part,
+                              const struct replies_verdict *verdict)
+{
+    if (server->part->pool->mode == PROXY_POOL_SESSION || server->client == NULL)
+        return;
+    if (part->type == 'C' && verdict->whose == REPLIES_CLIENT)
+        listen_completed(server, part);
+    else if (part->type == 'D' && server->listen == SERVER_LISTEN_ASKED)
+        listen_row(server, part);
+    else if (part->type == 'A')
+        server->is_listening = true;
 }
 
 /* The first part of a message of the server. */
@@ -523,7 +551,7 @@ static enum relay_step from_server(struct server *server, struct relay_run *run,
                                    const struct frame_part *part)
 {
     struct hf_err err;
-    if (needs_more(part) || session_needs_more(server, part))
+    if (needs_more(server, part) || session_needs_more(server, part))
         return RELAY_STOP;
     if (server->is_blind) {
         server->passes = server->client != NULL;
@@ -546,12 +574,12 @@ static enum relay_step from_server(struct server *server, struct relay_run *run,
     server->passes = verdict.action == REPLIES_FORWARD && server->client != NULL &&
                      !(verdict.kind == REPLIES_NONE && server->is_syncing) &&
                      !(part->type == 'S' && server->is_discarding) &&
-                     !(part->type == 'A' && server->part->pool->mode != PROXY_POOL_SESSION &&
-                       (server->client->pins & SESSION_PIN_CHANNEL) == 0);
+                     !(part->type == 'A' && server->part->pool->mode != PROXY_POOL_SESSION);
     if (part->type == 'S')
         report(server, part, server->passes);
     if (detail == REPLIES_FATAL)
         server->was_told = server->passes;
+    look_for_channels(server, part, &verdict);
     if (prepare_from_server(server, run, part, &verdict))
         server->passes = false;
     else if (server->client != NULL && server->client->sql != NULL &&
@@ -598,9 +626,9 @@ static bool is_done(const struct server *server)
 {
     const struct client *client = server->client;
     return client != NULL && client->part->pool->mode != PROXY_POOL_SESSION &&
-           !server->is_syncing && !server->is_asking && !server->is_curing &&
-           replies_is_clean(&server->replies) && frame_is_between(&client->frame) &&
-           frame_is_between(&server->frame);
+           server->listen == SERVER_LISTEN_REST && !server->is_syncing && !server->is_asking &&
+           !server->is_curing && replies_is_clean(&server->replies) &&
+           frame_is_between(&client->frame) && frame_is_between(&server->frame);
 }
 
 /* What has gathered is put; what follows from what the server said is done. */
@@ -626,9 +654,32 @@ static void settle(struct server *server, struct client *client)
         return;
     if (server->is_curing && replies_is_clean(&server->replies) && !cure_replay(server))
         return;
+    if (!listen_settle(server))
+        return;
     if (server->client == client && is_done(server) && session_lets_go(server))
         server_detach(server);
     relay_from_client(client);
+    if (client->listening != NULL)
+        listen_flush(client); /* also one that keeps its connection */
+}
+
+void relay_release(struct server *server)
+{
+    struct client *client = server->client;
+    struct buffer *out = stream_out(client->worker->loop, &client->stream, 8);
+    if (server->is_held && (out == NULL || build_ready(out, 'I') != HF_OK)) {
+        struct hf_err err;
+        err_set(&err, HF_RC_LIMIT, "53200", "out of buffers");
+        client_fail(client, &err);
+        return;
+    }
+    if (server->is_held)
+        count_ready(server, client);
+    server->is_held = false;
+    if (is_done(server) && session_lets_go(server))
+        server_detach(server);
+    relay_from_client(client);
+    listen_flush(client);
 }
 
 /* As much as there is room for. RELAY_DONE: there is more to be done at once. */

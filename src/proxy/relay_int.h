@@ -52,4 +52,7 @@ enum relay_step relay_send_plain(struct client *client, struct relay_run *run,
 /* The server is asked for what it owes, since otherwise it may sit on it. RELAY_STOP. */
 enum relay_step relay_send_flush(struct server *server, struct relay_run *run);
 
+/* Its client gets the ReadyForQuery that was held back (listen.h); and the pair goes on. */
+void relay_release(struct server *server);
+
 #endif

@@ -5,6 +5,7 @@
 #include "base/bug.h"
 #include "proxy/cancel.h"
 #include "proxy/client.h"
+#include "proxy/listen_hub.h"
 #include "proxy/pool.h"
 #include "proxy/prepare.h"
 #include "proxy/relay.h"
@@ -63,17 +64,29 @@ void server_report(struct server *server, struct sv name, struct sv value)
 
 /* ---- asking in our own name ---- */
 
-/* A query of ours, whose answers nobody sees. False: no room. */
-static bool ask(struct server *server, struct sv text)
+static bool asked(struct server *server)
 {
-    struct buffer *out = stream_out(loop_of(server), &server->stream, text.size + 16);
-    if (out == NULL || replies_room(&server->replies) == 0 || build_query(out, text) != HF_OK)
-        return false;
     struct replies_request request = {.type = 'Q', .whose = REPLIES_OURS};
     server->is_answered = false;
     server->is_failed = false;
     prepare_synced(server);
     return replies_send(&server->replies, request) == REPLIES_OWED;
+}
+
+bool server_ask(struct server *server, struct sv text)
+{
+    struct buffer *out = stream_out(loop_of(server), &server->stream, text.size + 16);
+    if (out == NULL || replies_room(&server->replies) == 0 || build_query(out, text) != HF_OK)
+        return false;
+    return asked(server);
+}
+
+bool server_ask_message(struct server *server, struct sv message)
+{
+    struct buffer *out = stream_out(loop_of(server), &server->stream, message.size);
+    if (out == NULL || replies_room(&server->replies) == 0 || !buffer_append(out, message))
+        return false;
+    return asked(server);
 }
 
 /* ---- with a client ---- */
@@ -165,6 +178,11 @@ void server_detach(struct server *server)
     bool is_between = frame_is_between(&client->frame) && server->pending == NULL;
     replies_detach(&server->replies);
     server->is_curing = false;
+    server->has_listened = false;
+    server->is_held = false;
+    server->listen = SERVER_LISTEN_REST;
+    server->primed = SERVER_PRIMED_NO;
+    server->expects = SERVER_EXPECTS_NOT;
     server->client = NULL;
     client->server = NULL;
     if (client->state == CLIENT_CLOSING)
@@ -183,7 +201,8 @@ void server_detach(struct server *server)
     }
     client_released(client);
     if (server->part->pool->mode != PROXY_POOL_SESSION && server->cancels == 0 &&
-        !server->is_tainted && !session_is_left(server) && replies_is_clean(&server->replies)) {
+        !server->is_tainted && !session_is_left(server) && !server->is_listening &&
+        replies_is_clean(&server->replies)) {
         pool_release(server);
         return;
     }
@@ -221,8 +240,17 @@ static bool ask_reset(struct server *server)
     struct sv text = SV("DISCARD ALL");
     if (server->part->pool->mode == PROXY_POOL_SESSION)
         text = sv_from_cstr(server->part->config.server_reset_query);
-    server->asked_reset = text.size == 0 || ask(server, text);
+    server->asked_reset = text.size == 0 || server_ask(server, text);
     return text.size > 0 && server->asked_reset;
+}
+
+/* The channels of the client that had it are no longer its own. */
+static bool ask_to_unlisten(struct server *server)
+{
+    if (!server_ask(server, SV("UNLISTEN *")))
+        return false;
+    server->is_listening = false;
+    return true;
 }
 
 /* What the connection needs before another client may have it. False: nothing could be sent now, or
@@ -235,10 +263,12 @@ static bool ask_to_rest(struct server *server)
     case REPLIES_COPYING:
         return send_to_rest(server, 'f');
     case REPLIES_DOUBTFUL:
-        return ask(server, SV(""));
+        return server_ask(server, SV(""));
     case REPLIES_IDLE:
         if (server->replies.status != 'I')
-            return ask(server, SV("ROLLBACK"));
+            return server_ask(server, SV("ROLLBACK"));
+        if (server->is_listening)
+            return ask_to_unlisten(server);
         return needs_reset(server) && ask_reset(server);
     case REPLIES_BUSY:
     case REPLIES_OVER:
@@ -277,7 +307,8 @@ void server_clean(struct server *server)
     }
     while (ask_to_rest(server))
         ;
-    if (replies_is_clean(&server->replies) && server->cancels == 0 && !needs_reset(server)) {
+    if (replies_is_clean(&server->replies) && server->cancels == 0 && !needs_reset(server) &&
+        !server->is_listening) {
         worker_timer(worker_of(server), &server->timer, HF_NEVER);
         session_reset(server);
         pool_release(server);
@@ -420,12 +451,14 @@ void server_event(struct server *server, const struct loop_event *event)
         server_login_event(server, event);
         return;
     }
+    if (server->part->pool->hub != NULL)
+        listen_hub_event(server->part->pool->hub);
     if (event->kind == LOOP_ENDED)
         ended(server, event);
     else if (event->kind == LOOP_DRAINED && server->client != NULL)
         relay_from_client(server->client);
     else if (event->kind == LOOP_DRAINED)
         server_clean(server); /* there is room to ask for what is missing */
-    else
+    else if (server->part->pool->hub == NULL)
         relay_from_server(server);
 }

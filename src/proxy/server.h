@@ -58,6 +58,28 @@ enum server_state {
     SERVER_CLOSING,
 };
 
+/* What is done about channels before its client goes on: see listen.h. */
+enum server_listen {
+    SERVER_LISTEN_REST,
+    SERVER_LISTEN_PRIMING, /* it was told to listen to what its client listens to */
+    SERVER_LISTEN_DUE,     /* it is to be asked what it listens to; a ReadyForQuery is held back */
+    SERVER_LISTEN_ASKED,
+    SERVER_LISTEN_WAITING, /* for the hub to listen to that too */
+};
+
+enum server_primed {
+    SERVER_PRIMED_NO,
+    SERVER_PRIMED,        /* what it listens to is what its client listens to */
+    SERVER_PRIMED_FAILED, /* it would not */
+};
+
+/* Whether messages wait so that a ReadyForQuery can be held back. */
+enum server_expects {
+    SERVER_EXPECTS_NOT,
+    SERVER_EXPECTS_SYNC, /* those behind the next Sync will */
+    SERVER_EXPECTS,
+};
+
 /* NoticeResponses of a login, whole. */
 struct server_notices {
     size_t size;
@@ -107,7 +129,15 @@ struct server {
     bool was_told;       /* the client got the server's last words */
     bool has_cancelled;  /* CLEANING: its query was cancelled */
     bool is_spanning;    /* statement mode: its client has begun a transaction block */
-    uint64_t unnamed;    /* what was done last to its unnamed statement: client->unnamed */
+    bool is_listening;   /* it listens, or may: UNLISTEN before another client has it */
+    bool has_listened;   /* in the running transaction, or UNLISTEN */
+    bool is_held;        /* a ReadyForQuery for its client is held back */
+    uint8_t listen;      /* enum server_listen */
+    uint8_t listen_tries;
+    uint8_t primed;           /* enum server_primed */
+    uint8_t expects;          /* enum server_expects */
+    struct list_node *primes; /* PRIMING: the first of its client's channels not asked for yet */
+    uint64_t unnamed;         /* what was done last to its unnamed statement: client->unnamed */
     uint64_t unnamed_kept;    /* the same, as far as it is answered */
     uint32_t unnamed_owed;    /* sent and not answered: what changes the unnamed statement */
     bool is_synced_since;     /* a Sync follows one of them */
@@ -145,6 +175,11 @@ void server_clean(struct server *server);
 
 /* Ends it. `reason` is for the log, and for the client that is attached. */
 void server_close(struct server *server, const struct hf_err *reason);
+
+/* Asks in our own name: a query, or a whole message Query; nobody sees the answer, after which
+ * is_answered is set, and is_failed if it was an error. False: no room now. */
+bool server_ask(struct server *server, struct sv text);
+bool server_ask_message(struct server *server, struct sv message);
 
 /* ACTIVE: its client has a part of a message, and the rest is still to come. */
 bool server_is_speaking(const struct server *server);

@@ -4,6 +4,7 @@
 
 #include "base/bug.h"
 #include "proxy/client.h"
+#include "proxy/listen.h"
 #include "proxy/pool.h"
 #include "proxy/prepare.h"
 #include "proxy/server.h"
@@ -157,6 +158,8 @@ void session_note(struct client *client, struct sv text, uint32_t acts, struct s
 {
     bool is_known = (acts & ~client->server->acts) == 0; /* by the Parse before */
     client->server->acts |= acts;
+    if ((acts & ACTS_LISTEN) != 0)
+        listen_expect(client->server, 'P');
     if ((acts & (ACTS_SET | ACTS_RESET | ACTS_UNKNOWN)) == 0)
         return;
     struct session *session = session_of(client);
@@ -243,6 +246,8 @@ enum relay_step session_from_client(struct client *client, struct relay_run *run
     if (is_refused && part->is_last && !client->server->replies.is_skipping)
         return refuse(client, run, part, acts & HOLDING);
     session_note(client, text, acts, sv_from("", 0));
+    if (part->type == 'Q' && (acts & ACTS_LISTEN) != 0)
+        listen_expect(client->server, 'Q');
     return RELAY_PASS;
 }
 
@@ -521,7 +526,9 @@ bool session_answered(struct server *server)
     session->is_full = false;
     session->needs_all = false;
     if ((session->parts & CENSUS_HOLDS) != 0) {
-        pins |= session->census.holds;
+        pins |= session->census.holds & ~(uint32_t)SESSION_PIN_CHANNEL;
+        if ((session->census.holds & SESSION_PIN_CHANNEL) != 0)
+            listen_found(server); /* it listens wherever it is: listen.h */
         if ((server->acts & ACTS_LOAD) != 0)
             pins |= SESSION_PIN_LIBRARY;
         if ((pins & ~(uint32_t)SESSION_PIN_CHANNEL) != 0 &&

@@ -13,8 +13,10 @@
 #include "proxy/auth_query.h"
 #include "proxy/cancel.h"
 #include "proxy/client.h"
-#include "proxy/peers.h"
 #include "proxy/limits.h"
+#include "proxy/listen.h"
+#include "proxy/listen_hub.h"
+#include "proxy/peers.h"
 #include "proxy/pool.h"
 #include "proxy/reload.h"
 #include "proxy/server.h"
@@ -160,6 +162,8 @@ static void run_timers(struct worker *worker)
     worker->wake_ns = HF_NEVER;
     list_for_each(node, &worker->parts) {
         struct pool_part *part = container_of(node, struct pool_part, link);
+        if (part->pool->hub != NULL)
+            listen_hub_turn(part->pool->hub, now_ns);
         if (bulkhead_deadline(part->bulkhead) <= now_ns)
             pool_expire(part);
         pool_seek(part, now_ns);
@@ -179,6 +183,7 @@ static void run_timers(struct worker *worker)
     }
     if (now_ns >= worker->tick_ns) {
         look_after_quiet(worker, now_ns);
+        listen_tick(worker, now_ns);
         worker->tick_ns = ns_add(now_ns, TICK_NS);
     }
 }
@@ -315,6 +320,12 @@ static void posted(struct worker *worker, struct loop_message *message)
         break;
     case WORKER_PEER:
         peers_resolved(worker, message);
+        break;
+    case WORKER_LISTEN:
+        listen_hub_woken(message);
+        break;
+    case WORKER_NEWS:
+        listen_news(worker, container_of(message, struct listen_news, message));
         break;
     case WORKER_OVER:
         break;
@@ -504,6 +515,7 @@ enum hf_rc worker_make(struct worker *worker, struct proxy *proxy, uint32_t inde
     list_init(&worker->parts);
     list_init(&worker->dirty);
     list_init(&worker->sessions);
+    list_init(&worker->listening);
     list_init(&worker->cancelling);
     list_init(&worker->asking);
     list_init(&worker->askers);

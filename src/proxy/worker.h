@@ -50,6 +50,8 @@ enum worker_message {
     WORKER_ASK_RESOLVED,
     WORKER_ANSWERED, /* struct loop_message: users were */
     WORKER_PEER,     /* the same, for a cancel request of another instance */
+    WORKER_LISTEN,   /* struct listen_hub: its home has something to do */
+    WORKER_NEWS,     /* struct listen_news */
     WORKER_OVER,     /* struct loop_message: nothing is left at any worker */
 };
 
@@ -83,6 +85,7 @@ struct worker {
     struct bufpool waits;      /* struct wait */
     struct bufpool cancels;    /* struct cancel */
     struct list sessions;      /* all clients */
+    struct list listening;     /* struct listening: of those that listen */
     _Atomic uint32_t client_count;
     uint32_t server_count;
     uint32_t peer_cancels; /* cancel requests on their way to other instances */

@@ -27,6 +27,13 @@ static void channels__texts_that_matter_are_told_from_others(void **state)
         {"SELECT 'restarted'", true}, /* for nothing */
         {"ststart", true},
         {"lilisten", true},
+        {"nlisten", true},
+        {"listelisten", true},
+        {"xxxxnlisten a", true},
+        {"lislislisten", true},
+        {"tenlist", false},
+        {"xxxxxLiStEnxxxxx", true},
+        {"liste n", false},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
