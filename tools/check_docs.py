@@ -25,6 +25,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import api_docs  # noqa: E402
+import refusals  # noqa: E402
 from check_house import run_rule  # noqa: E402
 from house.tree import Tree, line_of  # noqa: E402
 
@@ -155,6 +156,12 @@ def the_header_is_documented(_tree):
                    "run tools/api_docs.py")
 
 
+def refusals_are_listed(_tree):
+    yield from refusals.problems()
+    if (refusals.ROOT / refusals.PAGE).read_text(encoding="ascii") != refusals.page():
+        yield f"{refusals.PAGE}:1: is not what the sources say: run tools/refusals.py --write"
+
+
 RULES = [
     ("documents: links lead somewhere", links_lead_somewhere),
     ("documents: files they name exist", named_files_exist),
@@ -162,6 +169,8 @@ RULES = [
     ("documents: C examples compile", c_blocks_compile),
     ("documents: console examples print what they show", console_blocks_are_true),
     ("documents: the library's reference says what its header says", the_header_is_documented),
+    ("documents: every refusal of the proxy is listed, with a way out and a test",
+     refusals_are_listed),
 ]
 
 

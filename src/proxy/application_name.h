@@ -1,7 +1,7 @@
 /*
  * application_name with the client's address behind it, "till - 10.0.0.7:40222", so that servers
- * know who is behind the proxy: pg_stat_activity and their logs show it. As PgBouncer writes it, cut
- * to PostgreSQL's 63 bytes in front of the address. A client without a name of its own is "app".
+ * know who is behind the proxy: pg_stat_activity and their logs show it. As PgBouncer writes it,
+ * cut to PostgreSQL's 63 bytes in front of the address. A client without a name is "app".
  *
  * Each such client has settings of its own, so a connection that it gets is told its name first
  * unless it served the same client last; in session mode its connection serves nobody else later.

@@ -12,6 +12,7 @@
 #include "proxy/pool.h"
 #include "proxy/prepare.h"
 #include "proxy/query_log.h"
+#include "proxy/refusals.h"
 #include "proxy/relay.h"
 #include "proxy/server.h"
 #include "proxy/session_state.h"
@@ -104,19 +105,30 @@ void client_end_request(struct client *client, bool is_transaction_over)
 static void explain_timeout(const struct client *client, struct hf_err *err)
 {
     const struct proxy_pool *config = &client->part->config;
-    int64_t now_ns = worker_now(client->worker);
+    int64_t now_ns = worker_now(client->worker), from_ns = client->rested_ns, limit_ns;
     if (client->pins != 0 && client->transaction_ns == 0 &&
-        config->pinned_idle_timeout_ns <= config->client_idle_timeout_ns)
+        config->pinned_idle_timeout_ns <= config->client_idle_timeout_ns) {
         err_set(err, HF_RC_LIMIT, "57P05", "terminating connection due to pinned_idle_timeout");
-    else if (client->state == CLIENT_IDLE || client->transaction_ns == 0)
+        limit_ns = config->pinned_idle_timeout_ns;
+    } else if (client->state == CLIENT_IDLE || client->transaction_ns == 0) {
         err_set(err, HF_RC_LIMIT, "57P05", "terminating connection due to client_idle_timeout");
-    else if (ns_add(client->transaction_ns, config->transaction_timeout_ns) <= now_ns)
+        limit_ns = config->client_idle_timeout_ns;
+    } else if (ns_add(client->transaction_ns, config->transaction_timeout_ns) <= now_ns) {
         err_set(err, HF_RC_LIMIT, "25P04", "terminating connection due to transaction_timeout");
-    else if (client->request_ns != 0)
+        from_ns = client->transaction_ns;
+        limit_ns = config->transaction_timeout_ns;
+    } else if (client->request_ns != 0) {
         err_set(err, HF_RC_LIMIT, "57014", "terminating connection due to query_timeout");
-    else
+        from_ns = client->request_ns;
+        limit_ns = config->query_timeout_ns;
+    } else {
         err_set(err, HF_RC_LIMIT, "25P03",
                 "terminating connection due to idle_transaction_timeout");
+        limit_ns = config->idle_transaction_timeout_ns;
+    }
+    err_detail(err, "It took %lld ms; %lld ms are allowed, by the database or the role.",
+               (long long)((now_ns - from_ns) / HF_MS(1)), (long long)(limit_ns / HF_MS(1)));
+    err_hint(err, "Connect again; if it has to take so long, raise this timeout and reload.");
 }
 
 /* Who has not said what he wants yet is told nothing, as by PostgreSQL: it may be no client. */
@@ -132,6 +144,9 @@ static void give_up_login(struct client *client)
         return;
     }
     err_set(&err, HF_RC_LIMIT, "57014", "canceling authentication due to timeout");
+    err_detail(&err, "It took longer than limits.client_login_timeout = %lld ms.",
+               (long long)(client->worker->config->limits.client_login_timeout_ns / HF_MS(1)));
+    err_hint(&err, "Send the password at once, or raise that limit.");
     client_fail(client, &err);
 }
 
@@ -182,6 +197,7 @@ static void turn_away(int fd, const char *limit, int64_t most)
     struct hf_err err;
     err_set(&err, HF_RC_LIMIT, "53300", "sorry, too many clients already");
     err_detail(&err, "The limit is limits.%s = %lld.", limit, (long long)most);
+    err_hint(&err, "Close connections that are not needed, or raise the limit.");
     buffer_init(&out, bytes, sizeof bytes);
     if (build_error(&out, BUILD_FATAL, &err) == HF_OK)
         (void)!send(fd, bytes, buffer_held(&out), MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -341,10 +357,11 @@ void client_fail(struct client *client, const struct hf_err *err)
     /* Between the parts of a message there is no place for words: they would be taken for the rest
      * of a row. */
     bool is_cut = client->server != NULL && server_is_speaking(client->server);
+    struct hf_err told = refusal_of(client, err);
     if (client->watch != NULL)
         query_log_refused(client, err);
     struct buffer *out = is_cut ? NULL : stream_out(client->worker->loop, &client->stream, 1024);
-    if (out != NULL && build_error(out, BUILD_FATAL, err) != HF_OK)
+    if (out != NULL && build_error(out, BUILD_FATAL, &told) != HF_OK)
         out = NULL;
     client_close(client, err->message);
 }
@@ -473,7 +490,8 @@ static bool refuse(struct client *client, const struct hf_err *err)
 {
     struct frame_part part;
     struct buffer *out = stream_out(client->worker->loop, &client->stream, 1024);
-    if (out == NULL || build_error(out, BUILD_ERROR, err) != HF_OK) {
+    struct hf_err told = refusal_of(client, err);
+    if (out == NULL || build_error(out, BUILD_ERROR, &told) != HF_OK) {
         client_fail(client, err);
         return false;
     }

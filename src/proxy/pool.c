@@ -137,6 +137,7 @@ struct pool *pool_get(struct proxy *proxy, const struct pool_key *key, struct hf
         err_set(err, HF_RC_LIMIT, "53400", "too many pools");
         err_detail(err, "There are %u, one for each database and role that was used.",
                    proxy->pool_count);
+        err_hint(err, "Let databases have a user of their own, so that roles share their pool.");
     }
     return pool;
 }
@@ -326,6 +327,8 @@ enum pool_answer pool_want(struct client *client, int64_t until_ns, struct hf_er
         if (has_permit && !bulkhead_release(part->bulkhead, &permit, now_ns))
             bulkhead_hand_over(part->bulkhead, &permit, now_ns);
         err_set(err, HF_RC_LIMIT, "53300", "too many clients wait");
+        err_detail(err, "limits.clients_max is %lld, over all workers.",
+                   (long long)part->worker->config->limits.clients_max);
         return POOL_REFUSED;
     }
     pool_touch(part);

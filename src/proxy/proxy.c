@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "core/breaker_mt.h"
+#include "core/bulkhead_mt.h"
 #include "net/resolve.h"
 #include "os/clock.h"
 #include "os/entropy.h"

@@ -26,8 +26,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "core/breaker_mt.h"
-#include "core/bulkhead_mt.h"
 #include "net/loop.h"
 #include "os/log.h"
 #include "os/mem.h"
@@ -45,6 +43,8 @@
 #define PROXY_ENDPOINTS_MAX 256
 #define PROXY_BEFORE_MAX    16
 
+struct breaker;
+struct bulkhead;
 struct pool;
 struct resolver;
 struct access;

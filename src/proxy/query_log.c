@@ -149,7 +149,7 @@ static void write_line(const struct client *client, const struct server *server,
         log_bool("cut", shown.is_cut), log_view("text", text));
 }
 
-/* The next request begins with nothing; its text stays, as a Bind may come without another Parse. */
+/* The next request begins with nothing; its text stays: a Bind may come without a Parse. */
 static void begin_anew(struct query_watch *watch)
 {
     watch->sqlstate[0] = '\0';

@@ -12,8 +12,8 @@
  * those with errors, those that took longer, or a share by chance; and so is whether the text is
  * there, with literals stripped or in full.
  *
- * A trace, switched on from the console for one client, logs each message that passes: its type, its
- * size, when. Never its bytes.
+ * A trace, switched on from the console for one client, logs each message that passes: its type,
+ * its size, when. Never its bytes.
  *
  * Who is neither logged nor traced has client->watch NULL, and costs a look at it for each message.
  * What it takes is allocated when a client logs in, when a reload switches it on, or a trace: never

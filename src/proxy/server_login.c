@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/bug.h"
+#include "core/breaker_mt.h"
 #include "core/outcome.h"
 #include "os/entropy.h"
 #include "proxy/admission.h"

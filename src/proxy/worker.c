@@ -261,6 +261,9 @@ static void drain_idle(struct worker *worker)
 {
     struct hf_err err;
     err_set(&err, HF_RC_AGAIN, "57P01", "terminating connection due to administrator command");
+    err_detail(&err, "The proxy is being stopped, or gives its place to another one; clients have "
+                     "limits.drain_timeout = %lld ms.",
+               (long long)(worker->config->limits.drain_timeout_ns / HF_MS(1)));
     list_for_each(node, &worker->sessions) {
         struct client *client = container_of(node, struct client, link);
         bool is_idle = client->state == CLIENT_IDLE || client->state <= CLIENT_ENTERING ||

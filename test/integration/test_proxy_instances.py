@@ -234,7 +234,9 @@ def test_listeners_have_rules_of_their_own(start_instances, monkeypatch):
         assert client.value("SELECT 1") == "1"
     fields = refused("reports", database="app")
     assert fields["C"] == "28000" and "listeners.reports.databases" in fields["H"]
-    assert "other users" in refused("reports", database="second", user="plain")["D"]
+    assert "cannot be reached by this listener" in fields["M"]
+    fields = refused("reports", database="second", user="plain")
+    assert "may not come in by this listener" in fields["M"] and "other users" in fields["D"]
     # Whoever comes by the one is believed, and is offered no TLS.
     with connect("open", password="wrong") as client:
         assert client.value("SELECT 1") == "1"

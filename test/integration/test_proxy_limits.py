@@ -188,7 +188,9 @@ def test_who_waits_in_a_group_may_cancel_leave_or_be_drained(start_proxy):
         wire.send(pgwire.query("SELECT 1"))
     assert waiting[0].is_quiet()
     pgwire.cancel(waiting[0])
-    assert [m.sqlstate for m in waiting[0].read_until_ready() if m.kind == "E"] == ["57014"]
+    words = [m.fields for m in waiting[0].read_until_ready() if m.kind == "E"][0]
+    assert words["C"] == "57014"
+    assert words["M"] == "canceling statement due to user request"
     waiting[1].reset()
     holder.rows("COMMIT")
     assert pgwire.rows(waiting[2].read_until_ready()) == [("1",)]

@@ -329,33 +329,6 @@ static void bulkhead__lower_numbers_go_first_and_unknown_ones_last(void **state)
     }
 }
 
-static void bulkhead__waiters_with_ranks_are_served_by_them_and_after_those_without(void **state)
-{
-    (void)state;
-    static const uint64_t ranks[] = {0, 40, 20, 20, 10, 0, 30};
-    static const size_t order[] = {0, 5, 4, 2, 3, 1};
-    struct bulkhead *b = make_of(1, 10);
-    take(b, 1, 0);
-    for (size_t i = 0; i < 7; i++) {
-        waiter[i].rank = ranks[i];
-        assert_int_equal(enter(b, i, 0, 0), BULKHEAD_QUEUED);
-    }
-    assert_int_equal(bulkhead_waiting(b), 7);
-    assert_true(bulkhead_withdraw(b, &waiter[6], 0)); /* from the middle */
-    struct bulkhead_permit held = permit[0];
-    for (size_t i = 0; i < 6; i++) {
-        assert_ptr_equal(bulkhead_first(b), &waiter[order[i]]);
-        assert_ptr_equal(give(b, &held, 0), &waiter[order[i]]);
-        held = waiter[order[i]].permit;
-    }
-    assert_null(give(b, &held, 0));
-    /* And one that has waited too long goes as all others do. */
-    take(b, 1, 0);
-    assert_int_equal(bulkhead_enter(b, &waiter[1], 0, 0, 5), BULKHEAD_QUEUED);
-    assert_ptr_equal(bulkhead_pop_expired(b, 6), &waiter[1]);
-    assert_int_equal(bulkhead_waiting(b), 0);
-}
-
 static void bulkhead__a_newcomer_does_not_overtake(void **state)
 {
     (void)state;
@@ -799,7 +772,6 @@ int main(void)
         cmocka_unit_test(bulkhead__time_that_runs_backwards_stands_still_and_is_counted),
         cmocka_unit_test(bulkhead__waiters_are_served_in_order_of_arrival),
         cmocka_unit_test(bulkhead__lower_numbers_go_first_and_unknown_ones_last),
-        cmocka_unit_test(bulkhead__waiters_with_ranks_are_served_by_them_and_after_those_without),
         cmocka_unit_test(bulkhead__a_newcomer_does_not_overtake),
         cmocka_unit_test(bulkhead__entering_where_there_is_room_needs_no_wait),
         cmocka_unit_test(bulkhead__who_waited_too_long_is_never_granted),

@@ -150,6 +150,34 @@ static void fair__within_a_flow_it_is_first_in_first_out(void **state)
     free(world.memory);
 }
 
+static void fair__ranks_decide_behind_those_who_have_none(void **state)
+{
+    (void)state;
+    static const uint64_t ranks[] = {0, 40, 20, 20, 10, 0, 30};
+    static const size_t order[] = {0, 5, 4, 2, 3, 1};
+    struct world world;
+    setup(&world);
+    for (size_t i = 0; i < 7; i++) {
+        struct bulkhead_waiter *waiter = &world.clients[i].waiter;
+        waiter->rank = ranks[i];
+        assert_int_equal(bulkhead_enter(world.bulkhead, waiter, 1, 0, HF_NEVER), BULKHEAD_QUEUED);
+    }
+    assert_int_equal(bulkhead_waiting(world.bulkhead), 7);
+    assert_true(bulkhead_withdraw(world.bulkhead, &world.clients[6].waiter, 1)); /* the middle */
+    for (size_t i = 0; i < 6; i++) {
+        struct bulkhead_waiter *next = &world.clients[order[i]].waiter;
+        assert_ptr_equal(bulkhead_first(world.bulkhead), next);
+        assert_ptr_equal(bulkhead_hand_over(world.bulkhead, &world.running[0], 1), next);
+        world.running[0] = next->permit;
+    }
+    /* And one that has waited too long goes as all others do. */
+    struct bulkhead_waiter *late = &world.clients[1].waiter;
+    assert_int_equal(bulkhead_enter(world.bulkhead, late, 1, 0, 5), BULKHEAD_QUEUED);
+    assert_ptr_equal(bulkhead_pop_expired(world.bulkhead, 6), late);
+    assert_int_equal(bulkhead_waiting(world.bulkhead), 0);
+    free(world.memory);
+}
+
 static void fair__ranks_are_never_zero_and_the_clock_never_goes_back(void **state)
 {
     (void)state;
@@ -170,6 +198,7 @@ int main(void)
         cmocka_unit_test(fair__a_noisy_flow_delays_a_calm_one_by_its_share_and_not_by_its_length),
         cmocka_unit_test(fair__who_was_away_has_saved_up_nothing),
         cmocka_unit_test(fair__within_a_flow_it_is_first_in_first_out),
+        cmocka_unit_test(fair__ranks_decide_behind_those_who_have_none),
         cmocka_unit_test(fair__ranks_are_never_zero_and_the_clock_never_goes_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
