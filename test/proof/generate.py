@@ -84,6 +84,20 @@ SESSION = ["PREPARE s1 AS SELECT 'by SQL'", "EXECUTE s1", "DEALLOCATE s1", "LIST
            "SET ROLE app", "SELECT set_config('custom.one', 'kept', false)",
            # Once it was set it stays known, as an empty text, even after DISCARD ALL.
            "SELECT coalesce(nullif(current_setting('custom.one', true), ''), 'none')"]
+# What a server does not report, and yet belongs to the session. No name means something else under
+# any of these: a Parse of a text that a connection knows already is answered without the server,
+# and what is wrong with it then is told by its Bind.
+UNREPORTED = ["SET work_mem = '5MB'", "SET SESSION work_mem TO '6MB'", "SET LOCAL work_mem = '7MB'",
+              "SHOW work_mem", "RESET work_mem", "SET work_mem TO DEFAULT", "SET work_mem = 'many'",
+              "SET search_path = pg_catalog, public", "SHOW search_path", "RESET search_path",
+              "SELECT current_schemas(false)", "SET ROLE pg_monitor", "SET ROLE NONE",
+              "SELECT current_user", "SELECT set_config('work_mem', '8MB', false)",
+              "SELECT set_config('custom.two', 'told', false)",
+              "SELECT coalesce(nullif(current_setting('custom.two', true), ''), 'none')",
+              "SET custom.two = 'said'", "SET extra_float_digits = 0; SELECT 0.1::float8 / 3",
+              "SELECT 0.1::float8 / 3", "SET work_mem = '9MB'; SELECT 1/0",
+              "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "SHOW transaction_read_only",
+              "SET default_transaction_read_only = off"]
 COPY_OUT = ["COPY small TO STDOUT", "COPY big TO STDOUT", "COPY (SELECT 1 WHERE false) TO STDOUT",
             "COPY small TO STDOUT (FORMAT binary)", "COPY (SELECT * FROM fails_at(6)) TO STDOUT",
             "COPY nowhere TO STDOUT", "COPY (SELECT notices(3)) TO STDOUT CSV HEADER",
@@ -132,6 +146,17 @@ class Maker:
 
     def session(self):
         return [["Q", self.one(SESSION)]]
+
+    def unreported(self):
+        """As a query, or prepared, where it is one statement. By name: the proxy asks afterwards
+        what became of the session, and no unnamed statement outlives a question."""
+        text = self.one(UNREPORTED)
+        if ";" in text or self.chance(0.6):
+            return [["Q", text]]
+        name = self.one(["s1", "s2"])
+        self.known[name] = []
+        return [["C", "S", name], ["P", name, text, []], ["B", "", name, [], [], []], ["E", "", 0],
+                ["S"]]
 
     def pipeline(self):
         """Several simple queries at once."""
@@ -292,6 +317,20 @@ PHRASES = [
     (5, ANY_MODE, Maker.again),
     (3, ANY_MODE, Maker.suspended),
 ]
+# Of sequences about settings that are not reported. In transaction mode the proxy asks after such a
+# statement what became of the session, and no unnamed statement outlives a question: so nothing here
+# leaves one to be used later.
+SETTING_PHRASES = [
+    (6, TRANSACTION_MODE, Maker.unreported),
+    (2, TRANSACTION_MODE, Maker.setting),
+    (1, TRANSACTION_MODE, Maker.reset_setting),
+    (1, TRANSACTION_MODE, Maker.discard),
+    (3, TRANSACTION_MODE, Maker.block),
+    (3, TRANSACTION_MODE, Maker.simple),
+    (1, TRANSACTION_MODE, Maker.pipeline),
+    (1, TRANSACTION_MODE, Maker.copy_out),
+    (3, TRANSACTION_MODE, Maker.well_formed_block),
+]
 DELIVERIES = {"steps": 5, "burst": 3, "all": 1, "cut": 2}  # see exchange.run()
 
 
@@ -308,6 +347,8 @@ def generate(seed, mode, functions):
     rng = random.Random(f"{mode} {seed}")
     maker = Maker(rng, functions, mode)
     allowed = [(weight, phrase) for weight, modes, phrase in PHRASES if mode in modes]
+    if mode != "statement" and rng.random() < 0.3:
+        allowed = [(weight, phrase) for weight, _, phrase in SETTING_PHRASES]
     chunks = []
     for _ in range(rng.randint(1, 8)):
         phrase, = rng.choices([p for _, p in allowed], [w for w, _ in allowed])

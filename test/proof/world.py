@@ -31,7 +31,10 @@ class World:
         self.server = server
         self.database = database
         server.sql("DROP SCHEMA public CASCADE", "CREATE SCHEMA public",
-                   "GRANT ALL ON SCHEMA public TO app", "SET ROLE app", *SETUP,
+                   "GRANT ALL ON SCHEMA public TO app, pg_monitor", "GRANT pg_monitor TO app",
+                   "SET ROLE app", *SETUP,
+                   "GRANT ALL ON ALL TABLES IN SCHEMA public TO pg_monitor",
+                   "GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO pg_monitor",
                    database=database)
         self.functions = {name: int(oid) for name, oid in server.sql(LOOKUP, database=database)}
         self.tables = frozenset(
