@@ -3,9 +3,9 @@
  *
  * A command runs in the thread of who gave it. It says its answer (say_end, say_error), or sends a
  * gather round whose end does, or begins to wait: then the client's timer asks admin_command_poll()
- * until it is over, so that no loop ever waits. What is waited for can be given up: a cancel request
- * takes back what the command has begun, as PgBouncer does, and a client that goes leaves a PAUSE in
- * force, and takes a SUSPEND back.
+ * until it is over, so that no loop ever waits. What is waited for can be given up: a cancel
+ * request takes back what the command has begun, as PgBouncer does, and a client that goes leaves a
+ * PAUSE in force, and takes a SUSPEND back.
  */
 #ifndef HF_PROXY_ADMIN_COMMAND_H
 #define HF_PROXY_ADMIN_COMMAND_H
@@ -63,7 +63,7 @@ void admin_wait_close(struct client *client, const struct admin_words *words);
 void admin_pools_poll(struct client *client);
 /* Opens what a PAUSE or SUSPEND of this client has closed, everywhere. */
 void admin_pools_undo(struct client *client);
-/* PAUSE of everything, for a shutdown: clients that wait go, and admin_shutdown_closed() follows. */
+/* PAUSE of everything, for a shutdown: clients that wait go; admin_shutdown_closed() follows. */
 void admin_pools_close(struct client *client);
 
 /* ---- in admin_command.c ---- */

@@ -100,7 +100,7 @@ void say_columns(struct client *client, const struct admin_column *columns)
     say_message(client, build_end(&row), &out);
 }
 
-/* A whole number as PostgreSQL sends a numeric: digits of base 10000, the first one with a weight. */
+/* A whole number as PostgreSQL sends a numeric: digits of base 10000, and the first one's weight. */
 static void build_numeric(struct build *row, int64_t value)
 {
     uint16_t digits[5];

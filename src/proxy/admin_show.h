@@ -27,15 +27,15 @@
  *     }
  *
  * The request goes from worker to worker (admin_gather.h). visit() is called in each worker's own
- * thread and may look at whatever is that worker's; finish() once, in the thread of who asked, after
- * the last visit: for what all workers share (under proxy->lock, for a moment), and for sums that
- * visits have put into gather->sums or gather->state. Either may be NULL; both tell whether they are
+ * thread and may look at whatever is that worker's; finish() after the last visit, in the thread of
+ * who asked: for what all workers share (under proxy->lock, for a moment), and for sums that visits
+ * have put into gather->sums or gather->state. Either may be NULL; both tell whether they are
  * through.
  *
  * Many rows. A visit that may have thousands looks at gather_is_full() between them, notes in
- * gather->cursor where it is (0 at first, in each worker anew), and returns false: its rows are sent
- * to the client, and it is called again when they have gone. So a console costs bounded memory, and
- * a worker a bounded time at once.
+ * gather->cursor where it is (0 at first, in each worker anew), and returns false: its rows are
+ * sent to the client, and it is called again when they have gone. So a console costs bounded memory,
+ * and a worker a bounded time at once.
  *
  * Columns that PgBouncer has come first, with its names and types and in its order (those of 1.25);
  * ours stand behind them.

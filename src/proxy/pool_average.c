@@ -3,8 +3,8 @@
 #include "base/ns.h"
 #include "proxy/pool.h"
 
-/* Every counter of struct pool_stats is a 64-bit number, so that what is done to all of them is done
- * in one place: here. */
+/* Every counter of struct pool_stats is a 64-bit number, so that what is done to all of them is
+ * done in one place: here. */
 #define COUNTERS (sizeof(struct pool_stats) / sizeof(uint64_t))
 
 union counters {

@@ -1,6 +1,6 @@
 /*
- * Averages of what a part of a pool does, over the last minute or two, as PgBouncer shows them: from
- * the counters as they were when the period before the running one began.
+ * Averages of what a part of a pool does, over the last minute or two, as PgBouncer shows them:
+ * from the counters as they were when the period before the running one began.
  *
  *     | older        | newer        | now
  *     |--- period ---|--- period ---|------ ...        average = (now - older) / time between

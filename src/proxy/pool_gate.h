@@ -1,7 +1,7 @@
 /*
  * A part of a pool that is held: its limit is 0, so that whoever wants a connection waits in the
- * queue as at any other time, and whoever gives one back has it closed. What its limit was, and what
- * shares come or go meanwhile, is kept in part->held until it is let go.
+ * queue as at any other time, and whoever gives one back has it closed. What its limit was, and
+ * what shares come or go meanwhile, is kept in part->held until it is let go.
  *
  *     hold:     limit 12, held 0   -->  limit 0, held 12;  idle connections are closed
  *     let go:   limit 0, held 12   -->  limit 12;          who waits is served, in order

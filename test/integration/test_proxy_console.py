@@ -312,7 +312,7 @@ def test_pausing_under_load_makes_no_errors(proxy, tmp_path):
     assert load.returncode == 0 and "processed: 2400/2400" in said, said
 
 
-# ------------------------------------------------------------------------------- KILL and the others
+# ------------------------------------------------------------------------------ KILL and the others
 
 def test_kill_client_drops_the_one_that_is_meant(proxy):
     with proxy.connect() as one, proxy.connect() as two, console(proxy) as cursor:
