@@ -7,16 +7,18 @@ is told; sockets that systemd has opened.
 
 import os
 import re
+import shutil
 import signal
 import socket
 import struct
 import subprocess
 import threading
+from pathlib import Path
 
 import pgwire
 import proxy_rig
 import pytest
-from demo_process import wait_until
+from demo_process import find_binary, wait_until
 
 class Instance(proxy_rig.HoldfastProxy):
     """One process of several that live in one folder, with one configuration."""
@@ -376,3 +378,20 @@ def test_sockets_of_systemd_that_are_not_configured_are_a_mistake(family):
         with pytest.raises(AssertionError, match="systemd listens on 127.0.0.1"):
             member.start()
         member.expect_log("")
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
+def test_the_units_are_what_systemd_takes(tmp_path):
+    units = Path(__file__).parents[2] / "deploy" / "systemd"
+    for unit in ("holdfast.service", "holdfast.socket"):
+        text = (units / unit).read_text().replace("/usr/bin/holdfast", str(find_binary()))
+        (tmp_path / unit).write_text(text)
+
+    def analyze(*arguments):
+        run = subprocess.run(["systemd-analyze", *arguments], capture_output=True, text=True,
+                             timeout=60, check=False, cwd=tmp_path)
+        assert run.returncode == 0, run.stdout + run.stderr
+        return run.stderr
+
+    assert not analyze("verify", "--man=no", "./holdfast.service", "./holdfast.socket")
+    analyze("security", "--offline=yes", "--threshold=20", "--no-pager", "./holdfast.service")
