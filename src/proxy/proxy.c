@@ -12,10 +12,11 @@
 #include "proxy/access.h"
 #include "proxy/admin.h"
 #include "proxy/kernel.h"
-#include "proxy/peers.h"
 #include "proxy/listen_hub.h"
+#include "proxy/peers.h"
 #include "proxy/pool.h"
 #include "proxy/secure.h"
+#include "proxy/share.h"
 #include "proxy/sockets.h"
 #include "proxy/worker.h"
 
@@ -38,8 +39,8 @@ static uint32_t count_same(const struct proxy *proxy, const struct pool *like, b
 
 static bool share_takes(struct proxy *proxy, const struct proxy_config *config)
 {
-    share_resize(&proxy->share, (uint32_t)config->budget.connections);
-    return share_try(&proxy->share);
+    share_resize(proxy->share, (uint32_t)config->budget.connections);
+    return share_try(proxy->share);
 }
 
 bool proxy_budget_try(struct proxy *proxy, struct pool *pool, const struct proxy_config *config,
@@ -58,7 +59,7 @@ bool proxy_budget_try(struct proxy *proxy, struct pool *pool, const struct proxy
         what = "server_connections_max of the database";
     else if (of_role > 0 && count_same(proxy, pool, true) >= (uint32_t)of_role)
         what = "server_connections_max of the role";
-    if (what == NULL && proxy->share.file != NULL && !share_takes(proxy, config))
+    if (what == NULL && proxy->share != NULL && !share_takes(proxy, config))
         what = "server_budget.connections, of all processes together,";
     if (what == NULL) {
         atomic_fetch_add(&proxy->server_count, 1);
@@ -76,8 +77,8 @@ bool proxy_budget_try(struct proxy *proxy, struct pool *pool, const struct proxy
 void proxy_budget_return(struct proxy *proxy, struct pool *pool)
 {
     pthread_mutex_lock(&proxy->lock);
-    if (proxy->share.file != NULL)
-        share_return(&proxy->share);
+    if (proxy->share != NULL)
+        share_return(proxy->share);
     atomic_fetch_sub(&proxy->server_count, 1);
     pool->server_count--;
     pthread_mutex_unlock(&proxy->lock);
@@ -280,6 +281,20 @@ static enum hf_rc start_workers(struct proxy *proxy, struct hf_err *err)
     return rc;
 }
 
+static enum hf_rc join_budget(struct proxy *proxy, struct hf_err *err)
+{
+    const struct proxy_budget *budget = &atomic_load(&proxy->config)->budget;
+    struct share *share = mem_alloc(proxy->mem, sizeof *share);
+    if (share == NULL)
+        return mem_refused(proxy->mem, sizeof *share, err);
+    enum hf_rc rc = share_open(share, budget->file, (uint32_t)budget->connections, proxy->mem, err);
+    if (rc == HF_OK)
+        proxy->share = share;
+    else
+        mem_free(proxy->mem, share);
+    return rc;
+}
+
 enum hf_rc proxy_start(struct proxy *proxy, const struct proxy_config *config,
                        const struct proxy_given *given, struct hf_err *err)
 {
@@ -305,8 +320,7 @@ enum hf_rc proxy_start(struct proxy *proxy, const struct proxy_config *config,
     if (rc == HF_OK)
         rc = resolver_new(&proxy->resolver, &names, mem, err);
     if (rc == HF_OK && config->budget.file[0] != '\0')
-        rc = share_open(&proxy->share, config->budget.file, (uint32_t)config->budget.connections,
-                        mem, err);
+        rc = join_budget(proxy, err);
     if (rc == HF_OK)
         rc = start_workers(proxy, err);
     if (rc == HF_OK) {
@@ -374,8 +388,9 @@ void proxy_join(struct proxy *proxy)
     sockets_close(proxy->sockets);
     for (uint32_t i = 0; i < atomic_load(&proxy->before_count); i++)
         close(proxy->before[i]);
-    if (proxy->share.file != NULL)
-        share_close(&proxy->share);
+    if (proxy->share != NULL)
+        share_close(proxy->share);
+    mem_free(proxy->mem, proxy->share);
     resolver_free(proxy->resolver);
     listens_free(proxy->listens);
     pool_free_all(proxy);

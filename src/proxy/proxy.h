@@ -26,7 +26,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "net/loop.h"
 #include "os/log.h"
 #include "os/mem.h"
 #include "proxy/gate.h"
@@ -34,7 +33,6 @@
 #include "proxy/order.h"
 #include "proxy/proxy_config.h"
 #include "proxy/secure.h"
-#include "proxy/share.h"
 #include "proxy/tally.h"
 #include "wire/settings.h"
 #include "wire/statements.h"
@@ -49,6 +47,7 @@ struct pool;
 struct resolver;
 struct access;
 struct listens;
+struct share;
 struct sockets;
 struct worker;
 
@@ -100,9 +99,9 @@ struct proxy {
     struct secure secure;
     char mock_seed[32];
     struct access *access; /* hba rules and users */
-    struct share share;    /* of the budget, with other processes */
+    struct share *share;   /* of the budget, with other processes; NULL: none */
     struct sockets *sockets;
-    struct listens *listens; /* channels, and the connections that listen; a lock of its own */
+    struct listens *listens;      /* channels, and the connections that listen; a lock of its own */
     int before[PROXY_BEFORE_MAX]; /* to processes before us, whose clients may be there yet */
     _Atomic uint32_t before_count;
 };
@@ -112,7 +111,7 @@ enum proxy_wish {
     PROXY_WISH_RELOAD,
     PROXY_WISH_SHUTDOWN, /* as SIGTERM: drain, and stop after limits.drain_timeout */
     PROXY_WISH_LEAVE,    /* SHUTDOWN WAIT_FOR_CLIENTS: no new ones, and an end when all are gone */
-    PROXY_WISH_END_WITH_SERVERS, /* SHUTDOWN WAIT_FOR_SERVERS: all is paused, stop when none is left */
+    PROXY_WISH_END_WITH_SERVERS, /* SHUTDOWN WAIT_FOR_SERVERS: all is paused; ends with the last */
     PROXY_WISH_STOP,             /* as SIGINT: at once */
     PROXY_WISH_UPGRADE,          /* as SIGUSR2: a new process takes over */
 };

@@ -21,6 +21,7 @@
 #include "proxy/reload.h"
 #include "proxy/server.h"
 #include "proxy/server_login.h"
+#include "proxy/share.h"
 #include "proxy/sockets.h"
 
 #define TICK_NS HF_SEC(1)
@@ -154,8 +155,7 @@ static void run_timers(struct worker *worker)
     if (atomic_load_explicit(&worker->proxy->wanted, memory_order_relaxed) != 0 &&
         atomic_exchange(&worker->proxy->wanted, 0) != 0)
         pool_make_room(worker);
-    if (worker->proxy->share.file != NULL &&
-        share_is_wanted(&worker->proxy->share, &worker->share_seen))
+    if (worker->proxy->share != NULL && share_is_wanted(worker->proxy->share, &worker->share_seen))
         pool_make_room(worker);
     if (now_ns < worker->wake_ns && now_ns < worker->tick_ns)
         return;
@@ -261,8 +261,9 @@ static void drain_idle(struct worker *worker)
 {
     struct hf_err err;
     err_set(&err, HF_RC_AGAIN, "57P01", "terminating connection due to administrator command");
-    err_detail(&err, "The proxy is being stopped, or gives its place to another one; clients have "
-                     "limits.drain_timeout = %lld ms.",
+    err_detail(&err,
+               "The proxy is being stopped, or gives its place to another one; clients have "
+               "limits.drain_timeout = %lld ms.",
                (long long)(worker->config->limits.drain_timeout_ns / HF_MS(1)));
     list_for_each(node, &worker->sessions) {
         struct client *client = container_of(node, struct client, link);

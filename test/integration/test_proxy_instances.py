@@ -165,7 +165,7 @@ def backends(server):
 
 
 def test_processes_share_a_budget(start_instances, postgres, monkeypatch, proxy_place):
-    """Both together have no more; idle connections make room; who is killed gives his share back."""
+    """Both have no more together; idle ones make room; who is killed gives his share back."""
     folder = proxy_place.new_folder()
     folder.mkdir()
     wait_until(lambda: backends(postgres) == 0, 10, "earlier tests are gone")
