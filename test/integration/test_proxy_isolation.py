@@ -69,6 +69,9 @@ CASES = {
     "a role": (
         ["SET ROLE pg_monitor"],
         ["SELECT current_user"]),
+    "statements prepared in SQL": (
+        ["PREPARE mine AS SELECT 'first'"],
+        ["EXECUTE mine"]),
 }
 
 # What is done, what is looked at, and what ends it.
@@ -162,3 +165,16 @@ def test_statements_of_one_name_are_two(target):
             for client, value in ((first, "first"), (second, "second")):
                 found = client.ask(pgwire.bind("", "s"), pgwire.execute(), pgwire.sync())
                 assert pgwire.rows(found) == [(value,)]
+
+
+def test_a_channel_of_one_is_not_the_others(target):
+    with target.connect() as first, target.connect() as second:
+        first.rows("LISTEN news")
+        for _ in range(2):
+            second.rows("NOTIFY news, 'heard'")
+            heard = first.read_until("A")[-1]
+            assert heard.body[4:] == b"news\0heard\0"
+            assert [r.kind for r in second.ask(pgwire.query("SELECT 1"))] == list("TDCZ")
+        first.rows("UNLISTEN news")
+        second.rows("NOTIFY news, 'not heard'")
+        assert first.is_quiet()

@@ -36,7 +36,7 @@ def need(*programs):
 def run(target, done_max, *command):
     host, port = target.address
     done = subprocess.run(
-        [*map(str, command), target.mode, str(target.ca)], text=True, capture_output=True,
+        [*map(str, command), str(target.ca)], text=True, capture_output=True,
         timeout=120, check=False,
         env={**os.environ, "PGHOST": host, "PGPORT": str(port), "PGUSER": "app",
              "PGDATABASE": "app", "PGPASSWORD": PASSWORD, "PGSSLMODE": "disable"})
@@ -46,7 +46,7 @@ def run(target, done_max, *command):
 
 def test_perl(pooled):
     need("perl")
-    run(pooled, 8, "perl", DRIVERS / "dbi.pl")
+    run(pooled, 9, "perl", DRIVERS / "dbi.pl")
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def go_program(tmp_path_factory):
 
 
 def test_go(pooled, go_program):
-    run(pooled, 6, go_program)
+    run(pooled, 7, go_program)
 
 
 @pytest.fixture(scope="module")
@@ -79,10 +79,10 @@ def java_classes(tmp_path_factory):
 def test_java(pooled, java_classes):
     host, port = pooled.address
     done = subprocess.run(["java", "-XX:TieredStopAtLevel=1", "-cp", f"{java_classes}:{JDBC}",
-                           "Jdbc", pooled.mode, str(pooled.ca), host, str(port), PASSWORD],
+                           "Jdbc", str(pooled.ca), host, str(port), PASSWORD],
                           text=True, capture_output=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("ok ") == 8, done.stdout
+    assert done.stdout.count("ok ") == 9, done.stdout
 
 
 # --------------------------------------------------------------------------------- SQLAlchemy, ORM

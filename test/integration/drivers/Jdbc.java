@@ -1,4 +1,4 @@
-// The PostgreSQL JDBC driver through the proxy: `java Jdbc.java MODE CA_FILE HOST PORT PASSWORD`.
+// The PostgreSQL JDBC driver through the proxy: `java Jdbc.java CA_FILE HOST PORT PASSWORD`.
 // Prints a line for each thing that was done; the exit status is 1 after the first that was not.
 
 import java.io.StringReader;
@@ -9,7 +9,7 @@ import org.postgresql.PGConnection;
 import org.postgresql.copy.CopyManager;
 
 public class Jdbc {
-    static String mode, ca, address, password;
+    static String ca, address, password;
     static final String LARGE = "l".repeat(3_000_000);
 
     interface Work {
@@ -164,9 +164,18 @@ public class Jdbc {
         }
     }
 
+    static void settings() throws Exception {
+        try (Connection one = connect(); Connection two = connect()) {
+            one.createStatement().execute("SET work_mem = '7MB'");
+            two.createStatement().execute("SET work_mem = '8MB'");
+            for (int round = 0; round < 3; round++) {
+                check(value(one, "SHOW work_mem"), "7MB");
+                check(value(two, "SHOW work_mem"), "8MB");
+            }
+        }
+    }
+
     static void listens() throws Exception {
-        if (!mode.equals("session"))
-            return;
         try (Connection hears = connect(); Connection tells = connect()) {
             hears.createStatement().execute("LISTEN news");
             tells.createStatement().execute("NOTIFY news, 'it works'");
@@ -186,10 +195,9 @@ public class Jdbc {
     }
 
     public static void main(String[] args) {
-        mode = args[0];
-        ca = args[1];
-        address = args[2] + ":" + args[3];
-        password = args[4];
+        ca = args[0];
+        address = args[1] + ":" + args[2];
+        password = args[3];
         run("statements that the server prepares", Jdbc::statements);
         run("a batch", Jdbc::batch);
         run("a transaction with a savepoint and a setting", Jdbc::transaction);
@@ -197,6 +205,7 @@ public class Jdbc {
         run("COPY in both directions", Jdbc::copies);
         run("a cancel", Jdbc::cancels);
         run("a large value in each direction, over TLS", Jdbc::largeOverTls);
+        run("settings of a session, of two that alternate", Jdbc::settings);
         run("a message to who listens", Jdbc::listens);
     }
 }

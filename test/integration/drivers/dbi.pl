@@ -1,5 +1,5 @@
 #!/usr/bin/perl
-# DBD::Pg through the proxy: `dbi.pl MODE CA_FILE`, the rest from the environment (PGHOST ...).
+# DBD::Pg through the proxy: `dbi.pl CA_FILE`, the rest from the environment (PGHOST ...).
 # Prints a line for each thing that was done; the exit status is 1 after the first that was not.
 
 use strict;
@@ -7,7 +7,7 @@ use warnings;
 use DBI;
 use DBD::Pg qw(:async);
 
-my ($mode, $ca) = @ARGV;
+my ($ca) = @ARGV;
 my $large = 'l' x 3_000_000;
 
 sub connected {
@@ -100,8 +100,16 @@ my @checks = (
         $dbh->rollback;
         $dbh->disconnect;
     },
+    'settings of a session, of two that alternate' => sub {
+        my @all = (connected(''), connected(''));
+        $_->do('SET work_mem = ' . ($_ == $all[0] ? "'7MB'" : "'8MB'")) for @all;
+        for my $round (1 .. 3) {
+            check($all[0]->selectrow_array('SHOW work_mem'), '7MB');
+            check($all[1]->selectrow_array('SHOW work_mem'), '8MB');
+        }
+        $_->disconnect for @all;
+    },
     'a message to who listens' => sub {
-        return if $mode ne 'session';
         my ($hears, $tells) = (connected(''), connected(''));
         $hears->do('LISTEN news');
         $tells->do("NOTIFY news, 'it works'");

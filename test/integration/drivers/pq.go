@@ -1,4 +1,4 @@
-// lib/pq through the proxy: `pq MODE CA_FILE`, the rest from the environment (PGHOST ...).
+// lib/pq through the proxy: `pq CA_FILE`, the rest from the environment (PGHOST ...).
 // Prints a line for each thing that was done; the exit status is 1 after the first that was not.
 package main
 
@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	mode  = os.Args[1]
+	ca    = os.Args[1]
 	large = strings.Repeat("l", 3000000)
 )
 
@@ -125,17 +125,37 @@ func cancels(db *sql.DB) {
 }
 
 func largeOverTLS(*sql.DB) {
-	db := open("sslmode=verify-full host=localhost sslrootcert=" + os.Args[2])
+	db := open("sslmode=verify-full host=localhost sslrootcert=" + ca)
 	defer db.Close()
 	var back string
 	try(db.QueryRow("SELECT $1::text", large).Scan(&back))
 	check(back, large)
 }
 
-func listens(*sql.DB) {
-	if mode != "session" {
-		return
+func settings(db *sql.DB) {
+	one, err := db.Conn(context.Background())
+	try(err)
+	two, err := db.Conn(context.Background())
+	try(err)
+	for i, conn := range []*sql.Conn{one, two} {
+		_, err = conn.ExecContext(context.Background(), fmt.Sprintf("SET work_mem = '%dMB'", 7+i))
+		try(err)
 	}
+	for round := 0; round < 3; round++ {
+		for i, conn := range []*sql.Conn{one, two} {
+			var memory string
+			try(conn.QueryRowContext(context.Background(), "SHOW work_mem").Scan(&memory))
+			check(memory, fmt.Sprintf("%dMB", 7+i))
+		}
+	}
+	for _, conn := range []*sql.Conn{one, two} {
+		_, err = conn.ExecContext(context.Background(), "RESET work_mem")
+		try(err)
+		try(conn.Close())
+	}
+}
+
+func listens(*sql.DB) {
 	listener := pq.NewListener("", time.Second, time.Minute, nil)
 	defer listener.Close()
 	try(listener.Listen("news"))
@@ -170,6 +190,7 @@ func main() {
 	run("COPY", copies, db)
 	run("a cancel", cancels, db)
 	run("a large value in each direction, over TLS", largeOverTLS, db)
+	run("settings of a session, of two that alternate", settings, db)
 	run("a message to who listens", listens, db)
 	try(db.Close())
 }
