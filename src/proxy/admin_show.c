@@ -16,7 +16,7 @@ static show_row *const rows[] = {
     admin_show_peers,          admin_show_peer_pools, admin_show_fds,       admin_show_sockets,
     admin_show_active_sockets, admin_show_lists,      admin_show_mem,       admin_show_state,
     admin_show_dns_hosts,      admin_show_dns_zones,  admin_show_stats,     admin_show_stats_totals,
-    admin_show_stats_averages, admin_show_totals,
+    admin_show_stats_averages, admin_show_totals,     admin_show_channels,
 };
 
 const struct admin_show *admin_show_at(size_t index)

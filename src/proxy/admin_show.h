@@ -135,5 +135,6 @@ const struct admin_show *admin_show_stats(void);
 const struct admin_show *admin_show_stats_totals(void);
 const struct admin_show *admin_show_stats_averages(void);
 const struct admin_show *admin_show_totals(void);
+const struct admin_show *admin_show_channels(void);
 
 #endif

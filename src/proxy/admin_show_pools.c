@@ -146,7 +146,8 @@ static bool finish(struct gather *gather, struct worker *worker)
     for (; gather->cursor < gather->state_count; gather->cursor++) {
         if (gather_is_full(gather))
             return false;
-        show_sum(gather, worker, &sums[gather->cursor]);
+        if (sums[gather->cursor].pool->hub == NULL) /* SHOW CHANNELS has those */
+            show_sum(gather, worker, &sums[gather->cursor]);
     }
     return true;
 }

@@ -84,6 +84,15 @@ void listen_expect(struct server *server, char type);
 /* Whether a message waits for that. */
 bool listen_waits(struct server *server, char type);
 
+/* Few tags begin as LISTEN, UNLISTEN and DISCARD do: the others are not looked at any further. */
+static inline bool listen_is_tag(const struct frame_part *part)
+{
+    struct sv tag = sv_drop(part->bytes, FRAME_HEADER_SIZE);
+    return tag.size > 2 && ((tag.data[0] == 'L' && tag.data[1] == 'I') ||
+                            (tag.data[0] == 'U' && tag.data[1] == 'N') ||
+                            (tag.data[0] == 'D' && tag.data[1] == 'I'));
+}
+
 /* A CommandComplete for the client. */
 void listen_completed(struct server *server, const struct frame_part *part);
 /* A DataRow that is not for the client. */

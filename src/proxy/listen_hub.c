@@ -17,7 +17,8 @@
 
 #define BUCKETS_MIN 64
 #define RETRY_NS    HF_SEC(1)
-#define QUERY_SIZE  8192 /* of the statements of one query of ours */
+#define HELD_NS     HF_MS(50) /* while PAUSE holds */
+#define QUERY_SIZE  8192      /* of the statements of one query of ours */
 /* While the workers have more than enough to tell, they are looked at again after so long. */
 #define HELD_BACK_NS HF_MS(5)
 
@@ -584,8 +585,8 @@ static bool choose_part(struct listen_hub *hub)
 
 static void open_connection(struct listen_hub *hub, int64_t now_ns)
 {
-    if (hub->retry_ns > now_ns || !choose_part(hub)) {
-        hub->retry_ns = ns_max(hub->retry_ns, ns_add(now_ns, HF_MS(10)));
+    if (hub->retry_ns > now_ns || !choose_part(hub) || hub->part->is_held) {
+        hub->retry_ns = ns_max(hub->retry_ns, ns_add(now_ns, HELD_NS));
     } else if (hub->part->retry_at_ns > now_ns) {
         hub->retry_ns = hub->part->retry_at_ns;
     } else {
@@ -751,6 +752,10 @@ void listen_hub_turn(struct listen_hub *hub, int64_t now_ns)
     struct hf_err err;
     if (is_live(hub) && hub->server->is_tainted) {
         err_set(&err, HF_RC_AGAIN, "57P01", "its host is no longer the one to listen to");
+        server_close(hub->server, &err);
+    }
+    if (is_live(hub) && hub->part->is_held) {
+        err_set(&err, HF_RC_AGAIN, "57P01", "the database is paused");
         server_close(hub->server, &err);
     }
     if (is_live(hub))

@@ -538,7 +538,7 @@ static void look_for_channels(struct server *server, const struct frame_part *pa
 {
     if (server->part->pool->mode == PROXY_POOL_SESSION || server->client == NULL)
         return;
-    if (part->type == 'C' && verdict->whose == REPLIES_CLIENT)
+    if (part->type == 'C' && verdict->whose == REPLIES_CLIENT && listen_is_tag(part))
         listen_completed(server, part);
     else if (part->type == 'D' && server->listen == SERVER_LISTEN_ASKED)
         listen_row(server, part);

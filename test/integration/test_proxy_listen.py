@@ -423,6 +423,27 @@ def test_a_listen_that_cannot_be_kept_is_not_acknowledged(start_proxy, postgres,
         assert client.rows("SELECT pg_listening_channels()") == []
 
 
+@proxied
+def test_the_console_shows_and_pauses_what_is_listened_to(start_proxy, channel):
+    proxy = start_proxy("transaction")
+    proxy.expect_log("notifications may have been lost")
+    with clients(proxy, 2) as (one, two), proxy.connect(database="holdfast") as console:
+        for each in (one, two):
+            ok(each, f"LISTEN {channel}")
+        ok(one, f"LISTEN {channel}_more", f"NOTIFY {channel}, 'x'")
+        assert read_news(one, 1) == read_news(two, 1) == ["x"]
+        shown = sorted(console.rows("SHOW CHANNELS"))
+        assert [row[:6] for row in shown] == [("app", channel, "2", "2", "0", "1"),
+                                              ("app", f"{channel}_more", "1", "0", "0", "1")]
+        assert [row[0] for row in console.rows("SHOW POOLS")] == ["app"]
+        console.rows("PAUSE")  # ends when no server connection is left
+        assert [row[5] for row in console.rows("SHOW CHANNELS")] == ["0", "0"]
+        console.rows("RESUME")
+        assert one.read().sqlstate == two.read().sqlstate == GAP
+        ok(two, f"NOTIFY {channel}, 'y'")
+        assert read_news(one, 1) == read_news(two, 1) == ["y"]
+
+
 # -------------------------------------------------------------------------------------------- limits
 
 @proxied
