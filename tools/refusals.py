@@ -150,6 +150,13 @@ def _follows(text, at, end, word):
     return ""
 
 
+def _defined(name):
+    """What a header of the proxy defines a name as."""
+    define = re.compile(rf'^#define {re.escape(name)} "(\w{{5}})"', re.MULTILINE)
+    return [found[1] for path in (ROOT / "src/proxy").glob("*.h")
+            for found in define.finditer(path.read_text(encoding="ascii"))]
+
+
 def refusals_of(path, source):
     text = _blank(source)
     for begin, end in _functions(text):
@@ -162,7 +169,7 @@ def refusals_of(path, source):
             message = _string(arguments[3])
             if not FORMAT.sub("", message).strip(' "'):
                 continue  # somebody else's words
-            sqlstate = re.findall(r'"(\w{5})"', arguments[2])
+            sqlstate = re.findall(r'"(\w{5})"', arguments[2]) or _defined(arguments[2])
             after = text.index(";", after)
             yield Refusal(path, text.count("\n", 0, call.start()) + 1,
                           "/".join(sqlstate) or "?????", message,

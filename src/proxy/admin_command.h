@@ -66,6 +66,11 @@ void admin_pools_undo(struct client *client);
 /* PAUSE of everything, for a shutdown: clients that wait go; admin_shutdown_closed() follows. */
 void admin_pools_close(struct client *client);
 
+/* ---- in admin_show_running.c ---- */
+
+void admin_trace(struct client *client, const struct admin_words *words);
+void admin_untrace(struct client *client, const struct admin_words *words);
+
 /* ---- in admin_command.c ---- */
 
 void admin_shutdown_closed(struct client *client);

@@ -136,5 +136,7 @@ const struct admin_show *admin_show_stats_totals(void);
 const struct admin_show *admin_show_stats_averages(void);
 const struct admin_show *admin_show_totals(void);
 const struct admin_show *admin_show_channels(void);
+const struct admin_show *admin_show_statements(void);
+const struct admin_show *admin_show_groups(void);
 
 #endif

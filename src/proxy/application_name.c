@@ -36,6 +36,19 @@ struct sv application_name_plain(struct sv name, const struct peer *peer)
     return sv_ends_with(name, suffix) ? sv_take(name, name.size - suffix.size) : name;
 }
 
+const char *application_name_of(const struct client *client, char out[APPLICATION_NAME_SIZE])
+{
+    struct proxy *proxy = client->worker->proxy;
+    pthread_mutex_lock(&proxy->lock);
+    struct sv name = settings_find(&proxy->settings, client->settings, SV("application_name"));
+    name = sv_take(name, APPLICATION_NAME_SIZE - 1);
+    if (name.size > 0)
+        memcpy(out, name.data, name.size);
+    pthread_mutex_unlock(&proxy->lock);
+    out[name.size] = '\0';
+    return out;
+}
+
 void application_name_add_host(struct client *client)
 {
     struct proxy *proxy = client->worker->proxy;

@@ -22,6 +22,9 @@ struct sv application_name_with(struct sv name, const struct peer *peer,
 /* Without it, if it is there. */
 struct sv application_name_plain(struct sv name, const struct peer *peer);
 
+/* What the client's is now, copied and cut; returns out. */
+const char *application_name_of(const struct client *client, char out[APPLICATION_NAME_SIZE]);
+
 /* A client that is logging in gets it. Without room for it in the store it keeps its own. */
 void application_name_add_host(struct client *client);
 

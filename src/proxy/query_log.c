@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/bug.h"
+#include "proxy/application_name.h"
 #include "proxy/client.h"
 #include "proxy/limits.h"
 #include "proxy/pool.h"
@@ -98,19 +99,6 @@ static bool is_chosen(const struct client *client, const struct spent *spent)
            rng_below(&client->worker->rng, 1000000) < config->query_log_sample_ppm;
 }
 
-/* Its application_name as it is now. */
-static struct sv application_of(const struct client *client, char out[64])
-{
-    struct proxy *proxy = client->worker->proxy;
-    pthread_mutex_lock(&proxy->lock);
-    struct sv name = settings_find(&proxy->settings, client->settings, SV("application_name"));
-    name = sv_take(name, 63);
-    if (name.size > 0)
-        memcpy(out, name.data, name.size);
-    pthread_mutex_unlock(&proxy->lock);
-    return sv_from(out, name.size);
-}
-
 static int64_t in_us(int64_t duration_ns)
 {
     return duration_ns - duration_ns % HF_US(1);
@@ -122,7 +110,8 @@ static void write_line(const struct client *client, const struct server *server,
     const struct query_watch *watch = client->watch;
     enum proxy_query_text how = client->part->config.query_log_text;
     struct statement_shown shown;
-    char address[PEER_TEXT_SIZE], application[64], transaction[48], shape[33] = "", host[300] = "";
+    char address[PEER_TEXT_SIZE], application[APPLICATION_NAME_SIZE], transaction[48],
+        shape[33] = "", host[300] = "";
     statement_note_show(client, &watch->note, watch->bytes,
                         how == PROXY_QUERY_TEXT_FULL ? STATEMENT_FULL : STATEMENT_SHAPE, &shown);
     snprintf(transaction, sizeof transaction, "%u.%llu", client->pid,
@@ -137,7 +126,7 @@ static void write_line(const struct client *client, const struct server *server,
     log_emit_each(
         client->worker->proxy->log, LOG_AT_INFO, "query", log_int("pid", client->pid),
         log_text("database", client->part->pool->name), log_text("role", client->part->pool->role),
-        log_view("application", application_of(client, application)),
+        log_text("application", application_name_of(client, application)),
         log_text("address", peer_text(&client->peer, address)), log_int("port", client->peer.port),
         log_int("server_pid", server != NULL ? server->pid : 0), log_text("host", host),
         log_text("transaction", transaction), log_int("statements", watch->statements),

@@ -28,7 +28,7 @@ static const struct {
     {"3D000", "SHOW DATABASES on the console lists those that are known; add it to databases and "
               "reload."},
     {"42P05", "Give it another name, or close the one that has this name first."},
-    {"42601", "SHOW HELP on the console lists its commands."},
+    {"42601", "Write settings of options as -c name=value."},
     {"53000", "Look at the limits of the system that the proxy runs on."},
     {"53200", "The proxy's memory is used up: raise proxy.memory or limits.prepared_memory, or let "
               "fewer clients in."},

@@ -363,6 +363,7 @@ def test_a_gap_is_told_with_its_times_and_channels(start_proxy, postgres, channe
             first, second = each.read(), each.read()
             assert payloads([first]) == ["before"]
             assert second.kind == "N" and second.sqlstate == GAP
+            assert "may be lost" in second.fields["M"]
             fields = second.fields
             assert fields["S"] == fields["V"] == "WARNING"
             assert fields["M"].count("T") == fields["M"].count("Z") == 2, fields["M"]
@@ -490,6 +491,7 @@ def test_channels_have_a_limit(start_proxy, channel):
             three.send(query(f"LISTEN {channel}_5"))
             last = three.read_to_end()[-1]
             assert last.sqlstate == "53400" and "listen_channels_max is 5" in last.fields["D"]
+            assert last.fields["M"] == "too many channels are listened to"
         ok(two, "SELECT 1")
 
 

@@ -139,3 +139,69 @@ def test_servers_know_who_is_behind_the_proxy(start_proxy):
             assert nameless.value("SHOW application_name") == f"app - {host}:{port}"
             wire.rows("SET application_name = 'mine'")
             assert wire.value("SHOW application_name") == "mine"
+
+
+def shown(console, what):
+    """Rows of a SHOW as dicts."""
+    answer = console.ask(pgwire.query(f"SHOW {what}"))
+    body = next(m for m in answer if m.kind == "T").body[2:]
+    names = []
+    while body:
+        name, _, rest = body.partition(b"\0")
+        names.append(name.decode())
+        body = rest[18:]  # table, column, type, size, modifier, format
+    return [dict(zip(names, row)) for row in pgwire.rows(answer)]
+
+
+def test_the_console_shows_what_runs_and_what_waits_and_traces_a_client(start_proxy):
+    groups = {"one": {"application_name": "one", "concurrency_max": 1, "queue_wait": "60s"}}
+    proxy = start_proxy("transaction", pool_size=1, groups=groups)
+
+    def connect(name):
+        return proxy.connect(parameters={"application_name": name})
+
+    with proxy.connect(database="holdfast") as console, connect("holds") as holds, \
+            connect("one") as first, connect("one") as second:
+        holds.rows("BEGIN")
+        holds.ask(pgwire.parse("mine", "SELECT $1::int, 'in it'"), pgwire.sync())
+        holds.ask(pgwire.bind("", "mine", [b"5"]), pgwire.execute(), pgwire.sync())
+        first.send(pgwire.query("SELECT 'secret', pg_sleep(60)"))
+        wait_until(lambda: len(shown(console, "STATEMENTS")) == 2, 10, "two are shown")
+        second.send(pgwire.query("SELECT 2"))
+        wait_until(lambda: len(shown(console, "STATEMENTS")) == 3, 10, "all three are shown")
+        found = {row["application_name"] + " " + row["state"]: row
+                 for row in shown(console, "STATEMENTS")}
+        assert set(found) == {"holds idle in transaction", "one waits for a connection",
+                              "one waits for its group"}, found
+        assert found["holds idle in transaction"]["query"] == "select $1::int, ''"
+        waits = found["one waits for a connection"]
+        assert waits["query"] == "select '', pg_sleep(1)"
+        assert waits["pid"] == str(first.pid) and waits["database"] == "app"
+        assert int(waits["wait_us"]) > 0 and len(waits["shape"]) == 32
+        group, = shown(console, "GROUPS")
+        assert (group["group"], group["clients"], group["in_use"], group["waiting"]) == (
+            "one", "2", "1", "1")
+        holds.rows("COMMIT")
+        wait_until(lambda: [row for row in shown(console, "STATEMENTS")
+                            if row["state"] == "running"], 10, "it runs")
+        running, = [row for row in shown(console, "STATEMENTS") if row["state"] == "running"]
+        assert running["query"] == waits["query"] and int(running["remote_pid"]) > 0
+        pgwire.cancel(first)
+        first.read_until_ready()
+        second.read_until_ready()
+
+        # A trace of one client, and of no other.
+        number = waits["id"]
+        assert console.ask(pgwire.query(f"TRACE {number}"))[0].tag == "TRACE"
+        first.rows("SELECT 1")
+        second.rows("SELECT 1")
+        wait_until(lambda: len(lines_of(proxy, "trace")) >= 5, 10, "its messages are logged")
+        traced = lines_of(proxy, "trace")
+        assert {line["pid"] for line in traced} == {str(first.pid)}
+        assert [line["from"][0] + line["type"] for line in traced] == ["cQ", "sT", "sD", "sC", "sZ"]
+        assert traced[0]["bytes"] == str(len(pgwire.query("SELECT 1")))
+        assert console.ask(pgwire.query(f"UNTRACE {number}"))[0].tag == "UNTRACE"
+        first.rows("SELECT 1")
+        assert len(lines_of(proxy, "trace")) == 5
+        refused = console.ask(pgwire.query("TRACE 123456789"))[0].fields
+        assert refused["M"] == "client not found" and refused["H"]

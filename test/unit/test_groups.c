@@ -74,11 +74,12 @@ static void groups__a_client_is_in_a_group_if_all_of_it_fits(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct group group = {0};
         const char *key;
-        strncpy(group.role, cases[i].role, sizeof group.role - 1);
-        strncpy(group.database, cases[i].database, sizeof group.database - 1);
-        strncpy(group.application_name, cases[i].application_name,
-                sizeof group.application_name - 1);
-        strncpy(group.address, cases[i].address, sizeof group.address - 1);
+        const struct sv said[] = {sv_from_cstr(cases[i].role), sv_from_cstr(cases[i].database),
+                                  sv_from_cstr(cases[i].application_name),
+                                  sv_from_cstr(cases[i].address)};
+        char *into[] = {group.role, group.database, group.application_name, group.address};
+        for (size_t j = 0; j < 4; j++)
+            assert_true(sv_copy(said[j], into[j], GROUPS_PATTERN_SIZE));
         assert_int_equal(group_finish(&group, &key, &err), HF_OK);
         if (group_has(&group, &member) != cases[i].is_in)
             fail_msg("case %zu", i);
