@@ -489,6 +489,24 @@ static enum relay_step before_use(struct client *client, struct relay_run *run,
     return RELAY_PASS;
 }
 
+/* An Execute of a PREPARE that was executed before: it has to find its name taken, and the token was
+ * closed. */
+static bool take_names(struct client *client)
+{
+    struct sql_prepared *sql = client->sql;
+    struct prepared prepared = prepare_meet(client->server, client);
+    for (uint32_t i = 0; i < sql->retext.count; i++) {
+        struct sql_op *op = &sql->ops[i];
+        if (op->kind != OP_PREPARE || op->state != OP_OVER || op->is_there ||
+            !prepared_is_defined(&prepared, retext_name(&sql->retext, i)))
+            continue;
+        if (!sql_prepared_send(client->server, 'P', REPLIES_STANDIN, retext_put(&sql->retext, i)))
+            return false;
+        op->is_there = true;
+    }
+    return true;
+}
+
 enum relay_step sql_prepared_before(struct client *client, struct relay_run *run,
                                     const struct frame_part *part)
 {
@@ -497,6 +515,11 @@ enum relay_step sql_prepared_before(struct client *client, struct relay_run *run
     const char *held = sql->stage == STAGE_QUERY ? "PBDCEQFS" : "PBDCEQF";
     if (sql->stage != STAGE_IDLE && strchr(held, part->type) != NULL)
         return prepare_wait(server, run);
+    if (part->type == 'E' && sql->armed != ARMED_NOT && !server->replies.is_skipping) {
+        relay_run_put(run);
+        if (!take_names(client))
+            return prepare_out_of_memory(client);
+    }
     bool is_use = part->type == 'B' || part->type == 'D';
     if (is_use && sql->alias_count > 0 && server->prepared != NULL && !server->replies.is_skipping)
         return before_use(client, run, part);

@@ -303,6 +303,10 @@ static bool ask_all(struct server *server)
     struct sql_prepared *sql = client->sql;
     bool is_open = server->replies.is_open;
     enum replies_whose whose = is_open ? REPLIES_STANDIN : REPLIES_OURS;
+    if (server->replies.is_skipping) { /* there is nothing to ask after an error */
+        sql->stage = STAGE_IDLE;
+        return true;
+    }
     sql->stage = STAGE_ASKING;
     sql->owed = 0;
     for (uint32_t i = 0; i < sql->retext.count; i++) {

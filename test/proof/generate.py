@@ -98,6 +98,18 @@ UNREPORTED = ["SET work_mem = '5MB'", "SET SESSION work_mem TO '6MB'", "SET LOCA
               "SELECT 0.1::float8 / 3", "SET work_mem = '9MB'; SELECT 1/0",
               "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "SHOW transaction_read_only",
               "SET default_transaction_read_only = off"]
+# PREPARE and its kin, of the names that Parse gives too: {0} is one of them, {1} a text, {2} values.
+SQL_PREPARED = [
+    "PREPARE {0} AS {1}", "PREPARE {0} AS {1}", "PREPARE {0} (int, text) AS {1}",
+    "prepare {0}(int4) as {1};", "EXECUTE {0}", "EXECUTE {0}{2}", "EXECUTE {0}{2}",
+    "EXECUTE {0} {2};", "/* why */ EXECUTE {0}(nothing)", "EXECUTE {0}(1, 2, 3)",
+    "DEALLOCATE {0}", "DEALLOCATE PREPARE {0};", "DEALLOCATE {0}", "EXPLAIN (COSTS OFF) EXECUTE {0}{2}"]
+SQL_PREPARED_STRINGS = [
+    "PREPARE {0} AS {1}; EXECUTE {0}{2}", "DEALLOCATE {0}; PREPARE {0} AS {1}; EXECUTE {0}{2}",
+    "EXECUTE {0}{2}; EXECUTE {0}{2}", "DEALLOCATE {0}; EXECUTE {0}{2}", "SELECT 1; EXECUTE {0}(no)",
+    "PREPARE {0} (int) AS {1}; SELECT 1", "DEALLOCATE {0}; SELECT 1/0", "DEALLOCATE ALL; EXECUTE {0}",
+    "PREPARE {0} (text) AS {1}; DEALLOCATE {0}; PREPARE {0} AS SELECT 5; EXECUTE {0}"]
+SQL_NAMES = ["s1", "S1", "s2", '"s2"', '"a statement\'s longer name"', "other"]
 COPY_OUT = ["COPY small TO STDOUT", "COPY big TO STDOUT", "COPY (SELECT 1 WHERE false) TO STDOUT",
             "COPY small TO STDOUT (FORMAT binary)", "COPY (SELECT * FROM fails_at(6)) TO STDOUT",
             "COPY nowhere TO STDOUT", "COPY (SELECT notices(3)) TO STDOUT CSV HEADER",
@@ -157,6 +169,25 @@ class Maker:
         self.known[name] = []
         return [["C", "S", name], ["P", name, text, []], ["B", "", name, [], [], []], ["E", "", 0],
                 ["S"]]
+    def _sql_prepared(self, texts):
+        text, _, values = self.one(STATEMENTS)
+        listed = ", ".join("NULL" if v is None else f"'{v}'" for v in values)
+        return self.one(texts).format(self.one(SQL_NAMES), text, f"({listed})" if values else "")
+
+    def sql_prepared(self):
+        """Names that SQL gives to statements, one by one and in strings."""
+        return [[["Q", self._sql_prepared(self.one([SQL_PREPARED] * 3 + [SQL_PREPARED_STRINGS]))]]
+                for _ in range(self.rng.randint(1, 5))]
+
+    def sql_prepared_extended(self):
+        """The same by the extended protocol."""
+        found = []
+        for _ in range(self.rng.randint(1, 4)):
+            found += [["P", "", self._sql_prepared(SQL_PREPARED), []], ["B", "", "", [], [], []]]
+            found += [["D", "P", ""]] if self.chance(0.6) else []
+            found += [["E", "", 0]]
+            found += [["S"]] if self.chance(0.7) else []
+        return [*found, ["S"]]
 
     def pipeline(self):
         """Several simple queries at once."""
@@ -306,6 +337,8 @@ PHRASES = [
     (1, TRANSACTION_MODE, Maker.reset_setting),
     (1, TRANSACTION_MODE, Maker.discard),
     (4, SESSION_MODE, Maker.session),
+    (4, ANY_MODE, Maker.sql_prepared),
+    (3, ANY_MODE, Maker.sql_prepared_extended),
     (3, ANY_MODE, Maker.copy_out),
     (5, ANY_MODE, Maker.copy_in),
     (2, ANY_MODE, Maker.function),
