@@ -247,7 +247,7 @@ static void note_use(struct client *client, uint32_t tag, struct sv body)
     pthread_mutex_unlock(&proxy->lock);
 }
 
-enum prepare_found prepare_provide(struct client *client, struct sv name,
+enum prepare_found prepare_provide(struct client *client, struct sv name, enum replies_whose whose,
                                    struct prepared_plan *plan)
 {
     struct asked asked = {.type = 'D', .target = {.kind = 'S', .name = name}};
@@ -258,6 +258,8 @@ enum prepare_found prepare_provide(struct client *client, struct sv name,
     if (todo != PREPARED_RENAME)
         return todo == PREPARED_GROW_NAMES ? PREPARE_FAILED : PREPARE_NO_ROOM;
     plan->count--; /* the Describe, which is not sent: the statement is all that is wanted */
+    for (uint8_t i = 0; i < plan->count; i++)
+        plan->requests[i].whose = whose;
     if (plan->is_noted)
         note_use(client, plan->requests[plan->count].tag, SV(""));
     return carry_out(client->server, plan) ? PREPARE_FOUND : PREPARE_FAILED;

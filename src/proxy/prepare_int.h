@@ -43,15 +43,16 @@ enum relay_step prepare_wait(struct server *server, struct relay_run *run);
 /* The client's session ends for want of memory. */
 enum relay_step prepare_out_of_memory(struct client *client);
 
-/* The server connection will have the statement that a name of its client means. */
+/* The server connection will have the statement that a name of its client means. `whose`: what is
+ * sent for it; REPLIES_STANDIN if something of the client fails with it, else REPLIES_OURS. */
 enum prepare_found {
-    PREPARE_FOUND,   /* plan: prepared_plan_name(), and the tag of a use in its last request */
+    PREPARE_FOUND,   /* plan: prepared_plan_name(); what was sent, and behind that a use of it */
     PREPARE_UNKNOWN, /* the client has none of this name */
     PREPARE_NO_ROOM, /* the connection has others that it needs at the same time */
     PREPARE_FAILED,  /* no memory, or the connection is over */
 };
 
-enum prepare_found prepare_provide(struct client *client, struct sv name,
+enum prepare_found prepare_provide(struct client *client, struct sv name, enum replies_whose whose,
                                    struct prepared_plan *plan);
 
 /* The statement of this text and these types, held; STATEMENTS_NONE: there is no room for it. */

@@ -95,18 +95,41 @@ static bool add_token(struct client *client, struct sv text, struct sv written, 
            (!is_there || sql_prepared_send(server, 'P', REPLIES_STANDIN, token));
 }
 
+/* How many statements the text uses. */
+static uint32_t count_used(const struct sql_prepared *sql)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < sql->retext.count; i++) {
+        uint32_t first = 0;
+        while (sql->ops[first].tag != sql->ops[i].tag)
+            first++;
+        count += sql->ops[i].tag != 0 && first == i;
+    }
+    return count;
+}
+
+/* All of them have to be there at a time. What was used last is the last to go, so they are, if the
+ * connection may have so many. */
+static void refuse_crowd(struct sql_prepared *sql)
+{
+    refuse(sql, "53400", "too many prepared statements in one string of statements",
+           "A server connection cannot have all of them at a time: see max_prepared_statements.");
+}
+
 /* A name as what the client has under it now; one that it does not have stays as it is. */
 static bool add_use(struct client *client, struct sv text, struct sv written, struct sv name)
 {
     struct sql_prepared *sql = client->sql;
     struct prepared_plan plan;
-    enum prepare_found found = prepare_provide(client, name, &plan);
+    enum prepare_found found = prepare_provide(client, name, REPLIES_STANDIN, &plan);
     if (found == PREPARE_FOUND && plan.is_noted) /* its arguments may name settings */
         session_note(client, SV(""), client->server->acts, text);
     switch (found) {
     case PREPARE_FOUND:
         add(sql, text, written, prepared_plan_name(&plan), name,
             (struct sql_op){.id = STATEMENTS_NONE, .tag = plan.requests[plan.count].tag});
+        if (count_used(sql) > client->server->prepared->statements_max)
+            refuse_crowd(sql);
         return true;
     case PREPARE_UNKNOWN:
         if (!sv_starts_with(name, SV(OURS)))
@@ -114,8 +137,7 @@ static bool add_use(struct client *client, struct sv text, struct sv written, st
         return add_token(client, text, written, name, (struct sql_op){.id = STATEMENTS_NONE},
                          false);
     case PREPARE_NO_ROOM:
-        refuse(sql, "53400", "too many prepared statements in one string of statements",
-               "A server connection cannot have all of them at a time.");
+        refuse_crowd(sql);
         return true;
     case PREPARE_FAILED:
     default:
@@ -475,7 +497,8 @@ static enum relay_step before_use(struct client *client, struct relay_run *run,
         if (!sv_eq(sv_from(alias->name, alias->name_size), name))
             continue;
         relay_run_put(run);
-        switch (prepare_provide(client, sv_from(alias->target, alias->target_size), &plan)) {
+        struct sv executed = sv_from(alias->target, alias->target_size);
+        switch (prepare_provide(client, executed, REPLIES_STANDIN, &plan)) {
         case PREPARE_FOUND:
         case PREPARE_UNKNOWN: /* not any more: the server will say so */
             return RELAY_PASS;

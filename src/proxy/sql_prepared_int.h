@@ -44,9 +44,10 @@ struct sql_op {
     uint8_t kind;
     uint8_t state;
     bool has_types;
-    bool is_there; /* PREPARE: its token is a statement of the server now */
-    uint32_t id;   /* PREPARE: the statement, without types; held while it is SENT or TYPING */
-    uint32_t tag;  /* USE: of the statement: see prepared_forget(); 0 */
+    bool is_there;  /* PREPARE: its token is a statement of the server now */
+    bool is_wanted; /* PREPARE: the statement is to be prepared under its own name, too */
+    uint32_t id;    /* PREPARE: the statement, without types; held while it is SENT or TYPING */
+    uint32_t tag;   /* USE: of the statement: see prepared_forget(); 0 */
 };
 
 /* A statement, prepared by name, that executes another one. */

@@ -96,6 +96,7 @@ static void define(struct client *client, uint32_t index, uint32_t id)
     pthread_mutex_lock(&proxy->lock);
     prepared_define(&prepared, name, id);
     pthread_mutex_unlock(&proxy->lock);
+    client->sql->ops[index].is_wanted = true;
 }
 
 /* As it stands, the types being what the server makes of the text. */
@@ -233,6 +234,14 @@ static bool failed(struct server *server, struct relay_run *run, const struct fr
            retext_error(&sql->retext, 'E', sv_drop(part->bytes, FRAME_HEADER_SIZE), out) == HF_OK;
 }
 
+static bool is_wanted(const struct sql_prepared *sql)
+{
+    for (uint32_t i = 0; i < sql->retext.count; i++)
+        if (sql->ops[i].is_wanted)
+            return true;
+    return false;
+}
+
 /* An answer to something of ours, or that there will be none. */
 static void count_answer(struct client *client, uint32_t count)
 {
@@ -245,6 +254,7 @@ static void count_answer(struct client *client, uint32_t count)
         if (sql->ops[i].state == OP_TYPING)
             define_untyped(client, i);
     sql->stage = STAGE_IDLE;
+    sql->is_due = is_wanted(sql);
 }
 
 bool sql_prepared_from_server(struct server *server, struct relay_run *run,
@@ -295,13 +305,61 @@ static bool ask(struct server *server, char type, enum replies_whose whose, stru
     return true;
 }
 
-/* The types of what was prepared; and it is closed. Behind an Execute whose Sync is still to come,
- * an error would be the client's, as the server skips what the client says then. */
-static bool ask_all(struct server *server)
+/* What the names mean now, under names of ours: so it is there also where nothing can be prepared,
+ * in a transaction that has failed. */
+static bool ask_for_wanted(struct server *server, enum replies_whose whose)
 {
     struct client *client = server->client;
     struct sql_prepared *sql = client->sql;
-    bool is_open = server->replies.is_open;
+    for (uint32_t i = 0; i < sql->retext.count; i++) {
+        struct prepared_plan plan;
+        if (!sql->ops[i].is_wanted)
+            continue;
+        sql->ops[i].is_wanted = false;
+        if (server->replies.status == 'E')
+            continue;
+        switch (prepare_provide(client, retext_name(&sql->retext, i), whose, &plan)) {
+        case PREPARE_FOUND:
+            sql->owed += plan.count;
+            break;
+        case PREPARE_FAILED:
+            return false;
+        case PREPARE_UNKNOWN: /* it was deallocated meanwhile */
+        case PREPARE_NO_ROOM:
+        default:
+            break;
+        }
+    }
+    return true;
+}
+
+/* The types of what was prepared, and it is closed. `*has_any`: types are asked for. */
+static bool ask_for_types(struct server *server, enum replies_whose whose, bool *has_any)
+{
+    struct sql_prepared *sql = server->client->sql;
+    *has_any = false;
+    for (uint32_t i = 0; i < sql->retext.count; i++) {
+        struct sql_op *op = &sql->ops[i];
+        struct sv token = retext_put(&sql->retext, i);
+        /* In a failed transaction nothing is described. */
+        if (op->state == OP_TYPING && server->replies.status != 'E') {
+            *has_any = true;
+            if (!ask(server, 'D', whose, token))
+                return false;
+        }
+        if (op->is_there && !ask(server, 'C', whose, token))
+            return false;
+        op->is_there = false;
+    }
+    return true;
+}
+
+/* Behind an Execute whose Sync is still to come an error would be the client's, as the server skips
+ * what the client says then. */
+static bool ask_all(struct server *server)
+{
+    struct sql_prepared *sql = server->client->sql;
+    bool is_open = server->replies.is_open, has_types;
     enum replies_whose whose = is_open ? REPLIES_STANDIN : REPLIES_OURS;
     if (server->replies.is_skipping) { /* there is nothing to ask after an error */
         sql->stage = STAGE_IDLE;
@@ -309,24 +367,17 @@ static bool ask_all(struct server *server)
     }
     sql->stage = STAGE_ASKING;
     sql->owed = 0;
-    for (uint32_t i = 0; i < sql->retext.count; i++) {
-        struct sql_op *op = &sql->ops[i];
-        struct sv token = retext_put(&sql->retext, i);
-        /* In a failed transaction nothing is described. */
-        if (op->state == OP_TYPING && server->replies.status != 'E' &&
-            !ask(server, 'D', whose, token))
-            return false;
-        if (op->is_there && !ask(server, 'C', whose, token))
-            return false;
-        op->is_there = false;
-    }
+    if (!ask_for_types(server, whose, &has_types))
+        return false;
+    if (!has_types && !ask_for_wanted(server, whose))
+        return false;
     if (sql->owed > 0 && !is_open) {
         if (!ask(server, 'S', REPLIES_OURS, SV("")))
             return false;
         prepare_synced(server);
     }
     if (sql->owed == 0)
-        count_answer(client, 0);
+        count_answer(server->client, 0);
     return true;
 }
 

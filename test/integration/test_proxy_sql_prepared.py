@@ -5,9 +5,16 @@ that share one server connection of a pool; what they are told must be the same,
 and the places in error messages.
 """
 
+import concurrent.futures
+import contextlib
+import random
+
 import pgwire
+import psycopg
+import psycopg2
 import pytest
 from pgwire import bind, close, describe, execute, flush, parse, query, sync
+from proxy_rig import PASSWORD
 
 MODES = ["transaction", "statement"]
 
@@ -209,3 +216,175 @@ def test_what_clients_are_told_is_what_postgresql_says(start_proxy, direct, mode
         except (AssertionError, pgwire.TimedOut, pgwire.Closed) as error:
             failures.append(f"{name}: {error}")
     assert not failures, "\n".join(failures)
+
+
+# ------------------------------------------------------------- connections that lack what it takes
+
+@contextlib.contextmanager
+def clients(target, count):
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(target.connect()) for _ in range(count)]
+
+
+@pytest.fixture
+def table(postgres):
+    postgres.sql("DROP TABLE IF EXISTS changing", "CREATE TABLE changing AS SELECT 1 AS a",
+                 "ALTER TABLE changing OWNER TO app", database="app")
+    yield
+    postgres.sql("DROP TABLE IF EXISTS changing", database="app")
+
+
+@pytest.fixture
+def narrow(start_proxy):
+    return start_proxy("transaction", pool_size=1)
+
+
+def lose_connections(postgres, target):
+    """Those of the proxy end while nobody uses them."""
+    postgres.sql("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                 "WHERE datname = 'app' AND usename = 'app'")
+    with target.connect() as other:
+        other.rows("SELECT 1")
+
+
+def test_on_another_connection_the_statement_is_there(postgres, narrow):
+    with clients(narrow, 1) as (a,):
+        a.rows(ONE)
+        a.rows(TYPED)
+        a.ask(parse("s1", "SELECT $1::int * 2") + sync())
+        for text, wanted in [("EXECUTE one(1)", [("2",)]), ("EXECUTE typed(1, 'x')", [("1", "x")]),
+                             ("EXECUTE s1(2)", [("4",)])]:
+            lose_connections(postgres, narrow)
+            assert a.rows(text) == wanted
+        lose_connections(postgres, narrow)
+        assert pgwire.rows(a.ask(use("typed", "3", "y"))) == [("3", "y")]
+        lose_connections(postgres, narrow)
+        assert a.rows("SELECT 1; EXECUTE one(2); EXECUTE s1(3)") == [("1",), ("3",), ("6",)]
+        lose_connections(postgres, narrow)
+        assert a.ask(query("DEALLOCATE one"))[0].tag == "DEALLOCATE"
+        assert a.ask(query("EXECUTE one(1)"))[0].sqlstate == "26000"
+
+
+@pytest.mark.usefixtures("table")
+def test_a_statement_that_cannot_be_prepared_any_more_fails_and_no_more_than_that(postgres, narrow):
+    with clients(narrow, 1) as (a,):
+        a.rows("PREPARE p (int) AS SELECT a FROM changing WHERE a = $1")
+        a.rows("PREPARE one AS SELECT 'one'")
+        postgres.sql("ALTER TABLE changing RENAME TO changed", database="app")
+        for text in ["EXECUTE p(1)", "EXECUTE one; EXECUTE p(1)", "EXPLAIN EXECUTE p(1)",
+                     "PREPARE q AS SELECT 1; EXECUTE p(1)"]:
+            lose_connections(postgres, narrow)
+            error, ready = a.ask(query(text))
+            assert (error.kind, error.sqlstate, ready.status) == ("E", "42P01", "I"), text
+            assert a.rows("EXECUTE one") == [("one",)]
+        lose_connections(postgres, narrow)
+        assert a.ask(query("BEGIN"))[-1].status == "T"
+        error, ready = a.ask(query("EXECUTE p(1)"))
+        assert (error.sqlstate, ready.status) == ("42P01", "E")
+        assert a.ask(query("EXECUTE one"))[0].sqlstate == "25P02"
+        a.rows("ROLLBACK")
+        found = a.ask(run("EXECUTE p(1)"))
+        assert (pgwire.kinds(found), found[0].sqlstate) == ("EZ", "42P01")
+        postgres.sql("ALTER TABLE changed RENAME TO changing", database="app")
+        assert a.rows("EXECUTE p(1)") == [("1",)]
+
+
+@pytest.mark.usefixtures("table")
+def test_a_changed_table_is_an_error_once(postgres, narrow):
+    with clients(narrow, 1) as (a,):
+        a.rows("PREPARE p AS SELECT * FROM changing")
+        assert a.rows("EXECUTE p") == [("1",)]
+        postgres.sql("ALTER TABLE changing ADD b int DEFAULT 2", database="app")
+        assert a.ask(query("EXECUTE p"))[0].sqlstate == "0A000"
+        assert a.rows("EXECUTE p") == [("1", "2")]
+
+
+def test_a_connection_has_room_for_fewer_than_there_are(start_proxy):
+    target = start_proxy("transaction", pool_size=1, max_prepared_statements=2)
+    with clients(target, 2) as (a, b):
+        for i in range(6):
+            a.rows(f"PREPARE p{i} (int) AS SELECT $1 + {i}")
+            b.rows(f"PREPARE p{i} AS SELECT 'b{i}'")
+        for i in random.sample(range(6), 6):
+            assert a.rows(f"EXECUTE p{i}(10)") == [(str(10 + i),)]
+            assert b.rows(f"EXECUTE p{i}") == [(f"b{i}",)]
+        assert a.rows("EXECUTE p1(1); EXECUTE p2(1)") == [("2",), ("3",)]
+        assert a.ask(query("EXECUTE p1(1); EXECUTE p2(1); EXECUTE p3(1)"))[0].sqlstate == "53400"
+        assert a.rows("EXECUTE p3(1)") == [("4",)]
+
+
+def test_what_is_not_done_is_refused(narrow):
+    with clients(narrow, 1) as (a,):
+        many = "; ".join(f"PREPARE p{i} AS SELECT {i}" for i in range(9))
+        for each in (query(many), query('PREPARE U&"p" AS SELECT 1'), run('EXECUTE U&"p"')):
+            error, = [m for m in a.ask(each) if m.kind == "E"]
+            assert error.sqlstate in ("54000", "0A000") and error.fields["H"]
+        assert a.ask(query("EXECUTE p0"))[0].sqlstate == "26000"
+        assert a.rows("SELECT 1") == [("1",)]
+
+
+def test_a_client_that_leaves_in_the_middle_leaves_nothing(narrow):
+    with clients(narrow, 1) as (b,):
+        for text in (ONE, TYPED, "SELECT pg_sleep(0.05); PREPARE x (int) AS SELECT $1"):
+            gone = narrow.connect()
+            gone.send(query(text))
+            gone.reset()
+            assert b.ask(query("EXECUTE one(1)"))[0].sqlstate == "26000"
+            assert b.ask(query("EXECUTE x(1)"))[0].sqlstate == "26000"
+        assert b.rows("SELECT 1") == [("1",)]
+
+
+# -------------------------------------------------------------------------------- many, and drivers
+
+def work(target, number):
+    """A client that gives the names that all give, and finds what it has given."""
+    rng = random.Random(number)
+    has = {}
+    with target.connect() as c:
+        for turn in range(60):
+            name = rng.choice("abc")
+            in_block = rng.random() < 0.3
+            if in_block:
+                c.rows("BEGIN")
+            if name not in has:
+                has[name] = f"{number} {turn}"
+                c.rows(f"PREPARE {name} (int) AS SELECT '{has[name]}', $1")
+            found = (c.rows(f"EXECUTE {name}({turn})") if rng.random() < 0.5 else
+                     pgwire.rows(c.ask(use(name, str(turn)))))
+            assert found == [(has[name], str(turn))]
+            if rng.random() < 0.4:
+                by_sql = rng.random() < 0.6
+                c.ask(query(f"DEALLOCATE {name}") if by_sql else close("S", name) + sync())
+                del has[name]
+            if in_block:
+                c.rows("ROLLBACK")
+
+
+def test_many_clients_with_the_same_names_get_their_own(start_proxy):
+    target = start_proxy("transaction", pool_size=3, max_prepared_statements=5)
+    with concurrent.futures.ThreadPoolExecutor(12) as pool:
+        for done in [pool.submit(work, target, number) for number in range(12)]:
+            done.result()
+
+
+def test_drivers_may_mix_both_levels(narrow):
+    host, port = narrow.address
+    where = {"host": host, "port": port, "user": "app", "dbname": "app", "password": PASSWORD,
+             "sslmode": "disable"}
+    with psycopg.connect(**where, autocommit=True, prepare_threshold=0) as one, \
+            contextlib.closing(psycopg2.connect(**where)) as two:
+        two.autocommit = True
+        other = two.cursor()
+        one.execute("PREPARE p AS SELECT $1::int + 1")
+        other.execute("PREPARE p AS SELECT 'other', $1::text")
+        for i in range(12):  # prepared by name: EXECUTE by the protocol, too
+            assert one.execute("EXECUTE p(1)").fetchone() == (2,)
+            assert one.execute("SELECT %s::int", (i,)).fetchone() == (i,)
+            other.execute("EXECUTE p(%s)", (str(i),))
+            assert other.fetchone() == ("other", str(i))
+        one.execute("DEALLOCATE p")
+        one.execute("PREPARE p AS SELECT 'new'")
+        assert one.execute("SELECT 1", prepare=False).fetchone() == (1,)
+        other.execute("DEALLOCATE ALL")
+        with pytest.raises(psycopg2.errors.InvalidSqlStatementName):
+            other.execute("EXECUTE p(1)")

@@ -98,16 +98,19 @@ UNREPORTED = ["SET work_mem = '5MB'", "SET SESSION work_mem TO '6MB'", "SET LOCA
               "SELECT 0.1::float8 / 3", "SET work_mem = '9MB'; SELECT 1/0",
               "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "SHOW transaction_read_only",
               "SET default_transaction_read_only = off"]
-# PREPARE and its kin, of the names that Parse gives too: {0} is one of them, {1} a text, {2} values.
+# PREPARE and its kin, of the names that Parse gives too: {0} is one of them, {1} a text, {2} its
+# values.
 SQL_PREPARED = [
     "PREPARE {0} AS {1}", "PREPARE {0} AS {1}", "PREPARE {0} (int, text) AS {1}",
     "prepare {0}(int4) as {1};", "EXECUTE {0}", "EXECUTE {0}{2}", "EXECUTE {0}{2}",
     "EXECUTE {0} {2};", "/* why */ EXECUTE {0}(nothing)", "EXECUTE {0}(1, 2, 3)",
-    "DEALLOCATE {0}", "DEALLOCATE PREPARE {0};", "DEALLOCATE {0}", "EXPLAIN (COSTS OFF) EXECUTE {0}{2}"]
+    "DEALLOCATE {0}", "DEALLOCATE PREPARE {0};", "DEALLOCATE {0}",
+    "EXPLAIN (COSTS OFF) EXECUTE {0}{2}"]
 SQL_PREPARED_STRINGS = [
     "PREPARE {0} AS {1}; EXECUTE {0}{2}", "DEALLOCATE {0}; PREPARE {0} AS {1}; EXECUTE {0}{2}",
     "EXECUTE {0}{2}; EXECUTE {0}{2}", "DEALLOCATE {0}; EXECUTE {0}{2}", "SELECT 1; EXECUTE {0}(no)",
-    "PREPARE {0} (int) AS {1}; SELECT 1", "DEALLOCATE {0}; SELECT 1/0", "DEALLOCATE ALL; EXECUTE {0}",
+    "PREPARE {0} (int) AS {1}; SELECT 1", "DEALLOCATE {0}; SELECT 1/0",
+    "DEALLOCATE ALL; EXECUTE {0}",
     "PREPARE {0} (text) AS {1}; DEALLOCATE {0}; PREPARE {0} AS SELECT 5; EXECUTE {0}"]
 SQL_NAMES = ["s1", "S1", "s2", '"s2"', '"a statement\'s longer name"', "other"]
 COPY_OUT = ["COPY small TO STDOUT", "COPY big TO STDOUT", "COPY (SELECT 1 WHERE false) TO STDOUT",
@@ -169,6 +172,7 @@ class Maker:
         self.known[name] = []
         return [["C", "S", name], ["P", name, text, []], ["B", "", name, [], [], []], ["E", "", 0],
                 ["S"]]
+
     def _sql_prepared(self, texts):
         text, _, values = self.one(STATEMENTS)
         listed = ", ".join("NULL" if v is None else f"'{v}'" for v in values)
