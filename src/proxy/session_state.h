@@ -29,9 +29,12 @@
  * with the plan, and analyses it again when the search_path, the role under row security, or an
  * object has changed (RevalidateCachedQuery), so names mean what they mean to whoever executes; if
  * the result has other columns then, that is the error that prepared.h cures.
+ * Types of parameters that a Parse leaves open are settled once, by whoever prepares the text first on
+ * a connection: schemas of one application in which the same column has different types want the
+ * types in the Parse, or a role for each schema.
  *
- * What is not known. State that a function leaves behind which an ordinary statement calls; sequences'
- * currval(); connections of dblink. Settings of the application's own that are never named in
+ * What is not known. State that a function leaves behind which an ordinary statement calls; currval()
+ * of sequences; connections of dblink. Settings of the application's own that are never named in
  * a text or parameter that says set_config, SET, DO or CALL.
  *
  * Belongs to the worker of client and server.

@@ -339,6 +339,32 @@ static void acts__the_mask_is_the_union_of_the_walk(void **state)
     }
 }
 
+/* What is suspicious is found wherever it stands among bytes that are not. */
+static void acts__nothing_hides_by_where_it_stands(void **state)
+{
+    (void)state;
+    static const struct masked cases[] = {
+        {"set_config('a.b',$1,false)", ACTS_SET},  {"pg_advisory_lock(1)", ACTS_ADVISORY},
+        {"SET_CONFIG ('a.b',$1,false)", ACTS_SET}, {"pg_try_advisory_lock(1)", ACTS_ADVISORY},
+        {"pg_temp.f()", ACTS_TEMPORARY},           {"1 INTO TEMP t", ACTS_TEMPORARY},
+        {"1;reset x", ACTS_RESET | ACTS_MANY},     {"u&\"x\"", ACTS_UNKNOWN},
+        {"a_template._m, t_x, g_y, \"tempx\"", 0},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        for (int before = 0; before < 40; before++) {
+            for (int behind = 0; behind < 20; behind++) {
+                char text[160];
+                snprintf(text, sizeof text, "SELECT %.*s %s %.*s", before,
+                         "1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3, 4, 5, 6,", cases[i].text, behind,
+                         "                    ");
+                if ((mask_of(text) & cases[i].mask) != cases[i].mask ||
+                    (cases[i].mask == 0 && mask_of(text) != 0))
+                    fail_msg("%s: %#x", text, mask_of(text));
+            }
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -350,6 +376,7 @@ int main(void)
         cmocka_unit_test(acts__names_are_read_as_the_server_reads_them),
         cmocka_unit_test(acts__custom_names_are_found_wherever_they_stand),
         cmocka_unit_test(acts__the_mask_is_the_union_of_the_walk),
+        cmocka_unit_test(acts__nothing_hides_by_where_it_stands),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
