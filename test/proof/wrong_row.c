@@ -113,6 +113,7 @@ static void lose(struct client *client, bool resets)
     client->wake_ns = now() + rng_range_ns(&client->rng, HF_MS(1), RETRY_NS_MAX);
     client->in_size = 0;
     memset(client->is_prepared, 0, sizeof client->is_prepared);
+    client->setting[0] = '\0';
 }
 
 static void meet(struct clients_loop *loop, struct client *client)

@@ -9,6 +9,9 @@
  *     each error        quotes it, where the item is one that must fail
  *     ReadyForQuery     comes once for each Sync and each simple query, with the right status
  *
+ * Some of what is asked is what the client has set before (SET app.token): it must come back, and not
+ * another client's, whatever connection the question runs on.
+ *
  * So a reply that belongs to another client, to another turn or to another place in the pipeline is
  * found at once, and so is one that is lost or comes twice. Meanwhile clients do what clients do:
  * they leave results half-read, send half a message, cancel at any moment, set timeouts, and
@@ -49,6 +52,8 @@ struct owed {
     uint32_t padding; /* letters that follow the token in each row */
     int8_t name;      /* of the statement that is prepared by it, -1: none */
     bool has_count;   /* the tag ends in the number of rows */
+    bool sets;        /* with its tag, the token is what app.token is for this session */
+    bool is_set;      /* its rows repeat that, in place of a token of their own */
     bool may_time_out;
 };
 
@@ -91,6 +96,7 @@ struct client {
     uint32_t turns_left;  /* of this connection */
 
     bool is_prepared[NAMES_MAX]; /* the server has said so */
+    char setting[TOKEN_SIZE];    /* what it has set app.token to; "": nothing yet */
     uint32_t pid;
     char key[256];
     size_t key_size;

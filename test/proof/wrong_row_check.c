@@ -128,7 +128,10 @@ static bool check_row(struct run *run, struct client *client, const char *text, 
 {
     char token[TOKEN_SIZE];
     const struct owed *owed = &client->owed[client->at];
-    turn_token(client, owed->item, token);
+    if (owed->is_set)
+        memcpy(token, client->setting, sizeof token);
+    else
+        turn_token(client, owed->item, token);
     const size_t length = strlen(token);
     if (size != length + owed->padding || memcmp(text, token, length) != 0)
         return wrong(run, client, "a row that it has not asked for", text, size);
@@ -184,6 +187,8 @@ static bool check_tag(struct run *run, struct client *client, const char *body, 
         return wrong(run, client, "a tag that is not its own", body, size);
     if (client->rows_seen != owed->rows)
         return wrong(run, client, "a tag before all rows were there", body, size);
+    if (owed->sets)
+        turn_token(client, owed->item, client->setting);
     step(client);
     return true;
 }

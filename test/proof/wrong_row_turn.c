@@ -312,6 +312,48 @@ static void turn_transaction(struct client *client)
     simple_rows(client, 1);
 }
 
+static void ask_setting(struct client *client)
+{
+    put_query(client, "SELECT current_setting('app.token'), i FROM generate_series(1, 2) i");
+    owe_rows(client, "TDC", 2);
+    client->owed[client->owed_count - 1].is_set = true;
+    owe(client, "Z");
+}
+
+/* With what goes before it in the same message, if anything: it is not run if that has failed. */
+static void set_setting(struct client *client, const char *before, const char *command)
+{
+    char token[TOKEN_SIZE], sql[160];
+    const uint32_t item = client->owed_count + (before[0] != '\0');
+    turn_token(client, item, token);
+    snprintf(sql, sizeof sql, "%s%s app.token = '%s'", before, command, token);
+    put_query(client, sql);
+    if (before[0] != '\0')
+        owe(client, "C")->tag = "BEGIN";
+    struct owed *owed = owe(client, "C");
+    owed->tag = "SET";
+    owed->sets = before[0] == '\0';
+    owe(client, "Z");
+}
+
+/* Set, or asked, or both; and what is local or rolled back is not what is asked later. Whoever has
+ * set nothing has nothing to ask. */
+static void turn_setting(struct client *client)
+{
+    const uint32_t kind = below(client, 4);
+    if (client->setting[0] == '\0') {
+        set_setting(client, "", "SET");
+        return;
+    }
+    if (kind == 0) {
+        set_setting(client, "", "SET SESSION");
+    } else if (kind == 1) {
+        set_setting(client, "BEGIN; ", below(client, 2) == 0 ? "SET" : "SET LOCAL");
+        tag_only(client, "ROLLBACK", "ROLLBACK");
+    }
+    ask_setting(client);
+}
+
 /* In one implicit transaction, at whose end the timeout is gone: a COMMIT or ROLLBACK by itself
  * could run into it too. Time enough lies between the timeout and the end of the query, whichever
  * is first: a timeout that fires just as its query ends is held by PostgreSQL against the next
@@ -363,6 +405,7 @@ static const struct {
     {"timeout", 4, turn_times_out},
     {"sleep", 6, turn_sleeps},
     {"large", 4, turn_large},
+    {"setting", 8, turn_setting},
 };
 
 /* How the client misbehaves in this turn, if it does. */
