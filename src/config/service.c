@@ -10,6 +10,7 @@
 #include "os/file.h"
 
 #define SQLSTATE_CONFIG_FILE "F0000"
+#define PASSWD_SIZE          4096                     /* of what the system says of a user */
 #define SYSTEM_FOLDER        "/etc/postgresql-common" /* libpq's on Debian */
 
 /* ---- a text ---- */
@@ -119,19 +120,28 @@ static enum hf_rc search_file(const char *path, struct sv name, struct service *
     return rc;
 }
 
+/* Nobody in this process changes what is there. */
+static const char *variable(const char *name)
+{
+    return getenv(name); /* NOLINT(concurrency-mt-unsafe) */
+}
+
 static void home_path(char out[PROXY_PATH_SIZE])
 {
-    const char *home = getenv("HOME");
-    const struct passwd *entry = home != NULL ? NULL : getpwuid(geteuid());
-    home = home != NULL ? home : entry != NULL ? entry->pw_dir : "";
-    snprintf(out, PROXY_PATH_SIZE, "%s/.pg_service.conf", home);
+    char buffer[PASSWD_SIZE];
+    struct passwd entry, *found = NULL;
+    const char *home = variable("HOME");
+    if (home == NULL && getpwuid_r(geteuid(), &entry, buffer, sizeof buffer, &found) == 0 &&
+        found != NULL)
+        home = entry.pw_dir;
+    snprintf(out, PROXY_PATH_SIZE, "%s/.pg_service.conf", home != NULL ? home : "");
 }
 
 static enum hf_rc find_service(struct sv name, struct service *service, struct hf_err *err)
 {
     char path[PROXY_PATH_SIZE];
-    const char *given = getenv("PGSERVICEFILE");
-    const char *folder = getenv("PGSYSCONFDIR");
+    const char *given = variable("PGSERVICEFILE");
+    const char *folder = variable("PGSYSCONFDIR");
     if (given != NULL)
         return search_file(given, name, service, err);
     home_path(path);

@@ -245,8 +245,9 @@ static void take_secret(struct auth_asker *asker)
  * query means or how long it takes. */
 static void take_config(struct auth_asker *asker, const struct proxy_database *database)
 {
+    /* The server's own limit comes first: then one question has failed, and not the connection. */
     snprintf(asker->timeout_text, sizeof asker->timeout_text, "%lld",
-             (long long)(database->pool.server_connect_timeout_ns / HF_MS(1)));
+             (long long)(database->pool.server_connect_timeout_ns * 3 / 4 / HF_MS(1)));
     const struct build_parameter parameters[ASKER_PARAMETERS] = {
         {SV("search_path"), SV("pg_catalog")},
         {SV("client_encoding"), SV("UTF8")},

@@ -240,15 +240,15 @@ static enum auth_answer ask(struct auth_cache *cache, struct entry *entry, uint6
     return AUTH_WAIT;
 }
 
-static enum auth_answer get(struct auth_cache *cache, struct entry *entry, uint64_t worker,
-                            int64_t seen_ns, int64_t now_ns, struct auth_found *found,
+static enum auth_answer get(struct auth_cache *cache, struct entry *entry,
+                            const struct auth_wish *wish, int64_t now_ns, struct auth_found *found,
                             struct hf_err *err)
 {
-    const bool has_waited = seen_ns != 0;
+    const bool has_waited = wish->asked_ns != 0;
     if (entry->has_answer &&
-        (now_ns < entry->fresh_ns || (has_waited && entry->answered_ns >= seen_ns)))
+        (now_ns < entry->fresh_ns || (has_waited && entry->answered_ns >= wish->asked_ns)))
         return known(cache, entry, false, found);
-    const bool is_news = has_waited && entry->failed_ns >= seen_ns;
+    const bool is_news = has_waited && entry->failed_ns >= wish->asked_ns;
     if (entry->state != ENTRY_ASKED && entry->has_failed &&
         (is_news || now_ns < ns_add(entry->failed_ns, AUTH_PAUSE_NS))) {
         if (may_be_stale(cache, entry, now_ns))
@@ -256,23 +256,22 @@ static enum auth_answer get(struct auth_cache *cache, struct entry *entry, uint6
         *err = entry->err;
         return AUTH_FAILED;
     }
-    return ask(cache, entry, worker, found, err);
+    return ask(cache, entry, UINT64_C(1) << wish->worker, found, err);
 }
 
-enum auth_answer auth_cache_get(struct auth_cache *cache, const struct auth_place *place,
-                                struct sv user, uint32_t worker, int64_t seen_ns, int64_t now_ns,
-                                struct auth_found *found, struct hf_err *err)
+enum auth_answer auth_cache_get(struct auth_cache *cache, const struct auth_wish *wish,
+                                int64_t now_ns, struct auth_found *found, struct hf_err *err)
 {
     enum auth_answer answer = AUTH_FAILED;
     *found = (struct auth_found){0};
     pthread_mutex_lock(&cache->lock);
-    struct entry *entry = find(cache, place, user);
+    struct entry *entry = find(cache, wish->place, wish->user);
     /* Before an entry is made: one that could not be asked for would be in no list. */
     const bool is_full = entry == NULL && cache->question_count >= AUTH_ASKED_MAX;
     if (entry == NULL && !is_full)
-        entry = add(cache, place, user);
+        entry = add(cache, wish->place, wish->user);
     if (entry != NULL)
-        answer = get(cache, entry, UINT64_C(1) << worker, seen_ns, now_ns, found, err);
+        answer = get(cache, entry, wish, now_ns, found, err);
     else
         err_set(err, HF_RC_LIMIT, "53300", "too many users are being looked up");
     pthread_mutex_unlock(&cache->lock);

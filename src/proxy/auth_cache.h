@@ -101,12 +101,17 @@ void auth_cache_free(struct auth_cache *cache);
 /* Takes over answers of `before`, with what is left of their time, and what was learned. */
 void auth_cache_adopt(struct auth_cache *cache, struct auth_cache *before, int64_t now_ns);
 
-/* What is known of a user. `worker` is woken if that is to WAIT; `seen_ns` (0: never) is when the
- * asker was told AUTH_WAIT first, so that an answer that came after it counts even if its time is
- * over already. */
-enum auth_answer auth_cache_get(struct auth_cache *cache, const struct auth_place *place,
-                                struct sv user, uint32_t worker, int64_t seen_ns, int64_t now_ns,
-                                struct auth_found *found, struct hf_err *err);
+/* A login that needs a user's secret. */
+struct auth_wish {
+    const struct auth_place *place;
+    struct sv user;
+    uint32_t worker;  /* that is woken if it is to WAIT */
+    int64_t asked_ns; /* when it was told AUTH_WAIT first; 0: never. An answer that came after that
+                       * counts for it, even if its time is over already */
+};
+
+enum auth_answer auth_cache_get(struct auth_cache *cache, const struct auth_wish *wish,
+                                int64_t now_ns, struct auth_found *found, struct hf_err *err);
 
 /* The secret for entering a server as this user, however old the answer is; held, or NULL. */
 struct auth_secret *auth_cache_peek(struct auth_cache *cache, const struct auth_place *place,

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "proxy/access.h"
+#include "proxy/admin.h"
 #include "proxy/admission.h"
 #include "proxy/auth_ask.h"
 #include "proxy/client.h"
@@ -29,7 +30,7 @@ static const char *dbname_of(const struct proxy_database *entry)
 bool auth_query_place(const struct proxy_config *config, struct sv database,
                       struct auth_place *place)
 {
-    const bool is_console = sv_eq(database, SV(PROXY_CONSOLE));
+    const bool is_console = admin_is_console(database);
     const struct proxy_database *wanted = is_console ? NULL : proxy_database_find(config, database);
     const struct proxy_lookup *lookup = wanted != NULL ? &wanted->lookup : &config->proxy.lookup;
     if (lookup->user[0] == '\0' || (wanted == NULL && !is_console))
@@ -82,8 +83,13 @@ enum auth_query_state auth_query_begin(struct admission *admission, struct hf_er
         !auth_query_place(worker->config, sv_from_cstr(admission->database), &place))
         return AUTH_QUERY_DONE;
     const int64_t now_ns = worker_now(worker);
-    switch (auth_cache_get(cache, &place, sv_from_cstr(admission->role), worker->index,
-                           admission->asked_ns, now_ns, &found, err)) {
+    const struct auth_wish wish = {
+        .place = &place,
+        .user = sv_from_cstr(admission->role),
+        .worker = worker->index,
+        .asked_ns = admission->asked_ns,
+    };
+    switch (auth_cache_get(cache, &wish, now_ns, &found, err)) {
     case AUTH_KNOWN:
         take(admission, &found);
         admission->was_looked_up = true;

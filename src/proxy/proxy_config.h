@@ -48,7 +48,7 @@
 #include "os/mem.h"
 #include "proxy/groups.h"
 
-#define PROXY_NAME_SIZE         64 /* of a database or role, with the NUL: PostgreSQL's NAMEDATALEN */
+#define PROXY_NAME_SIZE         64 /* of a database or role, with the NUL: NAMEDATALEN */
 #define PROXY_PATH_SIZE         256
 #define PROXY_HOST_SIZE         256
 #define PROXY_LIST_SIZE         1024 /* the text of a list */

@@ -208,8 +208,10 @@ enum hf_rc users_new_one(struct users **out, struct sv name, struct sv secret, u
 {
     struct users *users = NULL;
     enum hf_rc rc = make(&users, 1, seed, mem, err);
-    if (rc == HF_OK)
-        rc = add_user(users, name, secret, err);
+    if (rc != HF_OK)
+        return rc;
+    hf_assert(users != NULL);
+    rc = add_user(users, name, secret, err);
     if (rc == HF_OK)
         *out = users;
     else
@@ -227,8 +229,10 @@ enum hf_rc users_new(struct users **out, struct sv text, const struct proxy_conf
                        USERS_TEXT_MAX);
     struct users *users = NULL;
     enum hf_rc rc = make(&users, count_lines(text) + config->role_count, seed, mem, err);
-    if (rc == HF_OK)
-        rc = read_text(users, text, err);
+    if (rc != HF_OK)
+        return rc;
+    hf_assert(users != NULL);
+    rc = read_text(users, text, err);
     if (rc == HF_OK)
         rc = read_roles(users, config, err);
     if (rc != HF_OK) {

@@ -26,6 +26,7 @@ LOOKED_UP = [
     ("q_none", "LOGIN", "password"),
     ("q_nologin", f"PASSWORD '{PASSWORD}'", "password"),
     ("q_unknown", None, "password"),
+    ("q_md5", None, "password"),  # it is known, but cannot do SCRAM
 ]
 
 FUNCTION = """
@@ -125,6 +126,7 @@ def asking(users, proxy_place):
             listen={"auth_file": folder / "nobody.txt", "auth_user": "postgres",
                     "auth_password": PASSWORD, "auth_query_ttl": "1h", "workers": 2,
                     "passfile": folder / "pgpass"},
+            limits={"client_login_timeout": "100s"}, server_down_timeout="90s",
             databases={
                 "app": database(users), "session": database(users, dbname="app",
                                                             pool_mode="session"),
@@ -139,6 +141,12 @@ def asking(users, proxy_place):
                 "liar": database(users, dbname="app",
                                  auth_query="SELECT rolname, rolpassword FROM pg_authid "
                                             "WHERE rolname = 'q_scram' AND $1 <> ''"),
+                # What the role has set for itself does not hold for who asks.
+                "path": database(users, dbname="app", **{**by_function, "auth_query":
+                    "SELECT usename, CASE WHEN current_setting('search_path') = 'pg_catalog' "
+                    "THEN passwd END FROM auth.lookup($1)"}),
+                "slow": database(users, dbname="app", server_connect_timeout="400ms",
+                                 auth_query="SELECT $1::text, 'x' FROM pg_sleep(60)"),
                 "many": database(users, dbname="app",
                                  auth_query="SELECT $1::text, 'x' FROM pg_class"),
             }) as proxy:
@@ -172,6 +180,7 @@ def test_users_are_looked_up_and_pass_through(passwords, name):
 def test_a_function_does_for_who_is_no_superuser(passwords):
     assert who(connect(passwords, "q_scram", database="function")) == "q_scram"
     assert who(connect(passwords, "q_later", database="function")) == "q_later"
+    assert who(connect(passwords, "q_scram", database="path")) == "q_scram"
     assert "password authentication failed" in refusal(passwords, user="q_expired",
                                                        database="function")
 
@@ -208,6 +217,7 @@ TROUBLES = {
     "wide": "has to give two or three columns",
     "liar": "has answered with another user's name",
     "many": "has given more than one row",
+    "slow": "canceling statement due to statement timeout",
 }
 
 
@@ -252,6 +262,13 @@ def test_reloads_and_restarts_of_the_server_lose_nobody(passwords, users):
     counts = in_threads(4, log_in)
     reloading.join()
     assert all(isinstance(count, int) for count in counts), counts
-    users.restart()
     users.sql(f"CREATE ROLE q_new LOGIN PASSWORD '{PASSWORD}'")
-    assert who(connect(passwords, "q_new")) == "q_new"
+    users.stop()
+    waiting = []
+    login = threading.Thread(target=lambda: waiting.extend(
+        in_threads(3, lambda: who(connect(passwords, "q_new", connect_timeout=90)))))
+    login.start()
+    passwords.wait_log("could not connect for auth_query")
+    users.start()
+    login.join()
+    assert waiting == ["q_new"] * 3

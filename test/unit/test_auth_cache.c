@@ -48,8 +48,9 @@ static enum auth_answer get_at(struct fixture *fixture, const struct auth_place 
                                const char *user, int64_t seen_ns)
 {
     auth_secret_drop(fixture->found.secret);
-    return auth_cache_get(fixture->cache, at, sv_from_cstr(user), 3, seen_ns, fixture->now_ns,
-                          &fixture->found, &fixture->err);
+    const struct auth_wish wish = {
+        .place = at, .user = sv_from_cstr(user), .worker = 3, .asked_ns = seen_ns};
+    return auth_cache_get(fixture->cache, &wish, fixture->now_ns, &fixture->found, &fixture->err);
 }
 
 static enum auth_answer get(struct fixture *fixture, const char *user)
@@ -101,9 +102,10 @@ static void auth_cache__a_burst_asks_once_and_wakes_every_worker(void **state)
     struct fixture *fixture = *state;
     struct auth_question question;
     for (uint32_t worker = 0; worker < 64; worker++) {
-        assert_int_equal(auth_cache_get(fixture->cache, &place, SV("bob"), worker, 0,
-                                        fixture->now_ns, &fixture->found, &fixture->err),
-                         AUTH_WAIT);
+        const struct auth_wish wish = {.place = &place, .user = SV("bob"), .worker = worker};
+        assert_int_equal(
+            auth_cache_get(fixture->cache, &wish, fixture->now_ns, &fixture->found, &fixture->err),
+            AUTH_WAIT);
         assert_int_equal(fixture->found.must_ask, worker == 0);
     }
     question = next(fixture, "bob");
