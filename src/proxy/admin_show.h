@@ -37,6 +37,9 @@
  * sent to the client, and it is called again when they have gone. So a console costs bounded memory,
  * and a worker a bounded time at once.
  *
+ * docs/reference/console.md follows from these rows, and is written anew by its test
+ * (test_proxy_console.py).
+ *
  * Columns that PgBouncer has come first, with its names and types and in its order (those of 1.25);
  * ours stand behind them.
  */

@@ -248,7 +248,8 @@ static bool finish_peers(struct gather *gather, struct worker *worker)
         return &show;                                                                              \
     }
 
-SHOW(admin_show_help, "HELP", "This.", help_columns, .finish = finish_help)
+SHOW(admin_show_help, "HELP", "Every SHOW and command, and what it does.", help_columns,
+     .finish = finish_help)
 SHOW(admin_show_version, "VERSION", "The version of this program.", version_columns,
      .finish = finish_version)
 SHOW(admin_show_state, "STATE", "Whether all databases together are paused or suspended.",

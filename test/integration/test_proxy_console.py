@@ -5,10 +5,12 @@ pgbouncer is asked the same questions where it is old enough to know them.
 """
 
 import contextlib
+import os
 import shutil
 import subprocess
 import threading
 import urllib.request
+from pathlib import Path
 
 import psycopg
 import psycopg2
@@ -173,6 +175,66 @@ def test_many_clients_come_in_pieces_that_lack_none(proxy):
     finally:
         for client in many:
             client.close()
+
+
+# ------------------------------------------------------------------------------------ the reference
+
+PAGE = Path(__file__).resolve().parents[2] / "docs/reference/console.md"
+HEAD = """# The console
+
+<!-- Made from the tables that SHOW HELP is made of: CONSOLE_PAGE=write in the environment of
+     test/integration/test_proxy_console.py writes it anew. -->
+
+The databases `holdfast` and `pgbouncer` of the proxy are its console, for the users in
+`proxy.admin_users` (everything) and `proxy.stats_users` (`SHOW`, and nothing sensitive):
+
+```sh
+psql -p 6432 -U admin pgbouncer -c 'SHOW POOLS'
+```
+
+Both names show and do the same; only `SHOW VERSION` differs, which begins with `PgBouncer 1.25.0`
+under that name, because exporters look for it. What PgBouncer has comes with its columns, in its
+order, its messages and its command tags; columns of ours stand behind them, in *italics* below.
+Beyond PgBouncer, the extended protocol is spoken (commands take no parameters), rows come in
+binary form to who asks for it, and `BEGIN`, `COMMIT` and what drivers set when they connect is
+accepted. Under a unix socket, the user `pgbouncer` needs no password if it is the user of this
+machine that runs the proxy. A few places beyond `limits.clients_max` are kept for the console.
+
+What differs from PgBouncer: `SHOW HELP` answers with rows instead of a notice; `SHOW FDS` shows
+neither keys of cancel requests nor secrets; `SHOW DNS_ZONES` and `SHOW DNS_HOSTS` have no rows;
+SQLSTATEs tell what is wrong, where PgBouncer has 08P01 for everything; `SHUTDOWN DRAIN` is ours.
+A client that waits because of a `PAUSE` is refused after `query_wait_timeout`, as any other.
+
+"""
+
+
+def page_of(cursor):
+    lines = [HEAD]
+    rows = show(cursor, "HELP")
+    lines.append("## Commands\n\n| Command | What it does | For |\n|---|---|---|\n")
+    for row in rows:
+        if not row["command"].startswith("SHOW "):
+            command = row["command"].replace("|", "\\|")
+            lines.append(f"| `{command}` | {row['meaning']} | {row['for']} |\n")
+    lines.append("\n`SET` takes the names of [the settings](config.md), with or without their "
+                 "section, and PgBouncer's.\n\n## SHOW\n\n")
+    for row in rows:
+        if row["command"].startswith("SHOW "):
+            what = row["command"][5:]
+            theirs = COLUMNS.get(what, "").split()
+            names = [f"`{name}`" if name in theirs else f"*`{name}`*"
+                     for name, _ in described(cursor, what)]
+            only = " For admin_users only." if row["for"] == "admin_users" else ""
+            lines.append(f"### SHOW {what}\n\n{row['meaning']}{only}\n\n{', '.join(names)}\n\n")
+    return "".join(lines).rstrip("\n") + "\n"
+
+
+def test_the_reference_is_what_the_console_says_of_itself(proxy):
+    with console(proxy) as cursor:
+        page = page_of(cursor)
+    if os.environ.get("CONSOLE_PAGE") == "write":
+        PAGE.write_text(page)
+    assert PAGE.read_text() == page, "it is old; CONSOLE_PAGE=write writes it anew"
 
 
 # ------------------------------------------------------------------------------------- who may what
