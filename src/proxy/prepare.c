@@ -365,7 +365,7 @@ enum relay_step prepare_begin_assembly(struct client *client, struct relay_run *
     return RELAY_DONE;
 }
 
-/* What was put together is dealt with like a message in view, but goes out through prepare_emit(). */
+/* What was put together is dealt with like a message in view, but goes out by prepare_emit(). */
 static enum relay_step send_assembly(struct client *client, struct relay_run *run)
 {
     struct server *server = client->server;

@@ -199,9 +199,9 @@ static void explain_refusal(uint32_t acts, const struct client *client, struct h
              "pool in session mode, or session_features = pin.");
 }
 
-/* In place of the message something is sent that must fail, so that the error comes in its turn, and
- * the server's transaction fails with it; session_from_server() puts in the words. It waits until
- * nothing else is owed, so that the error is known to be this one's. */
+/* In place of the message something is sent that must fail, so that the error comes in its turn,
+ * and the server's transaction fails with it; session_from_server() puts in the words. It waits
+ * until nothing else is owed, so that the error is known to be this one's. */
 static enum relay_step refuse(struct client *client, struct relay_run *run,
                               const struct frame_part *part, uint32_t acts)
 {
@@ -270,8 +270,8 @@ static bool replace_error(struct server *server, struct relay_run *run,
     return out != NULL && build_error(out, BUILD_ERROR, &err) == HF_OK;
 }
 
-/* DISCARD ALL alone needs no census: nothing is left. If something else was sent that may change the
- * session, it may have been behind it. */
+/* DISCARD ALL alone needs no census: nothing is left. If something else was sent that may change
+ * the session, it may have been behind it. */
 static void discarded(struct server *server)
 {
     struct client *client = server->client;
@@ -352,8 +352,8 @@ static bool add_name(char *out, size_t *size, struct sv name)
     return true;
 }
 
-/* The names to ask for: those in texts. If all is asked for, those of the application's own only, as
- * others are in it, and with them those that are set. */
+/* The names to ask for: those in texts. If all is asked for, those of the application's own only,
+ * as others are in it, and with them those that are set. */
 static struct sv gather_names(struct server *server, uint32_t parts, char *out)
 {
     struct client *client = server->client;

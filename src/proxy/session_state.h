@@ -15,8 +15,8 @@
  *
  * So a SET is judged by the server when it is issued; what is rolled back is gone; SET LOCAL leaves
  * nothing; and who does none of this pays one look at the text. RESET and DEFAULT go back to what
- * the client began with: what the connection began with is taken for "not set", and the client's own
- * value is brought there before its next statement.
+ * the client began with: what the connection began with is taken for "not set", and the client's
+ * own value is brought there before its next statement.
  *
  * Pins. What cannot move holds the client on its connection: temporary objects, advisory locks of
  * the session, cursors WITH HOLD, channels, a library that was loaded. Each text that could end
@@ -29,13 +29,13 @@
  * with the plan, and analyses it again when the search_path, the role under row security, or an
  * object has changed (RevalidateCachedQuery), so names mean what they mean to whoever executes; if
  * the result has other columns then, that is the error that prepared.h cures.
- * Types of parameters that a Parse leaves open are settled once, by whoever prepares the text first on
- * a connection: schemas of one application in which the same column has different types want the
+ * Types of parameters that a Parse leaves open are settled once, by whoever prepares the text first
+ * on a connection: schemas of one application in which the same column has different types want the
  * types in the Parse, or a role for each schema.
  *
- * What is not known. State that a function leaves behind which an ordinary statement calls; currval()
- * of sequences; connections of dblink. Settings of the application's own that are never named in
- * a text or parameter that says set_config, SET, DO or CALL.
+ * What is not known. State that a function leaves behind which an ordinary statement calls;
+ * currval() of sequences; connections of dblink. Settings of the application's own that are never
+ * named in a text or parameter that says set_config, SET, DO or CALL.
  *
  * Belongs to the worker of client and server.
  */
@@ -68,8 +68,8 @@ const char *session_pins_text(uint32_t pins, char out[SESSION_PINS_SIZE]);
 
 /* ---- what the client says ---- */
 
-/* The acts of a text by the rules of the client's connection; a text that is not whole may have any.
- * In session mode there are none. */
+/* The acts of a text by the rules of the client's connection; a text that is not whole may have
+ * any. In session mode there are none. */
 uint32_t session_acts(const struct client *client, struct sv text, bool is_whole);
 
 /* A Query or Parse with this text, which has acts, is about to be sent: they are noted, or refused.

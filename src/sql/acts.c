@@ -106,9 +106,9 @@ static bool is_suspicious(struct sv text, size_t at)
     }
 }
 
-/* Nothing in these eight bytes has to be looked at one by one. There is a byte before and one behind
- * them. It says no whenever is_suspicious() says yes for one: texts are mostly passed over this way.
- */
+/* Nothing in these eight bytes has to be looked at one by one. There is a byte before and one
+ * behind them. It says no whenever is_suspicious() says yes for one: texts are mostly passed over
+ * this way. */
 static bool is_quiet(const char *data)
 {
     const uint64_t small_letters = ONES * 0x20;

@@ -11,8 +11,9 @@
  *     acts_begin(&walk, text, &rules);     each statement of the text: what it is, and its parts
  *     while (acts_next(&walk, &statement)) ...
  *
- * Most texts are a SELECT, INSERT, UPDATE or DELETE of their own in which no suspicious word stands;
- * they are told by one pass over their bytes, of about a nanosecond for each, and nothing is lexed.
+ * Most texts are a SELECT, INSERT, UPDATE or DELETE of their own in which no suspicious word
+ * stands; they are told by one pass over their bytes, of about a nanosecond for each, and nothing
+ * is lexed.
  *
  * What it cannot know. What a function does that a statement calls, unless it is a function that
  * is known by name (set_config, pg_advisory_lock ...). DO and CALL are ACTS_UNKNOWN. It errs on
@@ -21,8 +22,8 @@
  * Invariants
  *  1. acts_mask() is the union of the masks that acts_next() gives for the same text, with
  *     ACTS_MANY where there is more than one statement.
- *  2. Total: any bytes have a mask and a walk, which ends. A text in an encoding that cannot be read
- *     (lex.h) is one statement of which ACTS_UNKNOWN is all that is said.
+ *  2. Total: any bytes have a mask and a walk, which ends. A text in an encoding that cannot be
+ *     read (lex.h) is one statement of which ACTS_UNKNOWN is all that is said.
  *  3. The slices are parts of the text (or constants, where a name is not written there), and lie
  *     in `statement.text`.
  *  4. Linear in the size of the text, in constant memory.
@@ -133,9 +134,9 @@ bool acts_next(struct acts_walk *walk, struct acts_statement *statement);
 size_t acts_name(struct sv written, char *out, size_t out_size);
 
 /*
- * The dotted names (app.tenant) that stand in a text, as names or as literals: what may be a setting
- * of the application's own. PostgreSQL does not list such settings; whoever wants to know what is
- * set has to ask for them by their names. Strings that are code (DO) are looked into too.
+ * The dotted names (app.tenant) that stand in a text, as names or as literals: what may be a
+ * setting of the application's own. PostgreSQL does not list such settings; whoever wants to know
+ * what is set has to ask for them by their names. Strings that are code (DO) are looked into too.
  * `*at` starts at 0. False: there are no more.
  */
 #define ACTS_CUSTOM_NAME_MAX 127

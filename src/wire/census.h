@@ -56,8 +56,8 @@ enum census_hold {
 /* Letters, digits, _ . $ of ASCII only: it can be asked for. */
 bool census_can_ask(struct sv name);
 
-/* Writes the Query. `names`: of settings, each with a zero byte behind it; those that cannot be asked
- * for are left out. HF_RC_LIMIT if it does not fit. */
+/* Writes the Query. `names`: of settings, each with a zero byte behind it; those that cannot be
+ * asked for are left out. HF_RC_LIMIT if it does not fit. */
 enum hf_rc census_query(uint32_t parts, struct sv names, struct buffer *out) HF_MUST_USE;
 
 struct census {

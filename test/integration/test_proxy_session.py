@@ -35,7 +35,8 @@ ALONE = {
     "errors": ["SET work_mem = 'much'", "SET nonsense = 1", "SET work_mem = '5MB'; SELECT 1/0",
                "SET ROLE nobody_at_all"],
     "string": ["BEGIN; SET work_mem = '5MB'; COMMIT; SET search_path TO s",
-               "BEGIN; SET work_mem = '4MB'; ROLLBACK", "BEGIN; SET LOCAL work_mem = '3MB'; COMMIT"],
+               "BEGIN; SET work_mem = '4MB'; ROLLBACK",
+               "BEGIN; SET LOCAL work_mem = '3MB'; COMMIT"],
 }
 BLOCKS = {
     "commit": ["BEGIN", "SET work_mem = '5MB'", "SET LOCAL search_path TO l", "COMMIT"],
@@ -44,7 +45,8 @@ BLOCKS = {
     "failed": ["BEGIN", "SET work_mem = '5MB'", "SELECT 1/0", "COMMIT"],
     "savepoint": ["BEGIN", "SET work_mem = '5MB'", "SAVEPOINT s", "SET work_mem = '6MB'",
                   "SET app.tenant = 'gone'", "ROLLBACK TO s", "COMMIT"],
-    "local": ["SET search_path TO kept", "BEGIN", "SET LOCAL search_path TO l", "SET LOCAL ROLE other",
+    "local": ["SET search_path TO kept", "BEGIN", "SET LOCAL search_path TO l",
+              "SET LOCAL ROLE other",
               "SELECT set_config('app.tenant', 'l', true)", "COMMIT"],
     "reset": ["SET work_mem = '5MB'", "BEGIN; RESET work_mem; ROLLBACK",
               "BEGIN; RESET work_mem; COMMIT"],
