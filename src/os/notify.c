@@ -14,7 +14,7 @@
 /* A number from the environment; -1: none, or no number. */
 static int64_t read_number(const char *name, int64_t high)
 {
-    const char *text = getenv(name);
+    const char *text = getenv(name); /* NOLINT(concurrency-mt-unsafe): before there are threads */
     int64_t value = -1;
     if (text == NULL || sv_to_int(sv_from_cstr(text), 0, high, &value) != SV_NUMBER_OK)
         return -1;
@@ -24,7 +24,7 @@ static int64_t read_number(const char *name, int64_t high)
 static int64_t take_number(const char *name, int64_t high)
 {
     int64_t value = read_number(name, high);
-    unsetenv(name);
+    unsetenv(name); /* NOLINT(concurrency-mt-unsafe): the same */
     return value;
 }
 
@@ -32,7 +32,7 @@ static int64_t take_number(const char *name, int64_t high)
  * machines and not for services. */
 static enum hf_rc take_address(struct notify *notify, struct hf_err *err)
 {
-    const char *path = getenv("NOTIFY_SOCKET");
+    const char *path = getenv("NOTIFY_SOCKET"); /* NOLINT(concurrency-mt-unsafe): the same */
     struct sockaddr_un *address = &notify->address;
     if (path == NULL || path[0] == '\0')
         return HF_OK;
@@ -52,7 +52,8 @@ static enum hf_rc take_sockets(struct notify *notify, struct hf_err *err)
 {
     int64_t pid = take_number("LISTEN_PID", INT32_MAX);
     int64_t count = take_number("LISTEN_FDS", INT32_MAX);
-    unsetenv("LISTEN_FDNAMES"); /* an address says more than a name */
+    /* An address says more than a name. NOLINTNEXTLINE(concurrency-mt-unsafe): the same */
+    unsetenv("LISTEN_FDNAMES");
     if (pid != getpid() || count <= 0)
         return HF_OK;
     if (count > NOTIFY_SOCKETS_MAX) {

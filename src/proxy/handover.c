@@ -34,6 +34,8 @@ static void take_text(struct reader *reader, size_t size_max, struct handover *o
         reader->is_short = true;
         return;
     }
+    if (size == 0)
+        return;
     memcpy(out->text, reader->rest.data, size);
     out->text_size = (uint16_t)size;
     reader->rest = sv_drop(reader->rest, size);
