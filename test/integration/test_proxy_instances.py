@@ -104,7 +104,8 @@ def test_cancel_requests_find_the_right_instance(start_instances, postgres, monk
             sleeper.cancel_at(other, bytes(len(sleeper.client.key)))
             sleeper.cancel_at(other, sleeper.client.key + b"\x48")
             sleeper.cancel_at(other, bytes(200))
-            assert owner.connect().value("SELECT 1") == "1"
+            with owner.connect() as client:
+                assert client.value("SELECT 1") == "1"
             assert sleeper.told is None
             sleeper.cancel_at(other)
             wait_until(lambda s=sleeper: s.told, 10, "its query was cancelled")

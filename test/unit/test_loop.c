@@ -548,12 +548,14 @@ static void loop__no_connection_comes_after_unlisten(void **state)
 static void loop__who_was_accepted_is_told_after_retire(void **state)
 {
     struct rig rig;
+    struct hf_err err;
     rig_open(&rig, rig_io(state), 64);
     rig_turn(&rig, 0);
     assert_true(loop_is_listening(rig.loop));
     int shared = dup(rig.listener.fd);
     int fd = rig_dial(&rig);
-    loop_retire(rig.loop, &rig.listener); /* before it could be told */
+    assert_int_equal(loop_wait(rig.loop, clock_now() + HF_SEC(2), &err), HF_OK);
+    loop_retire(rig.loop, &rig.listener); /* it has come, and was not told yet */
     rig_until(&rig, !loop_is_listening(rig.loop));
     int accepted = accept4(shared, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     /* It went to one of the two: nobody is lost. */
