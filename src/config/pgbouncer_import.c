@@ -259,13 +259,20 @@ static void list_entry(struct writer *w, const struct ini_entry *entry, enum pgb
         w->import->needless++;
 }
 
+/* PgBouncer looks at its peers only if it has a number itself. */
+static bool has_peers(const struct writer *w)
+{
+    const struct sv id = set_or(w, "peer_id", "0");
+    return !sv_eq(id, SV("0")) && !sv_eq(id, SV(""));
+}
+
 static void list_peers(struct writer *w)
 {
-    for (size_t i = 0; i < w->ini->count; i++) {
+    for (size_t i = 0; i < w->ini->count && !has_peers(w); i++) {
         if (w->ini->entries[i].section != INI_PEERS)
             continue;
-        list_row(w, &w->ini->entries[i], "Requests to cancel are not handed to other processes.");
-        w->import->lost++;
+        list_row(w, &w->ini->entries[i], "PgBouncer has no peers without a peer_id of its own.");
+        w->import->needless++;
     }
 }
 
@@ -275,7 +282,7 @@ static bool has_any(const struct writer *w, enum pgbouncer_fate fate)
     for (size_t i = 0; i < w->ini->count; i++) {
         const struct ini_entry *entry = &w->ini->entries[i];
         const struct pgbouncer_row *row = pgbouncer_row_find(INI_PGBOUNCER, entry->key);
-        if (entry->section == INI_PEERS && fate == PGBOUNCER_LOST)
+        if (entry->section == INI_PEERS && fate == PGBOUNCER_NEEDLESS && !has_peers(w))
             return true;
         if (entry->section != INI_PGBOUNCER)
             continue;
@@ -295,7 +302,7 @@ static void list_fate(struct writer *w, enum pgbouncer_fate fate, const char *wo
     for (size_t i = 0; i < w->ini->count; i++)
         if (w->ini->entries[i].section == INI_PGBOUNCER)
             list_entry(w, &w->ini->entries[i], fate);
-    if (fate == PGBOUNCER_LOST)
+    if (fate == PGBOUNCER_NEEDLESS)
         list_peers(w);
 }
 
@@ -306,7 +313,7 @@ static void write_head(struct writer *w)
     list_fate(w, PGBOUNCER_NEEDLESS, "What needs no setting here:");
 }
 
-/* ---- [databases], [users] ---- */
+/* ---- [databases], [users], [peers] ---- */
 
 /* What else there is to know about a pair of a user. */
 static const char *note_of(const struct writer *w, const struct ini_entry *entry,
@@ -431,6 +438,8 @@ static enum hf_rc write_entry(struct writer *w, const struct ini_entry *entry)
     fprintf(w->out, "  ");
     print_scalar(w->out, entry->key);
     fprintf(w->out, ":\n");
+    if (entry->section == INI_PEERS)
+        fprintf(w->out, "    id: %.*s\n", (int)entry->key.size, entry->key.data);
     if (entry->section == INI_DATABASES) {
         const enum hf_rc rc = write_hosts(w, entry);
         if (rc != HF_OK)
@@ -509,6 +518,8 @@ enum hf_rc pgbouncer_import_write(struct pgbouncer_import *import, const struct 
         rc = write_entries(&w, INI_DATABASES, "databases");
     if (rc == HF_OK)
         rc = write_entries(&w, INI_USERS, "roles");
+    if (rc == HF_OK && has_peers(&w))
+        rc = write_entries(&w, INI_PEERS, "peers");
     explicit_bzero(&w.pair, sizeof w.pair);
     explicit_bzero(&w.value, sizeof w.value);
     return rc;

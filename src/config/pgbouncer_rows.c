@@ -25,9 +25,10 @@
 #define KEEPALIVE                                                                                  \
     "TCP keepalive is not set; idle connections are bounded by client_idle_timeout and "           \
     "server_idle_timeout."
-#define TLS13     "For TLS 1.3, OpenSSL's own ciphers are in force."
-#define EXCHANGES "OpenSSL's own key exchanges are in force."
-#define DNS       "Names are looked up for each new connection, by the system's resolver."
+#define TLS13      "For TLS 1.3, OpenSSL's own ciphers are in force."
+#define EXCHANGES  "OpenSSL's own key exchanges are in force."
+#define AUTH_QUERY "asked in auth_dbname, else in postgres; search_path is pg_catalog"
+#define DNS        "Names are looked up for each new connection, by the system's resolver."
 
 static const struct pgbouncer_row global_rows[] = {
     /* where clients come in */
@@ -35,13 +36,14 @@ static const struct pgbouncer_row global_rows[] = {
     CARRY("listen_port", COUNT, "proxy", "port"),
     CARRY_AS("unix_socket_dir", DIR, "proxy", "unix_socket_dir", "/tmp", NULL),
     CARRY("unix_socket_mode", MODE, "proxy", "unix_socket_mode"),
+    CARRY_AS("peer_id", COUNT, "proxy", "instance_id", NULL, "its peers must be Holdfast's, too"),
     CARRY_AS("auth_type", AUTH, "proxy", "auth_type", "md5", NULL),
     CARRY("auth_hba_file", PATH, "proxy", "auth_hba_file"),
     CARRY("auth_file", PATH, "proxy", "auth_file"),
     CARRY("auth_ident_file", PATH, "proxy", "auth_ident_file"),
     CARRY("auth_user", TEXT, "proxy", "auth_user"),
     CARRY("auth_dbname", TEXT, "proxy", "auth_dbname"),
-    CARRY_AS("auth_query", TEXT, "proxy", "auth_query", NULL, "its search_path is pg_catalog"),
+    CARRY_AS("auth_query", TEXT, "proxy", "auth_query", NULL, AUTH_QUERY),
     CARRY("admin_users", NAMES, "proxy", "admin_users"),
     CARRY("stats_users", NAMES, "proxy", "stats_users"),
     CARRY("log_connections", BOOL, "proxy", "log_connections"),
@@ -86,6 +88,7 @@ static const struct pgbouncer_row global_rows[] = {
     CARRY("server_idle_timeout", LIMIT, "pools", "server_idle_timeout"),
     CARRY("server_lifetime", TIME, "pools", "server_lifetime"),
     CARRY("server_reset_query", TEXT, "pools", "server_reset_query"),
+    CARRY("application_name_add_host", BOOL, "pools", "application_name_add_host"),
 
     NEEDLESS("autodb_idle_timeout", "3600", "What is not used is given back by itself."),
     NEEDLESS("conffile", NULL, "The file is named when the proxy is started."),
@@ -113,8 +116,6 @@ static const struct pgbouncer_row global_rows[] = {
     NEEDLESS("track_extra_parameters", "IntervalStyle",
              "Every parameter that a client starts with is understood, and follows it."),
 
-    LOST("application_name_add_host", "0",
-         "application_name is passed on as it is; SHOW CLIENTS has the address of each client."),
     LOST("auth_ldap_options", "", "LDAP is not spoken."),
     LOST("client_tls13_ciphers", "", TLS13),
     LOST("client_tls_dheparams", "auto", EXCHANGES),
@@ -127,7 +128,6 @@ static const struct pgbouncer_row global_rows[] = {
     LOST("logfile", "", SYSLOG),
     LOST("login_notify_message", "", "Clients get no message of welcome."),
     LOST("max_packet_size", "2147483647", "Messages of any size pass through, a piece at a time."),
-    LOST("peer_id", "0", "Requests to cancel are not handed to other processes."),
     LOST("query_wait_notify", "5", "Clients that wait are not sent a notice."),
     LOST("resolv_conf", "", DNS),
     LOST("server_fast_close", "0", "A session keeps its server connection until it ends."),
@@ -157,7 +157,7 @@ static const struct pgbouncer_row database_rows[] = {
     CARRY("password", TEXT, "databases", "password"),
     CARRY("auth_user", TEXT, "databases", "auth_user"),
     CARRY("auth_dbname", TEXT, "databases", "auth_dbname"),
-    CARRY_AS("auth_query", TEXT, "databases", "auth_query", NULL, "its search_path is pg_catalog"),
+    CARRY_AS("auth_query", TEXT, "databases", "auth_query", NULL, AUTH_QUERY),
     CARRY("target_session_attrs", WORD, "databases", "target_session_attrs"),
     CARRY("load_balance_hosts", WORD, "databases", "load_balance_hosts"),
     CARRY("max_db_client_connections", COUNT, "databases", "clients_max"),
@@ -193,6 +193,13 @@ static const struct pgbouncer_row user_rows[] = {
     LOST("reserve_pool_size", NULL, "It is for databases, not for roles."),
 };
 
+/* Numbers of the peers are the keys. */
+static const struct pgbouncer_row peer_rows[] = {
+    CARRY("host", HOST, "peers", "host"),
+    CARRY("port", COUNT, "peers", "port"),
+    NEEDLESS("pool_size", NULL, "limits.cancels_max is for all requests to cancel together."),
+};
+
 #define TABLE(array)                                                                               \
     {                                                                                              \
         .rows = (array), .count = sizeof(array) / sizeof(array)[0]                                 \
@@ -204,14 +211,15 @@ const struct pgbouncer_table *pgbouncer_table(enum ini_section section)
         [INI_PGBOUNCER] = TABLE(global_rows),
         [INI_DATABASES] = TABLE(database_rows),
         [INI_USERS] = TABLE(user_rows),
+        [INI_PEERS] = TABLE(peer_rows),
     };
-    return tables[section].rows != NULL ? &tables[section] : NULL;
+    return &tables[section];
 }
 
 const struct pgbouncer_row *pgbouncer_row_find(enum ini_section section, struct sv name)
 {
     const struct pgbouncer_table *table = pgbouncer_table(section);
-    for (size_t i = 0; table != NULL && i < table->count; i++)
+    for (size_t i = 0; i < table->count; i++)
         if (sv_eq(name, sv_from_cstr(table->rows[i].name)))
             return &table->rows[i];
     return NULL;

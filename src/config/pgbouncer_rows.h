@@ -25,6 +25,7 @@ enum pgbouncer_fate {
 /* What a value is for PgBouncer, and so how it is converted: pgbouncer_value.h. */
 enum pgbouncer_kind {
     PGBOUNCER_TEXT,
+    PGBOUNCER_HOST,      /* one host: IPv6 gets its brackets */
     PGBOUNCER_NAMES,     /* with commas */
     PGBOUNCER_PATH,      /* relative to where PgBouncer was started */
     PGBOUNCER_COUNT,     /* as C writes numbers */
@@ -56,7 +57,7 @@ struct pgbouncer_table {
     size_t count;
 };
 
-/* Of the section's keys; for databases and users, of the keys in the values. For peers, NULL. */
+/* Of the section's keys; for databases, users and peers, of the keys in the values. */
 const struct pgbouncer_table *pgbouncer_table(enum ini_section section);
 
 /* NULL: PgBouncer has no such setting. */

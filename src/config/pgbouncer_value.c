@@ -222,6 +222,17 @@ static enum hf_rc convert_path(const struct conversion *c)
     return HF_OK;
 }
 
+static enum hf_rc convert_host(const struct conversion *c)
+{
+    if (sv_find(c->text, ':') == c->text.size)
+        return put(c, c->text);
+    const int size =
+        snprintf(c->out->text, sizeof c->out->text, "[%.*s]", (int)c->text.size, c->text.data);
+    if (size < 0 || (size_t)size >= sizeof c->out->text)
+        return err_set(c->err, HF_RC_LIMIT, "22023", "the host is too long");
+    return HF_OK;
+}
+
 /* Addresses as ours has them: IPv6 in brackets. */
 static enum hf_rc convert_listen(const struct conversion *c)
 {
@@ -257,6 +268,8 @@ static enum hf_rc convert(const struct conversion *c, enum pgbouncer_kind kind)
     case PGBOUNCER_NAMES:
     case PGBOUNCER_DIR:
         return put(c, c->text);
+    case PGBOUNCER_HOST:
+        return convert_host(c);
     case PGBOUNCER_PATH:
         return convert_path(c);
     case PGBOUNCER_COUNT:

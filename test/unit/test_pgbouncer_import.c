@@ -89,6 +89,7 @@ static void pgbouncer_import__each_value_is_converted(void **state)
         {"default_pool_size = 20000",
          "\n  pool_size: 10000  # PgBouncer has 20000; the most here is 10000"},
         {"server_reset_query =", "\n  server_reset_query: \"\"\n"},
+        {"application_name_add_host = 1", "\n  application_name_add_host: on\n"},
         {"admin_users = a, b", "\n  admin_users: \"a, b\"\n"},
         {"auth_query = SELECT '${x}', \"a\\b\" FROM f($1)",
          "\n  auth_query: \"SELECT '$${x}', \\\"a\\\\b\\\" FROM f($1)\""},
@@ -186,6 +187,8 @@ static void pgbouncer_import__what_is_not_carried_is_named_and_its_value_is_not(
                           "[peers]\n1 = host=/tmp/p1\n",
                           &err),
                      HF_OK);
+    check_has("\n#   1 (x.ini:9): PgBouncer has no peers without a peer_id of its own.\n");
+    check_has_not("peers:");
     check_has("\n#   auth_ldap_options (x.ini:4): LDAP is not spoken.\n");
     check_has("\n#   pol_mode (x.ini:7): PgBouncer 1.25 has no such setting. Did it mean "
               "pool_mode?\n");
@@ -193,6 +196,21 @@ static void pgbouncer_import__what_is_not_carried_is_named_and_its_value_is_not(
     check_has_not("hunter2");
     check_has_not("tcp_keepalive");
     assert_int_equal(import.unknown, 1);
+    check_is_taken();
+    free(made);
+}
+
+static void pgbouncer_import__peers_are_carried_where_pgbouncer_has_some(void **state)
+{
+    (void)state;
+    struct hf_err err;
+    assert_int_equal(make("[databases]\n* = host=db1\n[pgbouncer]\npeer_id = 2\n"
+                          "[peers]\n1 = host=/tmp/p1\n2 = host=::1 port=6433 pool_size=3\n",
+                          &err),
+                     HF_OK);
+    check_has("\n  instance_id: 2  # its peers");
+    check_has("\npeers:\n  1:\n    id: 1\n    host: /tmp/p1\n  2:\n    id: 2\n    host: \"[::1]\"\n"
+              "    port: 6433\n    # pool_size: limits.cancels_max");
     check_is_taken();
     free(made);
 }
@@ -239,6 +257,7 @@ int main(void)
         cmocka_unit_test(pgbouncer_import__what_pgbouncer_refuses_is_refused),
         cmocka_unit_test(pgbouncer_import__databases_and_users_become_entries),
         cmocka_unit_test(pgbouncer_import__what_is_not_carried_is_named_and_its_value_is_not),
+        cmocka_unit_test(pgbouncer_import__peers_are_carried_where_pgbouncer_has_some),
         cmocka_unit_test(pgbouncer_import__trust_for_other_machines_is_not_carried),
         cmocka_unit_test(pgbouncer_import__an_hba_file_counts_only_for_its_auth_type),
     };

@@ -11,7 +11,7 @@ static void pgbouncer_rows__every_setting_has_one_fate_and_words_for_it(void **s
     size_t count = 0;
     for (int section = 0; section < INI_SECTION_COUNT; section++) {
         const struct pgbouncer_table *table = pgbouncer_table((enum ini_section)section);
-        for (size_t i = 0; table != NULL && i < table->count; i++) {
+        for (size_t i = 0; i < table->count; i++) {
             const struct pgbouncer_row *row = &table->rows[i];
             const struct sv name = sv_from_cstr(row->name);
             assert_ptr_equal(pgbouncer_row_find((enum ini_section)section, name), row);
