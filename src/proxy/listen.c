@@ -561,8 +561,8 @@ static bool has_gap(const struct listening *listening)
     return false;
 }
 
-/* A gap is to be told behind what waits already; one that waits itself grows. Whoever cannot be told
- * is disconnected: no gap goes unnoticed. */
+/* A gap is to be told behind what waits already; one that waits itself grows. Whoever cannot be
+ * told is disconnected: no gap goes unnoticed. */
 static void note_gap(struct listening *listening, int64_t from_ns, int64_t to_ns)
 {
     struct client *client = listening->client;

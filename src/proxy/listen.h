@@ -15,15 +15,15 @@
  *     ReadyForQuery is let go  <------------------------   it listens
  *                 UNLISTEN *, before anybody else has the connection
  *
- * So a LISTEN is acknowledged when the hub listens, and nothing is lost that is notified after that.
+ * So a LISTEN is acknowledged when the hub listens: nothing is lost that is notified after that.
  * An UNLISTEN can have an effect on the server only if the connection listens to what the client
  * listens to. So before a transaction in which one may come (channels_may_matter()), the connection
  * is *primed*: it listens to the client's channels. Only clients that listen pay for that.
  *
  * Notifications are told while the client is idle or waits in a queue, or else before the
  * ReadyForQuery that ends a transaction, as PostgreSQL does; until then they wait in a queue of the
- * client, whose size is limited (listen_queue). What finds no room in it is a gap, as the time is in
- * which the hub was not connected. After a gap the client is told so by a NoticeResponse, or is
+ * client, whose size is limited (listen_queue). What finds no room in it is a gap, as the time is
+ * in which the hub was not connected. After a gap the client is told so by a NoticeResponse, or is
  * disconnected, where it resynchronises only then (listen_gap).
  *
  * Invariants
@@ -78,8 +78,8 @@ struct listening {
 enum relay_step listen_prime(struct client *client, struct relay_run *run,
                              const struct frame_part *part);
 
-/* Its client says a Query, a Parse or a Bind with LISTEN or UNLISTEN in it: what comes behind it, or
- * behind the Sync of the others, waits for its answer, so that the ReadyForQuery can be held back. */
+/* Its client says a Query, a Parse or a Bind with LISTEN or UNLISTEN in it: what comes behind it,
+ * or behind the Sync of the others, waits for its answer, so that the end can be held back. */
 void listen_expect(struct server *server, char type);
 /* Whether a message waits for that. */
 bool listen_waits(struct server *server, char type);
@@ -105,8 +105,8 @@ void listen_found(struct server *server);
 /* A ReadyForQuery of a transaction that is over: what waits is told before it. */
 void listen_tell_before(struct client *client, const struct relay_run *run);
 
-/* The server's messages are dealt with so far: goes on with what was begun here. False: there may be
- * nothing more to be done with the pair. */
+/* The server's messages are dealt with so far: goes on with what was begun here. False: there may
+ * be nothing more to be done with the pair. */
 bool listen_settle(struct server *server);
 
 /* ---- the client ---- */

@@ -416,7 +416,7 @@ static void ask_changes(struct listen_hub *hub)
     sent(hub);
 }
 
-/* Under the lock: those of the query under way are not any more. `is_done`: they are as asked for. */
+/* Under the lock: those of the query under way are so no more. `is_done`: they are as asked for. */
 static void end_asked(struct listen_hub *hub, bool is_done)
 {
     struct list_node *node;
@@ -522,8 +522,8 @@ static bool heard(struct listen_hub *hub, const struct frame_part *part)
     }
 }
 
-/* It is looked into, and comes whole: all of them are short, but an error may be longer than a view,
- * and then what is in view must do. */
+/* It is looked into, and comes whole: all of them are short, but an error may be longer than a
+ * view, and then what is in view must do. */
 static bool is_waited_for(const struct frame_part *part)
 {
     return (part->type == 'A' || part->type == 'E' || part->type == 'Z') &&

@@ -7,7 +7,7 @@
  *     worker 1   clients c    --+    wanted by   connection +--> subscribers of worker 1
  *                                    workers
  *
- * A hub lives at one worker, its home, whose loop has the connection. Others tell the home by a wake
+ * A hub lives at one worker, its home, whose loop has the connection. Others tell it by a wake
  * that there is something to do (listen_join, listen_leave); the home tells workers what came
  * (WORKER_NEWS), one message for each worker that has somebody who listens to the channel.
  *

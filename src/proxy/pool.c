@@ -512,22 +512,6 @@ void pool_resize(struct pool_part *part)
     pool_touch(part);
 }
 
-void pool_taint(struct pool_part *part, const struct proxy_database *database)
-{
-    struct list *lists[] = {&part->idle, &part->servers};
-    for (size_t i = 0; i < 2; i++) {
-        list_for_each(node, lists[i]) {
-            struct server *server = container_of(node, struct server, link);
-            bool is_named = false;
-            for (uint32_t h = 0; database != NULL && h < database->host_count; h++)
-                is_named = is_named || (database->hosts[h].port == server->endpoint->port &&
-                                        sv_eq(sv_from_cstr(database->hosts[h].name),
-                                              sv_from_cstr(server->endpoint->host)));
-            server->is_tainted = server->is_tainted || !is_named;
-        }
-    }
-}
-
 /* The limit was lowered while this connection was being made, in use or on its way: it is
  * closed, and its place is not taken again. */
 static bool is_surplus(struct server *server)

@@ -216,8 +216,6 @@ void pool_begged(struct pool_part *part, uint32_t from);
 void pool_left(struct server *server, struct pool_part *to, int fd);
 void pool_given(struct pool_part *part, struct pool_message *message);
 
-/* Connections to hosts that `database` does not name (NULL: all) serve no other client. */
-void pool_taint(struct pool_part *part, const struct proxy_database *database);
 /* Its bulkhead's configuration, with this limit. */
 struct bulkhead_config pool_bulkhead_config(const struct pool_part *part, uint32_t limit);
 

@@ -70,6 +70,22 @@ void pool_kill(struct pool_part *part, const struct hf_err *reason)
     pool_touch(part);
 }
 
+void pool_taint(struct pool_part *part, const struct proxy_database *database)
+{
+    struct list *lists[] = {&part->idle, &part->servers};
+    for (size_t i = 0; i < 2; i++) {
+        list_for_each(node, lists[i]) {
+            struct server *server = container_of(node, struct server, link);
+            bool is_named = false;
+            for (uint32_t h = 0; database != NULL && h < database->host_count; h++)
+                is_named = is_named || (database->hosts[h].port == server->endpoint->port &&
+                                        sv_eq(sv_from_cstr(database->hosts[h].name),
+                                              sv_from_cstr(server->endpoint->host)));
+            server->is_tainted = server->is_tainted || !is_named;
+        }
+    }
+}
+
 uint32_t pool_tainted(const struct pool_part *part)
 {
     uint32_t count = 0;

@@ -16,6 +16,7 @@
 
 struct hf_err;
 struct pool_part;
+struct proxy_database;
 
 void pool_hold(struct pool_part *part);
 void pool_let_go(struct pool_part *part);
@@ -30,6 +31,8 @@ void pool_reconnect(struct pool_part *part);
 /* Clients and server connections go, at once. */
 void pool_kill(struct pool_part *part, const struct hf_err *reason);
 
+/* Connections to hosts that `database` does not name (NULL: all) serve no other client. */
+void pool_taint(struct pool_part *part, const struct proxy_database *database);
 /* Connections that are to be replaced, and are still there. */
 uint32_t pool_tainted(const struct pool_part *part);
 

@@ -5,6 +5,7 @@
 #include "proxy/client.h"
 #include "proxy/limits.h"
 #include "proxy/pool.h"
+#include "proxy/pool_gate.h"
 #include "proxy/query_log.h"
 #include "proxy/secure.h"
 #include "proxy/server.h"
