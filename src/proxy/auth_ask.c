@@ -21,9 +21,8 @@
 
 /* ---- questions ---- */
 
-void asker_wake(struct auth_asker *asker, uint64_t workers)
+static void wake(struct proxy *proxy, uint64_t workers)
 {
-    struct proxy *proxy = asker->worker->proxy;
     for (uint32_t i = 0; i < proxy->worker_count; i++) {
         struct worker *worker = &proxy->workers[i];
         if ((workers >> i & 1) == 0 || atomic_exchange(&worker->answered_is_posted, true))
@@ -40,8 +39,8 @@ static void fail_question(struct auth_asker *asker, struct asked *asked)
     err_set(&err, HF_RC_AGAIN, "57P03", "could not look up user \"%s\"", asked->question.user);
     err_hint(&err, "auth_query could not be asked; the log of the proxy says why.");
     list_remove(&asked->link);
-    asker_wake(asker, auth_cache_fail(asker->access->cache, &asked->question, &err,
-                                      worker_now(asker->worker)));
+    wake(asker->worker->proxy,
+         auth_cache_fail(asker->access->cache, &asked->question, &err, worker_now(asker->worker)));
     mem_free(asker->worker->proxy->mem, asked);
 }
 
@@ -67,7 +66,7 @@ void asker_answered(struct auth_asker *asker, struct asked *asked, struct sv sec
     list_remove(&asked->link);
     secret_wipe(&asked->secret);
     mem_free(asker->worker->proxy->mem, asked);
-    asker_wake(asker, workers);
+    wake(asker->worker->proxy, workers);
 }
 
 /* What was sent is asked again, before the rest. */
@@ -473,14 +472,15 @@ static struct auth_asker *asker_of(struct worker *worker, struct access *access,
 static void take_question(struct worker *worker, struct access *access,
                           const struct auth_question *question)
 {
-    struct auth_asker scratch = {.worker = worker, .access = access, .place = question->place};
-    struct auth_asker *asker = asker_of(worker, access, question->place);
-    struct asked *asked = asker != NULL ? mem_alloc(worker->proxy->mem, sizeof *asked) : NULL;
-    if (asked == NULL || worker->is_draining) {
+    struct proxy *proxy = worker->proxy;
+    struct auth_asker *asker =
+        worker->is_draining ? NULL : asker_of(worker, access, question->place);
+    struct asked *asked = asker != NULL ? mem_alloc(proxy->mem, sizeof *asked) : NULL;
+    if (asked == NULL) {
         struct hf_err err;
-        err_set(&err, HF_RC_LIMIT, "53200", "out of memory");
-        asker_wake(&scratch, auth_cache_fail(access->cache, question, &err, worker_now(worker)));
-        mem_free(worker->proxy->mem, asked);
+        err_set(&err, HF_RC_LIMIT, "53200", "could not look up user \"%s\": %s", question->user,
+                worker->is_draining ? "the proxy shuts down" : "out of memory");
+        wake(proxy, auth_cache_fail(access->cache, question, &err, worker_now(worker)));
         return;
     }
     asked->question = *question;

@@ -92,6 +92,10 @@ enum auth_query_state auth_query_begin(struct admission *admission, struct hf_er
     switch (auth_cache_get(cache, &wish, now_ns, &found, err)) {
     case AUTH_KNOWN:
         take(admission, &found);
+        if (found.is_stale)
+            log_emit(worker->proxy->log, LOG_AT_WARNING,
+                     "auth_query could not be asked: an old answer stands in",
+                     log_text("database", place.dbname), log_text("role", admission->role));
         admission->was_looked_up = true;
         return AUTH_QUERY_DONE;
     case AUTH_WAIT:

@@ -105,9 +105,10 @@ static const struct opt_row settings_rows[] = {
          "database may have its own."),
     SECRET(proxy_settings, lookup_password, "auth_password",
            "Password of auth_user; without it, the one in auth_file or passfile."),
-    TEXT(proxy_settings, lookup.dbname, "auth_dbname", LIVE, "postgres",
+    TEXT(proxy_settings, lookup.dbname, "auth_dbname", LIVE, "",
          "Where auth_query is asked: an entry of databases, or else a database at the servers of "
-         "the one that the client wants."),
+         "the one that the client wants; empty is that one itself, or postgres where it is one of "
+         "all names."),
     TEXT(proxy_settings, lookup.query, "auth_query", LIVE, AUTH_QUERY,
          "What is asked; $1 is the user's name. Name and secret are its first two columns, and for "
          "how many seconds from now they are valid may be a third; no row is no such user. "
