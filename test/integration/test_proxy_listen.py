@@ -420,6 +420,7 @@ def test_a_listen_that_cannot_be_kept_is_not_acknowledged(start_proxy, postgres,
         found = client.read_to_end()
         assert kinds(found) == "CE" and found[1].sqlstate == "08006"
         assert found[1].fields["S"] == "FATAL"
+        assert found[1].fields["M"] == "could not listen: no connection to the server"
     with proxy.connect() as client:
         assert client.rows("SELECT pg_listening_channels()") == []
 
@@ -484,7 +485,8 @@ def test_channels_have_a_limit(start_proxy, channel):
         ok(one, *[f"LISTEN {channel}_{i}" for i in range(3)], "UNLISTEN *",
            *[f"LISTEN {channel}_{i}" for i in range(3)])
         one.send(query(f"LISTEN {channel}_3"))
-        assert one.read_to_end()[-1].sqlstate == "53400"
+        last = one.read_to_end()[-1]
+        assert (last.sqlstate, last.fields["M"]) == ("53400", "too many channels are listened to")
         with proxy.connect() as three:
             ok(two, *[f"LISTEN {channel}_{i}" for i in range(3)])
             ok(three, *[f"LISTEN {channel}_{i}" for i in range(3, 5)])
