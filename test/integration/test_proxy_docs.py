@@ -17,6 +17,9 @@ QUOTED = re.compile(r"^### `([^`]+)`", re.MULTILINE)
 STRING = re.compile(r'"((?:[^"\\\n]|\\.)*)"')
 FILLED = re.compile(r"NAME|\bN\b|\.\.\.|%\.\*s|%\w*[a-z]|\" SV_FMT \"")
 
+# What an example names and only the reader has.
+NOT_HERE = r"could not open|there is no service|environment variable \w+ is not set"
+
 BLOCKS = [(guide.name, number, block) for guide in GUIDES
           for number, block in enumerate(YAML.findall(guide.read_text()), 1)]
 
@@ -24,11 +27,16 @@ BLOCKS = [(guide.name, number, block) for guide in GUIDES
 @pytest.mark.parametrize(("name", "number", "block"), BLOCKS,
                          ids=[f"{name} {number}" for name, number, _ in BLOCKS])
 def test_an_example_is_a_configuration_that_works(holdfast, tmp_path, name, number, block):
+    if not re.search(r"^databases:", block, re.MULTILINE):
+        block += 'databases: {"*": {hosts: db1}}\n'  # it shows a part
     (tmp_path / "holdfast.yml").write_text(block)
     (tmp_path / "users.txt").write_text('"app" "x"\n"admin" "x"\n')
     done = subprocess.run([holdfast, "config", "check", "holdfast.yml"], cwd=tmp_path,
                           capture_output=True, text=True, timeout=30, check=False)
-    assert done.returncode == 0, f"{name}, block {number}: {done.stderr}"
+    faults = [line for line in done.stderr.splitlines()
+              if line.startswith("holdfast") and not re.search(NOT_HERE, line)]
+    assert not faults, f"{name}, block {number}: {done.stderr}"
+    assert done.returncode == 0 or re.search(NOT_HERE, done.stderr), done.stderr
 
 
 def pieces(text):
