@@ -300,9 +300,7 @@ static void explain_refusal(const struct pool_part *part, const struct bulkhead_
 {
     err_set(err, HF_RC_LIMIT, "53300", "no server connection for database \"%s\", role \"%s\"",
             part->pool->name, part->pool->role);
-    err_detail(err,
-               "%u of %u are in use by this worker's clients, %u clients wait, and the wait "
-               "would be %lld ms.",
+    err_detail(err, "%u of %u are in use in this worker, %u clients wait; it would take %lld ms.",
                reason->in_use, reason->limit, reason->ahead,
                (long long)(reason->expected_ns / HF_MS(1)));
     err_hint(err, "The database is busy: a larger pool_size or queue_max helps only if the server "
@@ -327,8 +325,6 @@ enum pool_answer pool_want(struct client *client, int64_t until_ns, struct hf_er
         if (has_permit && !bulkhead_release(part->bulkhead, &permit, now_ns))
             bulkhead_hand_over(part->bulkhead, &permit, now_ns);
         err_set(err, HF_RC_LIMIT, "53300", "too many clients wait");
-        err_detail(err, "limits.clients_max is %lld, over all workers.",
-                   (long long)part->worker->config->limits.clients_max);
         return POOL_REFUSED;
     }
     pool_touch(part);
@@ -409,9 +405,8 @@ static struct pool_part *hungrier(struct pool_part *part)
         struct pool_part *other = &pool->parts[i];
         int64_t since_ns = atomic_load_explicit(&other->oldest_ns, memory_order_relaxed);
         uint64_t others_rank = atomic_load_explicit(&other->rank, memory_order_relaxed);
-        bool is_ranked = rank != 0 && others_rank != 0;
-        bool is_first = is_ranked ? others_rank + POOL_FAIR_RANK < rank
-                                  : ns_add(since_ns, POOL_FAIR_NS) < oldest_ns;
+        bool is_first = rank != 0 && others_rank != 0 ? others_rank + POOL_FAIR_RANK < rank
+                                                      : ns_add(since_ns, POOL_FAIR_NS) < oldest_ns;
         if ((others & UINT64_C(1) << i) != 0 && since_ns != HF_NEVER && is_first) {
             rank = others_rank;
             oldest_ns = since_ns;
@@ -717,7 +712,7 @@ void pool_expire(struct pool_part *part)
         explain_refusal(part, &waiter->reason, &err);
         if (part->is_held)
             err_hint(&err, "The database is paused: RESUME on the console ends that.");
-        err_detail(&err, "It has waited for %lld ms; the limit is queue_wait.",
+        err_detail(&err, "It has waited for %lld ms; the limit is query_wait_timeout.",
                    (long long)((now_ns - waiter->entered_ns) / HF_MS(1)));
         part->stats.refused++;
         end_wait(part, client);
