@@ -96,7 +96,7 @@ def in_threads(count, work):
     def run(index):
         try:
             results[index] = work()
-        except Exception as error:  # pylint: disable=broad-except
+        except BaseException as error:  # pytest's own failures are no Exception
             results[index] = error
 
     threads = [threading.Thread(target=run, args=(i,)) for i in range(count)]
