@@ -407,7 +407,8 @@ static void value_of(const struct group *group, const struct group_member *membe
         break;
     }
     value = sv_take(value, GROUPS_NAME_SIZE - 1);
-    memcpy(out, value.data, value.size);
+    if (value.size > 0)
+        memcpy(out, value.data, value.size);
     out[value.size] = '\0';
 }
 
