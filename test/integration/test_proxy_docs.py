@@ -1,7 +1,7 @@
 """What the guides of the proxy say, beside what tools/check_docs.py runs of them.
 
-Every ```yaml block is a configuration that the proxy takes, and every message that troubleshooting.md
-quotes is one that the proxy can write.
+Every ```yaml block is a configuration that the proxy takes, and every message that
+troubleshooting.md quotes is one that the proxy can write.
 """
 
 import re

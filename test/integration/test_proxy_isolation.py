@@ -1,12 +1,12 @@
 """Two clients share one server connection, and neither finds anything of the other.
 
 Transaction mode with a pool of one connection, so that every transaction of the one client follows
-on one of the other's in the same session of the server. A case has what the first client does to its
-session, and what is then looked at. What each must see is what PostgreSQL itself says: the first one
-as a session of its own that did the same, the second one as a session that did nothing.
+on one of the other's in the same session of the server. A case has what the first client does to
+its session, and what is then looked at. What each must see is what PostgreSQL itself says: the
+first one as a session of its own that did the same, the second one as a session that did nothing.
 
-What cannot follow a client, such as a temporary table, keeps the connection: the second client waits
-meanwhile, and what ends the cause ends that.
+What cannot follow a client, such as a temporary table, keeps the connection: the second client
+waits meanwhile, and what ends the cause ends that.
 """
 
 import pgwire
@@ -46,7 +46,8 @@ CASES = {
         ["SHOW transaction_read_only"]),
     "settings that the server does not report": (
         ["SET work_mem = '7MB'", "SET statement_timeout = '1h'", "SET app.tenant = 'first'"],
-        ["SHOW work_mem", "SHOW statement_timeout", "SELECT coalesce(current_setting('app.tenant', true), '')"]),
+        ["SHOW work_mem", "SHOW statement_timeout",
+         "SELECT coalesce(current_setting('app.tenant', true), '')"]),
     "a setting by a function": (
         ["SELECT set_config('work_mem', '6MB', false)"],
         ["SHOW work_mem"]),

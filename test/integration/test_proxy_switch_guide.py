@@ -33,7 +33,8 @@ systemctl() {
     elif [ "$2" = pgbouncer ]; then
         %(as_user)s pgbouncer %(folder)s/pgbouncer/pgbouncer.ini >/dev/null 2>&1 & echo $! >$2.run
     else
-        holdfast proxy --config %(folder)s/holdfast/holdfast.yml >holdfast.log 2>&1 & echo $! >$2.run
+        holdfast proxy --config %(folder)s/holdfast/holdfast.yml >holdfast.log 2>&1 &
+        echo $! >$2.run
     fi
 }
 """

@@ -355,8 +355,8 @@ PHRASES = [
     (3, ANY_MODE, Maker.suspended),
 ]
 # Of sequences about settings that are not reported. In transaction mode the proxy asks after such a
-# statement what became of the session, and no unnamed statement outlives a question: so nothing here
-# leaves one to be used later.
+# statement what became of the session, and no unnamed statement outlives a question: so nothing
+# here leaves one to be used later.
 SETTING_PHRASES = [
     (6, TRANSACTION_MODE, Maker.unreported),
     (2, TRANSACTION_MODE, Maker.setting),

@@ -9,8 +9,8 @@
  *     each error        quotes it, where the item is one that must fail
  *     ReadyForQuery     comes once for each Sync and each simple query, with the right status
  *
- * Some of what is asked is what the client has set before (SET app.token): it must come back, and not
- * another client's, whatever connection the question runs on.
+ * Some of what is asked is what the client has set before (SET app.token): it must come back, and
+ * not another client's, whatever connection the question runs on.
  *
  * So a reply that belongs to another client, to another turn or to another place in the pipeline is
  * found at once, and so is one that is lost or comes twice. Meanwhile clients do what clients do:

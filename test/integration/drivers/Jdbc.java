@@ -47,7 +47,8 @@ public class Jdbc {
     }
 
     static String value(Connection db, String sql) throws SQLException {
-        try (Statement statement = db.createStatement(); ResultSet rows = statement.executeQuery(sql)) {
+        try (Statement statement = db.createStatement();
+             ResultSet rows = statement.executeQuery(sql)) {
             rows.next();
             return rows.getString(1);
         }
