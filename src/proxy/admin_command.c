@@ -106,6 +106,7 @@ static void run_set(struct client *client, const struct admin_words *words)
 static void give_end(struct client *client, enum proxy_wish wish)
 {
     atomic_store(&client->worker->proxy->wish, wish);
+    order_wake(client->worker->proxy);
     say_end(client, "SHUTDOWN");
 }
 

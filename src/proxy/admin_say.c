@@ -32,7 +32,7 @@ bool say_bytes(struct client *client, const void *data, size_t size)
     char *larger = mem_alloc(mem, kept + bytes.size);
     if (larger == NULL)
         return out_of_memory(client);
-    if (kept > 0)
+    if (session->output != NULL)
         memcpy(larger, session->output + session->output_sent, kept);
     memcpy(larger + kept, bytes.data, bytes.size);
     mem_free(mem, session->output);
@@ -100,7 +100,7 @@ void say_columns(struct client *client, const struct admin_column *columns)
     say_message(client, build_end(&row), &out);
 }
 
-/* A whole number as PostgreSQL sends a numeric: digits of base 10000, and the first one's weight. */
+/* A whole number as PostgreSQL sends a numeric: digits of base 10000, the first one's weight. */
 static void build_numeric(struct build *row, int64_t value)
 {
     uint16_t digits[5];

@@ -34,8 +34,8 @@
  *
  * Many rows. A visit that may have thousands looks at gather_is_full() between them, notes in
  * gather->cursor where it is (0 at first, in each worker anew), and returns false: its rows are
- * sent to the client, and it is called again when they have gone. So a console costs bounded memory,
- * and a worker a bounded time at once.
+ * sent to the client, and it is called again when they have gone. So a console costs bounded
+ * memory, and a worker a bounded time at once.
  *
  * docs/reference/console.md follows from these rows, and is written anew by its test
  * (test_proxy_console.py).

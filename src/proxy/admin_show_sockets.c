@@ -421,22 +421,28 @@ static const struct admin_column fds_columns[] = {
     {NULL, 0},
 };
 
+/* A row of it; the rest of the columns is null. */
+struct fd_row {
+    const char *task, *address;
+    struct admin_place place;
+    int fd, link;
+    uint16_t port;
+};
+
 /* Keys of cancel requests and secrets are shown to nobody: PgBouncer's successor needs them, ours
  * takes over in another way. */
-static void show_fd(struct gather *gather, struct worker *worker, const char *task,
-                    const struct admin_place *place, const char *address, int64_t port,
-                    const int fds[2])
+static void show_fd(struct gather *gather, struct worker *worker, const struct fd_row *row)
 {
     struct cells cells;
     cells_begin(&cells);
-    cell_number(&cells, fds[0]);
-    cell_text(&cells, task);
-    cell_text(&cells, place->role);
-    cell_text(&cells, place->database);
-    cell_text(&cells, address);
-    cell_number(&cells, port);
+    cell_number(&cells, row->fd);
+    cell_text(&cells, row->task);
+    cell_text(&cells, row->place.role);
+    cell_text(&cells, row->place.database);
+    cell_text(&cells, row->address);
+    cell_number(&cells, row->port);
     cell_number(&cells, 0);
-    cell_number(&cells, fds[1]);
+    cell_number(&cells, row->link);
     for (int i = 0; i < 7; i++)
         cell_null(&cells);
     gather_add(gather, worker, &cells);
@@ -444,31 +450,39 @@ static void show_fd(struct gather *gather, struct worker *worker, const char *ta
 
 static void client_fd(struct gather *gather, struct worker *worker, const struct client *client)
 {
-    struct admin_place place;
     char address[PEER_TEXT_SIZE];
-    int fds[2] = {client->stream.fd, client->server != NULL ? client->server->stream.fd : 0};
-    admin_place_of(client, &place);
-    show_fd(gather, worker, "client", &place, peer_text(&client->peer, address), client->peer.port,
-            fds);
+    struct fd_row row = {.task = "client",
+                         .address = peer_text(&client->peer, address),
+                         .fd = client->stream.fd,
+                         .link = client->server != NULL ? client->server->stream.fd : 0,
+                         .port = client->peer.port};
+    admin_place_of(client, &row.place);
+    show_fd(gather, worker, &row);
 }
 
 static void server_fd(struct gather *gather, struct worker *worker, const struct server *server)
 {
-    struct admin_place place = {.role = server->part->pool->role,
-                                .database = server->part->pool->name};
-    int fds[2] = {server->stream.fd, server->client != NULL ? server->client->stream.fd : 0};
-    show_fd(gather, worker, "server", &place, server->endpoint->host, server->endpoint->port, fds);
+    const struct fd_row row = {
+        .task = "server",
+        .address = server->endpoint->host,
+        .place = {.role = server->part->pool->role, .database = server->part->pool->name},
+        .fd = server->stream.fd,
+        .link = server->client != NULL ? server->client->stream.fd : 0,
+        .port = server->endpoint->port};
+    show_fd(gather, worker, &row);
 }
 
 static bool visit_fds(struct gather *gather, struct worker *worker)
 {
     for (uint32_t i = 0; gather->cursor == 0 && i < worker->listener_count; i++) {
         const struct listener *listener = &worker->listeners[i];
-        const struct admin_place nowhere = {NULL, NULL};
         struct peer peer = peer_from_address(&listener->address);
         char address[PEER_TEXT_SIZE];
-        int fds[2] = {listener->fd, 0};
-        show_fd(gather, worker, "pooler", &nowhere, peer_text(&peer, address), peer.port, fds);
+        const struct fd_row row = {.task = "pooler",
+                                   .address = peer_text(&peer, address),
+                                   .fd = listener->fd,
+                                   .port = peer.port};
+        show_fd(gather, worker, &row);
     }
     return walk_both(gather, worker, client_fd, server_fd);
 }

@@ -3,8 +3,8 @@
  * ones, which let nobody in.
  *
  * A gate belongs to a name, as clients call the database, and outlives reloads: what an operator
- * has closed stays closed until he opens it. All databases together have one more gate, for PAUSE and
- * SUSPEND without a name.
+ * has closed stays closed until he opens it. All databases together have one more gate, for PAUSE
+ * and SUSPEND without a name.
  *
  * Read at logins and where a pool is made; never on the path of a query, where a paused pool is one
  * whose limit is 0 (pool_gate.h). Not locked: proxy->lock is held.

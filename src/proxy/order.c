@@ -24,10 +24,18 @@ void order_deinit(struct order *order)
     order->fd = -1;
 }
 
+void order_wake(struct proxy *proxy)
+{
+    uint64_t one = 1;
+    /* It can only fail when the count would overflow: then the main thread is awake anyway. */
+    if (write(proxy->order.fd, &one, sizeof one) < 0)
+        errno = 0;
+}
+
 uint64_t order_give(struct proxy *proxy, enum order_kind kind, struct proxy_config *config)
 {
     struct order *order = &proxy->order;
-    uint64_t number = 0, one = 1;
+    uint64_t number = 0;
     pthread_mutex_lock(&proxy->lock);
     if (order->state == ORDER_FREE || order->state == ORDER_DONE) {
         order->kind = kind;
@@ -37,9 +45,8 @@ uint64_t order_give(struct proxy *proxy, enum order_kind kind, struct proxy_conf
         number = ++order->number;
     }
     pthread_mutex_unlock(&proxy->lock);
-    /* It can only fail when the count would overflow: then the main thread is awake anyway. */
-    if (number != 0 && write(order->fd, &one, sizeof one) < 0)
-        errno = 0;
+    if (number != 0)
+        order_wake(proxy);
     return number;
 }
 

@@ -48,6 +48,8 @@ void order_deinit(struct order *order);
 
 /* 0: another one is under way; `config` stays the caller's then. */
 uint64_t order_give(struct proxy *proxy, enum order_kind kind, struct proxy_config *config);
+/* The main thread is to look around now: proxy->wish has changed. */
+void order_wake(struct proxy *proxy);
 /* False: not yet. */
 bool order_answer(struct proxy *proxy, uint64_t number, struct hf_err *err);
 

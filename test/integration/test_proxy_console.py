@@ -15,8 +15,8 @@ from pathlib import Path
 import psycopg
 import psycopg2
 import pytest
-from pgwire import (SECONDS, Closed, ServerError, bind, cancel, describe, execute, parse,
-                    query, sync)
+from pgwire import (SECONDS, Closed, ServerError, TimedOut, bind, cancel, describe, execute,
+                    parse, query, sync)
 from proxy_rig import PASSWORD, PgbouncerProxy, free_port
 from demo_process import wait_until
 
@@ -504,8 +504,11 @@ def test_shutdown_waits_for_clients(mortal):
 
 
 def refuses(target):
+    """Who comes in just before nobody listens any more is let in, and waits with everybody else."""
     try:
-        target.connect().close()
+        target.connect(seconds=1).close()
+    except TimedOut:
+        return False
     except (OSError, Closed, ServerError):
         return True
     return False
