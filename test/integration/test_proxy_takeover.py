@@ -113,7 +113,8 @@ class Load:
         self.output = []
         # pylint: disable-next=consider-using-with
         self.process = subprocess.Popen(
-            ["pgbench", "-n", "-f", script, "-T", "600", "-R", "60", *arguments, target.dsn(sslmode=sslmode)],
+            ["pgbench", "-n", "-f", script, "-T", "600", "-R", "60", *arguments,
+             target.dsn(sslmode=sslmode)],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
         self.reader = threading.Thread(
             target=lambda: self.output.append(self.process.stdout.read()), daemon=True)
