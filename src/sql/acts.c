@@ -370,9 +370,10 @@ static struct sv take_dotted(struct reader *reader)
 /* Brackets with all that is in them; or nothing, if there are none. */
 static struct sv take_brackets(struct reader *reader)
 {
-    size_t begin = reader->token.begin, end = begin;
+    size_t begin = reader->token.begin;
     if (reader->token.kind != LEX_OPEN)
         return sv_from(reader->lex.data + begin, 0);
+    size_t end;
     int depth = 0;
     do {
         depth += (reader->token.kind == LEX_OPEN) - (reader->token.kind == LEX_CLOSE);

@@ -252,6 +252,45 @@ static void prepared__portals_are_none_of_our_business(void **state)
     rig_deinit(&rig);
 }
 
+static bool is_noted(struct rig *rig, const char *name)
+{
+    struct prepared prepared = rig_meet(rig, &rig->clients[0], &rig->servers[0]);
+    struct message_bind bind = {.statement = sv_from_cstr(name)};
+    struct prepared_plan plan;
+    assert_int_equal(prepared_bind(&prepared, &bind, &plan), PREPARED_RENAME);
+    return plan.is_noted;
+}
+
+static void run_words(struct rig *rig, const char *words)
+{
+    struct sv rest = sv_from_cstr(words), word;
+    int speaker = 0;
+    while (sv_split(&rest, ' ', &word))
+        script_do(rig, &speaker, word);
+    rig_run(rig);
+}
+
+/* Also where the server has lost it and gets it again, or it is closed to make room. */
+static void prepared__a_bind_of_a_noted_text_is_told(void **state)
+{
+    (void)state;
+    static struct rig rig;
+    rig_init(&rig, script_config((struct rig_config){.statements_max = 2}));
+    run_words(&rig, "P:a=select1 S . P:b=select2 S .");
+    assert_false(is_noted(&rig, "a"));
+    statements_note(&rig.store, 0);
+    run_words(&rig, "lost B:a B:b S .");
+    assert_true(is_noted(&rig, "a"));
+    assert_false(is_noted(&rig, "b"));
+    run_words(&rig, "P:c=select3 S . B:b S . B:a S .");
+    assert_true(is_noted(&rig, "a"));
+    run_words(&rig, "P:d=select1 S .");
+    assert_true(is_noted(&rig, "d"));
+    run_words(&rig, "C:a C:d S . lost P:e=select1 S .");
+    assert_false(is_noted(&rig, "e"));
+    rig_deinit(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -267,6 +306,7 @@ int main(void)
         cmocka_unit_test(prepared__limits_refuse_in_their_turn),
         cmocka_unit_test(prepared__many_statements_have_names_of_their_own),
         cmocka_unit_test(prepared__portals_are_none_of_our_business),
+        cmocka_unit_test(prepared__a_bind_of_a_noted_text_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
