@@ -38,6 +38,8 @@ static int64_t deadline_of(const struct client *client)
     case CLIENT_IDLE:
         return ns_add(client->since_ns, part->config.client_idle_timeout_ns);
     case CLIENT_ACTIVE: {
+        if (client->server != NULL && (client->server->is_syncing || client->server->is_asking))
+            return HF_NEVER; /* the server has a limit for these */
         int64_t idle_ns = client->request_ns == 0 ? part->config.idle_transaction_timeout_ns
                                                   : part->config.query_timeout_ns;
         int64_t from_ns = client->request_ns == 0 ? client->rested_ns : client->request_ns;

@@ -132,8 +132,14 @@ bool server_sync(struct server *server)
     struct client *client = server->client;
     struct hf_err err;
     server->is_syncing = client->settings != server->settings;
-    if (!server->is_syncing || ask_settings(server, client->settings))
+    if (!server->is_syncing)
         return true;
+    if (ask_settings(server, client->settings)) {
+        int64_t now_ns = worker_now(worker_of(server));
+        worker_timer(worker_of(server), &server->timer,
+                     ns_add(now_ns, server->part->config.server_clean_timeout_ns));
+        return true;
+    }
     err_set(&err, HF_RC_LIMIT, "53200", "could not set up the session: too many settings");
     server_detach(server); /* nothing was asked of it: it is as good as before */
     client_fail(client, &err);
@@ -159,6 +165,7 @@ bool server_synced(struct server *server)
     struct client *client = server->client;
     struct proxy *proxy = worker_of(server)->proxy;
     server->is_syncing = false;
+    worker_timer(worker_of(server), &server->timer, HF_NEVER);
     if (server->is_failed)
         return refuse_settings(server, client);
     pthread_mutex_lock(&proxy->lock);

@@ -26,11 +26,6 @@ static char small(char c)
     return (char)(c | 0x20);
 }
 
-static bool starts_nocase(struct sv text, struct sv word)
-{
-    return text.size >= word.size && sv_eq_nocase(sv_take(text, word.size), word);
-}
-
 #define BLOCK sizeof(uint64_t)
 #define ONES  UINT64_C(0x0101010101010101)
 
@@ -66,43 +61,33 @@ static size_t plain_verb(struct sv text)
     return is_with && !is_name(text.data[4]) ? 4 : 0;
 }
 
-enum look {
-    LOOK_END = 1,    /* ; */
-    LOOK_UNDERSCORE, /* set_config, pg_advisory..., pg_try_..., pg_temp */
-    LOOK_M,          /* temp */
-    LOOK_ESCAPED,    /* U&"..." may be any name */
-};
-
-static const uint8_t looks[256] = {[';'] = LOOK_END,
-                                   ['_'] = LOOK_UNDERSCORE,
-                                   ['m'] = LOOK_M,
-                                   ['M'] = LOOK_M,
-                                   ['&'] = LOOK_ESCAPED};
-
-/* The byte at `at` is one to be looked at. Whether it is a part of anything suspicious. */
+/* Whether the byte at `at` is a part of anything suspicious: a semicolon that does not end the
+ * text, set_config, pg_advisory..., pg_try_..., pg_temp, temp, or U&"..." which may be any name. */
 static bool is_suspicious(struct sv text, size_t at)
 {
     const char *data = text.data;
     bool has_next = at + 1 < text.size;
-    switch ((enum look)looks[(uint8_t)data[at]]) {
-    case LOOK_END:
+    switch (data[at]) {
+    case ';':
         while (++at < text.size)
             if (!is_blank(data[at]))
                 return true;
         return false;
-    case LOOK_UNDERSCORE:
+    case '_':
         if (at < 2 || !has_next)
             return false;
         if (small(data[at - 1]) == 'g' && small(data[at - 2]) == 'p')
             return small(data[at + 1]) == 'a' || small(data[at + 1]) == 't';
         return small(data[at - 1]) == 't' && small(data[at - 2]) == 'e' &&
                small(data[at + 1]) == 'c';
-    case LOOK_M:
+    case 'm':
+    case 'M':
         return at >= 2 && has_next && small(data[at - 1]) == 'e' && small(data[at - 2]) == 't' &&
                small(data[at + 1]) == 'p' && (at == 2 || !is_name(data[at - 3]));
-    case LOOK_ESCAPED:
-    default:
+    case '&':
         return has_next && data[at + 1] == '"';
+    default:
+        return false;
     }
 }
 
@@ -140,7 +125,7 @@ static bool is_plain(struct sv text)
         }
         size_t end = text.size - at > BLOCK ? at + BLOCK : text.size;
         for (; at < end; at++)
-            if (looks[(uint8_t)text.data[at]] != 0 && is_suspicious(text, at))
+            if (is_suspicious(text, at))
                 return false;
     }
     return true;
@@ -203,7 +188,7 @@ static enum word word_of(struct sv text)
         if (text.size == words[i].text.size && small(text.data[0]) == words[i].text.data[0] &&
             sv_eq_nocase(text, words[i].text))
             return words[i].word;
-    return starts_nocase(text, SV("pg_temp")) ? WORD_PG_TEMP : WORD_OTHER;
+    return sv_eq_nocase(sv_take(text, 7), SV("pg_temp")) ? WORD_PG_TEMP : WORD_OTHER;
 }
 
 struct pass {
@@ -590,11 +575,6 @@ static void read_notify(struct reader *reader)
     is_a(reader, ACTS_IS_NOTIFY, ACTS_NOTIFY);
 }
 
-static void read_begin(struct reader *reader)
-{
-    is_a(reader, ACTS_IS_BEGIN, ACTS_TRANSACTION);
-}
-
 /* COMMIT and ROLLBACK have the same words behind them. */
 static void read_end(struct reader *reader, enum acts_kind kind, enum acts_kind prepared)
 {
@@ -659,59 +639,44 @@ static void read_close(struct reader *reader)
     is_a(reader, ACTS_IS_CLOSE, ACTS_CURSOR);
 }
 
-static void read_load(struct reader *reader)
-{
-    reader->out->value = rest(reader);
-    is_a(reader, ACTS_IS_LOAD, ACTS_LOAD);
-}
-
-static void read_do(struct reader *reader)
-{
-    reader->out->value = rest(reader);
-    is_a(reader, ACTS_IS_DO, ACTS_UNKNOWN);
-}
-
 static void read_call(struct reader *reader)
 {
     reader->out->name = take_dotted(reader);
     is_a(reader, ACTS_IS_CALL, ACTS_UNKNOWN);
 }
 
-static void read_drop(struct reader *reader)
-{
-    is_a(reader, ACTS_OTHER, ACTS_DROP);
-}
-
-/* Reads what stands behind the verb. */
+/* Reads what stands behind the verb; NULL: it is not read, and is the value. */
 static const struct {
     struct sv verb;
     void (*read)(struct reader *reader);
+    enum acts_kind kind;
+    uint32_t mask;
 } verbs[] = {
-    {SV_INIT("set"), read_set},
-    {SV_INIT("begin"), read_begin},
-    {SV_INIT("commit"), read_commit},
-    {SV_INIT("end"), read_commit},
-    {SV_INIT("rollback"), read_rollback},
-    {SV_INIT("reset"), read_reset},
-    {SV_INIT("execute"), read_execute},
-    {SV_INIT("prepare"), read_prepare},
-    {SV_INIT("deallocate"), read_deallocate},
-    {SV_INIT("discard"), read_discard},
-    {SV_INIT("start"), read_begin},
-    {SV_INIT("abort"), read_rollback},
-    {SV_INIT("savepoint"), read_savepoint},
-    {SV_INIT("release"), read_release},
-    {SV_INIT("listen"), read_listen},
-    {SV_INIT("unlisten"), read_unlisten},
-    {SV_INIT("notify"), read_notify},
-    {SV_INIT("declare"), read_declare},
-    {SV_INIT("close"), read_close},
-    {SV_INIT("explain"), read_explain},
-    {SV_INIT("create"), read_create},
-    {SV_INIT("drop"), read_drop},
-    {SV_INIT("do"), read_do},
-    {SV_INIT("call"), read_call},
-    {SV_INIT("load"), read_load},
+    {SV_INIT("set"), read_set, ACTS_OTHER, 0},
+    {SV_INIT("begin"), NULL, ACTS_IS_BEGIN, ACTS_TRANSACTION},
+    {SV_INIT("commit"), read_commit, ACTS_OTHER, 0},
+    {SV_INIT("end"), read_commit, ACTS_OTHER, 0},
+    {SV_INIT("rollback"), read_rollback, ACTS_OTHER, 0},
+    {SV_INIT("reset"), read_reset, ACTS_OTHER, 0},
+    {SV_INIT("execute"), read_execute, ACTS_OTHER, 0},
+    {SV_INIT("prepare"), read_prepare, ACTS_OTHER, 0},
+    {SV_INIT("deallocate"), read_deallocate, ACTS_OTHER, 0},
+    {SV_INIT("discard"), read_discard, ACTS_OTHER, 0},
+    {SV_INIT("start"), NULL, ACTS_IS_BEGIN, ACTS_TRANSACTION},
+    {SV_INIT("abort"), read_rollback, ACTS_OTHER, 0},
+    {SV_INIT("savepoint"), read_savepoint, ACTS_OTHER, 0},
+    {SV_INIT("release"), read_release, ACTS_OTHER, 0},
+    {SV_INIT("listen"), read_listen, ACTS_OTHER, 0},
+    {SV_INIT("unlisten"), read_unlisten, ACTS_OTHER, 0},
+    {SV_INIT("notify"), read_notify, ACTS_OTHER, 0},
+    {SV_INIT("declare"), read_declare, ACTS_OTHER, 0},
+    {SV_INIT("close"), read_close, ACTS_OTHER, 0},
+    {SV_INIT("explain"), read_explain, ACTS_OTHER, 0},
+    {SV_INIT("create"), read_create, ACTS_OTHER, 0},
+    {SV_INIT("drop"), NULL, ACTS_OTHER, ACTS_DROP},
+    {SV_INIT("do"), NULL, ACTS_IS_DO, ACTS_UNKNOWN},
+    {SV_INIT("call"), read_call, ACTS_OTHER, 0},
+    {SV_INIT("load"), NULL, ACTS_IS_LOAD, ACTS_LOAD},
 };
 
 static void read_statement(struct acts_statement *statement, const struct lex_rules *rules)
@@ -725,7 +690,11 @@ static void read_statement(struct acts_statement *statement, const struct lex_ru
         if (!sv_eq_nocase(lex_text(&reader.lex, &reader.token), verbs[i].verb))
             continue;
         step(&reader);
-        verbs[i].read(&reader);
+        is_a(&reader, verbs[i].kind, verbs[i].mask);
+        if (verbs[i].read != NULL)
+            verbs[i].read(&reader);
+        else
+            statement->value = rest(&reader);
         return;
     }
 }

@@ -92,7 +92,7 @@ enum acts_kind {
     ACTS_IS_UNLISTEN,            /* name */
     ACTS_IS_UNLISTEN_ALL,        /* UNLISTEN * */
     ACTS_IS_NOTIFY,              /* name, value: the payload's literal, or empty */
-    ACTS_IS_BEGIN,               /* BEGIN, START TRANSACTION */
+    ACTS_IS_BEGIN,               /* BEGIN, START TRANSACTION; value: what stands behind */
     ACTS_IS_COMMIT,              /* COMMIT, END; has_chain: AND CHAIN */
     ACTS_IS_ROLLBACK,            /* ROLLBACK, ABORT; has_chain */
     ACTS_IS_SAVEPOINT,           /* name */
@@ -103,8 +103,8 @@ enum acts_kind {
     ACTS_IS_ROLLBACK_PREPARED,
     ACTS_IS_DECLARE, /* name; ACTS_CURSOR in the mask: it has WITH HOLD */
     ACTS_IS_CLOSE,   /* name; CLOSE ALL has none */
-    ACTS_IS_LOAD,
-    ACTS_IS_DO, /* value: what stands behind DO */
+    ACTS_IS_LOAD,    /* value */
+    ACTS_IS_DO,      /* value: what stands behind DO */
     ACTS_IS_CALL,
 };
 
