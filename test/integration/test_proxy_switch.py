@@ -34,6 +34,8 @@ listen_port = {listen}
 unix_socket_dir =
 auth_type = {auth}
 auth_file = {folder}/users.txt
+auth_user = postgres
+auth_query = SELECT rolname, rolpassword FROM pg_catalog.pg_authid WHERE rolname = $1
 admin_users = app
 pool_mode = transaction
 max_client_conn = 8
@@ -66,7 +68,7 @@ class Before(PgbouncerProxy):
 
     def write_files(self):
         (self.folder / "users.txt").write_text("".join(
-            f'"{role}" "{PASSWORD}"\n' for role in ("app", "other", "old")))
+            f'"{role}" "{PASSWORD}"\n' for role in ("app", "other", "old", "postgres")))
         (self.folder / "pgbouncer.ini").write_text(
             ini(self.folder, self.address[1], self.server, self.auth_type))
 
@@ -158,7 +160,8 @@ QUESTIONS = {
     "who comes in": lambda t: one(t, "SELECT current_user"),
     "a user whose password the server keeps as md5": lambda t: one(t, "SELECT 1", user="old"),
     "a wrong password": lambda t: refused(lambda: t.connect(password="wrong")),
-    "a user who is not in the file": lambda t: refused(lambda: t.connect(user="plain")),
+    "a user who is not in the file": lambda t: refused(lambda: t.connect(user="nobody")),
+    "a user who is looked up": lambda t: one(t, "SELECT current_user", user="trusted"),
     "a database that is not in the file": lambda t: refused(lambda: t.connect(database="second")),
     "a database that is not there": lambda t: refused(lambda: one(t, "SELECT 1",
                                                                   database="nowhere")),
