@@ -69,11 +69,19 @@ static void print_comment(FILE *out, unsigned indent, const char *text)
     fprintf(out, "\n");
 }
 
-/* A default as YAML takes it. */
+/* A default as YAML takes it: what is long goes on in lines that stand further in. */
 static void print_default(FILE *out, unsigned indent, const struct opt_row *row)
 {
-    const bool is_empty = row->default_text[0] == '\0';
-    fprintf(out, "%*s#%s: %s\n", (int)indent, "", row->key, is_empty ? "\"\"" : row->default_text);
+    struct sv rest = sv_from_cstr(row->default_text), word;
+    size_t column = (size_t)fprintf(out, "%*s#%s:", (int)indent, "", row->key);
+    if (rest.size == 0)
+        fprintf(out, " \"\"");
+    while (rest.size > 0 && sv_split(&rest, ' ', &word)) {
+        if (column + 1 + word.size > COLUMNS)
+            column = (size_t)fprintf(out, "\n%*s# ", (int)indent, "") - 1;
+        column += (size_t)fprintf(out, " %.*s", (int)word.size, word.data);
+    }
+    fprintf(out, "\n");
 }
 
 static void print_sample_rows(FILE *out, unsigned indent, const struct opt_table *table,
