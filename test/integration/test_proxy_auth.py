@@ -131,6 +131,11 @@ def asking(users, proxy_place):
                 "app": database(users), "session": database(users, dbname="app",
                                                             pool_mode="session"),
                 "function": database(users, dbname="app", **by_function),
+                # Over TLS, by a name, by a socket.
+                "tls": database(users, dbname="app", sslmode="require", **by_function),
+                "name": {"hosts": f"localhost:{users.port}", "dbname": "app", "sslmode": "prefer",
+                         **by_function},
+                "socket": {"hosts": f"{users.folder}:{users.port}", "dbname": "app"},
                 "down": database(users, auth_dbname="elsewhere"),
                 "elsewhere": {"hosts": closed, "server_down_timeout": "100ms"},
                 "broken": database(users, dbname="app", auth_query="SELECT 1 FROM nothing"),
@@ -183,6 +188,12 @@ def test_a_function_does_for_who_is_no_superuser(passwords):
     assert who(connect(passwords, "q_scram", database="path")) == "q_scram"
     assert "password authentication failed" in refusal(passwords, user="q_expired",
                                                        database="function")
+
+
+def test_servers_are_asked_in_every_way_they_can_be_entered(passwords):
+    passwords.expect_log("could not connect")  # localhost may have an address that nobody is at
+    for name in ("tls", "name", "socket"):
+        assert who(connect(passwords, "q_later", database=name)) == "q_later", name
 
 
 def test_a_burst_of_logins_asks_once(passwords, users):
