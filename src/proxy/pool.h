@@ -165,6 +165,13 @@ struct pool {
     struct pool_part *parts; /* proxy->worker_count of them */
 };
 
+/* A Parse or Bind of a client's, for SHOW STATS. What servers get is counted where it is sent. */
+static inline void pool_count_asked(struct pool_part *part, char type)
+{
+    part->stats.parses += type == 'P';
+    part->stats.binds += type == 'B';
+}
+
 /* The pool of a database and role, made if there is none; NULL with `err` if there are too many. */
 struct pool_key {
     struct sv name; /* of the database, as clients call it */

@@ -225,6 +225,8 @@ static bool carry_out(struct server *server, const struct prepared_plan *plan)
         if (sent == REPLIES_REFUSED || sent == REPLIES_FULL)
             return false;
         server->unnamed_owed += plan->requests[i].tag == PREPARED_TAG_UNNAMED;
+        server->part->stats.server_parses +=
+            plan->requests[i].type == 'P' && plan->requests[i].whose != REPLIES_LOCAL;
     }
     return prepare_emit(server, buffer_view(&worker->ahead));
 }
@@ -456,6 +458,7 @@ static enum relay_step send_planned(struct client *client, struct relay_run *run
         note_use(client, plan.requests[plan.count - 1].tag, asked->bytes);
     if (todo == PREPARED_GROW_NAMES || !carry_out(server, &plan))
         return prepare_out_of_memory(client);
+    pool_count_asked(client->part, asked->type);
     if (client->request_ns == 0)
         client_begin_request(client);
     if (todo == PREPARED_RENAME)

@@ -107,6 +107,8 @@ enum relay_step relay_send_plain(struct client *client, struct relay_run *run,
         if (part->type == 'S' || part->type == 'Q' || part->type == 'F')
             prepare_synced(server);
         server->unnamed_owed += tag == PREPARED_TAG_UNNAMED;
+        pool_count_asked(client->part, part->type);
+        client->part->stats.server_parses += part->type == 'P';
         if (client->sql != NULL)
             sql_prepared_sent(client, part->type);
         if (client->request_ns == 0)

@@ -15,8 +15,8 @@ from pathlib import Path
 import psycopg
 import psycopg2
 import pytest
-from pgwire import (SECONDS, Closed, ServerError, TimedOut, bind, cancel, describe, execute,
-                    parse, query, sync)
+from pgwire import (SECONDS, Closed, ServerError, TimedOut, bind, cancel, close, describe,
+                    execute, parse, query, sync)
 from proxy_rig import PASSWORD, PgbouncerProxy, free_port
 from demo_process import wait_until
 
@@ -161,6 +161,15 @@ def test_the_rows_say_what_there_is(proxy):
         client.value("COMMIT; SELECT 1")
         stats = {row["database"]: row for row in show(cursor, "STATS")}
         assert stats["app"]["total_xact_count"] >= 2 and stats["app"]["total_sent"] > 0
+        before = stats["app"]
+        for _ in range(2):  # the second one is known to the server already
+            client.ask(parse("", "SELECT 1"), bind("", ""), execute(), sync())
+            client.ask(parse("named", "SELECT 2"), bind("", "named"), execute(),
+                       close("S", "named"), sync())
+        after = {row["database"]: row for row in show(cursor, "STATS")}["app"]
+        counted = [after[name] - before[name] for name in (
+            "total_client_parse_count", "total_server_parse_count", "total_bind_count")]
+        assert counted == [4, 3, 4]
         assert show(cursor, "VERSION")[0]["version"].startswith("Holdfast ")
         databases = {row["name"]: row for row in show(cursor, "DATABASES")}
         assert databases["app"]["current_client_connections"] == 1
@@ -170,8 +179,9 @@ def test_many_clients_come_in_pieces_that_lack_none(proxy):
     many = [proxy.connect() for _ in range(300)]
     try:
         with console(proxy) as cursor:
-            found = [row["id"] for row in show(cursor, "CLIENTS") if row["database"] == "app"]
-            assert len(found) == len(set(found)) == 300
+            def found():
+                return [row["id"] for row in show(cursor, "CLIENTS") if row["database"] == "app"]
+            wait_until(lambda: len(found()) == len(set(found())) == 300, SECONDS, "all of them")
     finally:
         for client in many:
             client.close()
@@ -332,8 +342,8 @@ def test_pause_waits_for_transactions_and_clients_wait_for_resume(proxy, postgre
         assert busy.value("SELECT 3") == "3"
         busy.value("COMMIT; SELECT 1")
         assert result() is None
-        assert postgres.sql("SELECT count(*) FROM pg_stat_activity WHERE datname = 'app'") \
-            == [("0",)]
+        left = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'app'"
+        wait_until(lambda: postgres.sql(left) == [("0",)], SECONDS, "no backend is left")
         late_done, late = begin(proxy.connect)  # comes in; what it asks waits
         newcomer = late()
         newcomer.send(query("SELECT 4"))
@@ -413,7 +423,8 @@ def test_reconnect_replaces_connections_and_wait_close_tells_when(proxy):
     with proxy.connect() as client, console(proxy) as cursor:
         before = client.value("BEGIN; SELECT pg_backend_pid()")
         cursor.execute("RECONNECT")
-        assert [row["close_needed"] for row in show(cursor, "SERVERS")] == [1]
+        wait_until(lambda: [row["close_needed"] for row in show(cursor, "SERVERS")] == [1],
+                   SECONDS, "only the one in use is left")
         done, result = begin(cursor.execute, "WAIT_CLOSE app")
         assert client.value("SELECT pg_backend_pid()") == before
         assert not done()
