@@ -368,7 +368,7 @@ static enum relay_step begin_request(struct client *client)
     case 'S':
         return answer_alone(client, &part);
     case 'Q':
-        if (client->prepared != NULL && sql_prepared_alone(client, &part))
+        if (client->prepared != NULL && client->watch == NULL && sql_prepared_alone(client, &part))
             return RELAY_DONE;
         return client_ask(client) ? RELAY_DONE : RELAY_STOP;
     default:

@@ -278,6 +278,7 @@ static void write_new(struct sql_prepared *sql, const struct asked *asked, char 
 {
     size_t size = size_of_new(sql, asked);
     size_t head = (size_t)(asked->text.data - asked->bytes.data);
+    hf_assert(asked->tail.data != NULL);
     memcpy(out, asked->bytes.data, head);
     bytes_put_u32(out + 1, (uint32_t)(size - 1));
     retext_write(&sql->retext, asked->text, out + head);
@@ -366,10 +367,12 @@ static void put_refused(struct sql_prepared *sql, struct asked *asked, char *byt
 }
 
 /* All of it, ahead of which goes what it needs. False: no memory, or the connection is over. */
-static bool send_text(struct client *client, struct asked *asked, const struct lex_rules *rules)
+static bool send_text(struct client *client, const struct asked *asked,
+                      const struct lex_rules *rules)
 {
     char bytes[FRAME_HEADER_SIZE + MESSAGE_NAME_MAX + 32];
     struct sql_prepared *sql = sql_of(client);
+    struct asked now = *asked;
     if (sql == NULL)
         return false;
     sql_prepared_clear(client);
@@ -381,9 +384,9 @@ static bool send_text(struct client *client, struct asked *asked, const struct l
         sql_prepared_clear(client);
         sql->refusal = refusal;
         sql->is_refused = true;
-        put_refused(sql, asked, bytes, sizeof bytes);
+        put_refused(sql, &now, bytes, sizeof bytes);
     }
-    return asked->name.size > 0 ? send_named(client, asked) : send_new(client, asked);
+    return now.name.size > 0 ? send_named(client, &now) : send_new(client, &now);
 }
 
 /* Whether it has to wait, or is none of our business, as what the server says of it will be right
@@ -530,15 +533,32 @@ static bool take_names(struct client *client)
     return true;
 }
 
+/* Whether an Execute may be one of the text: a portal with a name may always be. */
+static void look_at_portal(struct sql_prepared *sql, const struct frame_part *part)
+{
+    struct message_bind bind;
+    struct message_execute execute;
+    if (part->type == 'B' && message_bind(message_of(part), &bind) == MESSAGE_OK &&
+        bind.portal.size == 0)
+        sql->is_bound = bind.statement.size == 0;
+    if (part->type == 'E')
+        sql->may_run = sql->armed == ARMED_NAMED || sql->is_bound ||
+                       message_execute(message_of(part), &execute) != MESSAGE_OK ||
+                       execute.portal.size > 0;
+}
+
 enum relay_step sql_prepared_before(struct client *client, struct relay_run *run,
                                     const struct frame_part *part)
 {
-    const struct sql_prepared *sql = client->sql;
+    struct sql_prepared *sql = client->sql;
     struct server *server = client->server;
     const char *held = sql->stage == STAGE_QUERY ? "PBDCEQFS" : "PBDCEQF";
     if (sql->stage != STAGE_IDLE && strchr(held, part->type) != NULL)
         return prepare_wait(server, run);
-    if (part->type == 'E' && sql->armed != ARMED_NOT && !server->replies.is_skipping) {
+    if (sql->armed != ARMED_NOT)
+        look_at_portal(sql, part);
+    if (part->type == 'E' && sql->armed != ARMED_NOT && sql->may_run &&
+        !server->replies.is_skipping) {
         relay_run_put(run);
         if (!take_names(client))
             return prepare_out_of_memory(client);
@@ -552,6 +572,6 @@ enum relay_step sql_prepared_before(struct client *client, struct relay_run *run
 void sql_prepared_sent(struct client *client, char type)
 {
     struct sql_prepared *sql = client->sql;
-    if (type == 'E' && sql->armed != ARMED_NOT && sql->stage == STAGE_IDLE)
+    if (type == 'E' && sql->armed != ARMED_NOT && sql->may_run && sql->stage == STAGE_IDLE)
         sql->stage = STAGE_EXECUTING;
 }

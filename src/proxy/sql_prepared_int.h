@@ -61,6 +61,8 @@ struct alias {
 struct sql_prepared {
     uint8_t stage;   /* enum stage */
     uint8_t armed;   /* enum armed */
+    bool is_bound;   /* armed: the unnamed portal is one of the unnamed statement */
+    bool may_run;    /* armed: the last Execute may be one of the text */
     bool is_due;     /* the server is to be asked, once the client has been told */
     bool needs_sync; /* a Query of the client was dropped: it still gets its ReadyForQuery */
     bool is_refused; /* the text that was sent fails, and this is why */

@@ -217,6 +217,10 @@ static bool failed(struct server *server, struct relay_run *run, const struct fr
     struct message_error error;
     bool is_about =
         sql->stage == STAGE_QUERY || sql->stage == STAGE_EXECUTING || sql->armed != ARMED_NOT;
+    /* Another text's, which the client has prepared meanwhile. */
+    if (verdict->kind == REPLIES_PARSE && verdict->tag != PREPARED_TAG_UNNAMED &&
+        sql->armed != ARMED_NAMED)
+        return false;
     if (!is_about || verdict->action != REPLIES_FORWARD || verdict->whose != REPLIES_CLIENT ||
         message_error_fields(message_of(part), &error) != MESSAGE_OK)
         return false;
@@ -224,7 +228,8 @@ static bool failed(struct server *server, struct relay_run *run, const struct fr
         for (uint32_t i = 0; i < sql->retext.count; i++)
             prepared_forget(server->prepared, sql->ops[i].tag);
     relay_run_put(run);
-    size_t room = part->bytes.size + RETEXT_WORDS_MAX * RETEXT_NAME_MAX + sizeof sql->refusal;
+    size_t room =
+        part->bytes.size + (size_t)RETEXT_WORDS_MAX * RETEXT_NAME_MAX + sizeof sql->refusal;
     struct buffer *out = stream_out(run->loop, &client->stream, room);
     if (out == NULL)
         return false;

@@ -260,6 +260,9 @@ def test_on_another_connection_the_statement_is_there(postgres, narrow):
         assert pgwire.rows(a.ask(use("typed", "3", "y"))) == [("3", "y")]
         lose_connections(postgres, narrow)
         assert a.rows("SELECT 1; EXECUTE one(2); EXECUTE s1(3)") == [("1",), ("3",), ("6",)]
+        a.ask(parse("x", "EXECUTE one(8)") + sync())
+        lose_connections(postgres, narrow)
+        assert pgwire.rows(a.ask(use("x"))) == [("9",)]
         lose_connections(postgres, narrow)
         assert a.ask(query("DEALLOCATE one"))[0].tag == "DEALLOCATE"
         assert a.ask(query("EXECUTE one(1)"))[0].sqlstate == "26000"

@@ -38,9 +38,9 @@ ALLOWED = [
               "a Bind with too many values is refused by the server, and so is one that was sent "
               "before the answer to DEALLOCATE ALL was there; it knows the statement by the name "
               "that it has there"),
-    Allowance(MODES, "E", ("08P01",), PLACE_FIELDS + "D",
+    Allowance(MODES, "E", ("08P01",), PLACE_FIELDS + "DH",
               "a proxy must find a broken message before it can pass it on, so it says so itself, "
-              "and why"),
+              "why, and what to do"),
 ]
 
 
