@@ -1,10 +1,10 @@
 #include "proxy/order.h"
 
 #include <errno.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "os/sys.h"
 #include "proxy/proxy.h"
 
 enum hf_rc order_init(struct order *order, struct hf_err *err)
@@ -12,7 +12,7 @@ enum hf_rc order_init(struct order *order, struct hf_err *err)
     *order = (struct order){.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
     if (order->fd >= 0)
         return HF_OK;
-    return err_set(err, HF_RC_AGAIN, "53000", "could not make an eventfd: %s", strerror(errno));
+    return sys_fail(err, errno, "could not make an eventfd");
 }
 
 void order_deinit(struct order *order)
