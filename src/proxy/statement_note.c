@@ -91,7 +91,7 @@ void statement_note_show(const struct client *client, const struct statement_not
 {
     char copy[STATEMENT_TEXT_SIZE];
     struct lex_rules rules;
-    struct sv rest = sv_from(bytes, note->size), text = {0};
+    struct sv rest = sv_from(bytes, note->size), text;
     out->is_known = false;
     out->size = 0;
     out->text[0] = '\0';
@@ -99,7 +99,7 @@ void statement_note_show(const struct client *client, const struct statement_not
     if (note->type == 0 || !rules_of(client, &rules))
         return;
     if (note->type != 'Q')
-        text = word_of(&rest); /* the statement's name, or the portal's */
+        (void)word_of(&rest); /* the statement's name, or the portal's */
     text = word_of(&rest);
     if (note->type == 'B')
         text = prepared_text(client, text, copy, &out->is_cut);
