@@ -150,7 +150,7 @@ def asking(users, proxy_place):
                 "path": database(users, dbname="app", **{**by_function, "auth_query":
                     "SELECT usename, CASE WHEN current_setting('search_path') = 'pg_catalog' "
                     "THEN passwd END FROM auth.lookup($1)"}),
-                "slow": database(users, dbname="app", server_connect_timeout="400ms",
+                "slow": database(users, dbname="app", server_connect_timeout="2s",
                                  auth_query="SELECT $1::text, 'x' FROM pg_sleep(60)"),
                 "many": database(users, dbname="app",
                                  auth_query="SELECT $1::text, 'x' FROM pg_class"),
@@ -236,7 +236,7 @@ def test_what_cannot_be_asked_is_told_apart_from_a_wrong_password(asking):
     asking.expect_log("auth_query failed|could not connect for auth_query")
     for name, reason in TROUBLES.items():
         def is_told(name=name, reason=reason):
-            said = refusal(asking, user="q_zz_one", database=name)
+            said = refusal(asking, user="q_zz_one", database=name, connect_timeout=80)
             assert 'could not look up user "q_zz_one"' in said, name
             assert "nothing" not in said and "pg_authid" not in said
             return re.search(reason, asking.log)
