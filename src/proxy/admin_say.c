@@ -17,7 +17,8 @@ static bool out_of_memory(struct client *client)
     return false;
 }
 
-bool say_bytes(struct client *client, const void *data, size_t size)
+/* False: no memory, the client is gone. */
+static bool say_bytes(struct client *client, const void *data, size_t size)
 {
     struct mem *mem = client->worker->proxy->mem;
     struct admin_session *session = client->console;

@@ -65,8 +65,6 @@ struct admin_session {
     char said[ADMIN_ARGUMENT_SIZE + ADMIN_VALUE_SIZE + 8]; /* the tag of a SET */
 };
 
-/* False: no memory, the client is gone. */
-bool say_bytes(struct client *client, const void *data, size_t size);
 /* Sends what was kept. False: there is more. */
 bool say_flush(struct client *client);
 
