@@ -22,8 +22,8 @@
 #include "wire/build.h"
 
 /* Whether a text may listen, stop listening, look at what is listened to, or begin a transaction in
- * which one of these may follow. It looks for letters, not for words: true for nothing costs a round
- * trip and is right all the same. */
+ * which one of these may follow. It looks for letters, not for words: true for nothing costs a
+ * round trip and is right all the same. */
 bool channels_may_matter(struct sv text);
 
 enum channels_verb {

@@ -134,7 +134,7 @@ def test_the_encoding_is_the_clients(proxy, channel):
         assert "caf\u00e9\0".encode() in plain.read().body
 
 
-# --------------------------------------------------------------------- what is listened to, and when
+# -------------------------------------------------------------------- what is listened to, and when
 
 # Each: what is said, message by message, and what is listened to afterwards.
 SCRIPTS = [
@@ -215,7 +215,8 @@ def test_the_answers_are_those_of_postgresql(proxy, direct):
         (run("LISTEN d"), 1), (run("UNLISTEN *"), 1),
         (query("BEGIN; SELECT 1/0"), 1), (query("LISTEN a"), 1), (query("ROLLBACK"), 1),
         (query("LISTEN a") + query("SELECT 1") + run("LISTEN b") + query("UNLISTEN *"), 4),
-        (parse("n", "LISTEN a") + sync() + bind("", "n") + execute() + sync() + query("SELECT 2"), 3),
+        (parse("n", "LISTEN a") + sync() + bind("", "n") + execute() + sync() +
+         query("SELECT 2"), 3),
         (parse("", "LISTEN a") + describe("S", "") + bind("", "") + describe("P", "") + execute() +
          sync(), 1),
         (query("LISTEN"), 1), (query("UNLISTEN *; DISCARD ALL"), 1), (query("DISCARD ALL"), 1),
@@ -252,7 +253,7 @@ def test_who_pipelines_listen_and_notify_gets_it(proxy, channel):
         assert "E" not in kinds(found)
 
 
-# ------------------------------------------------------------------------------------ between messages
+# --------------------------------------------------------------------------------- between messages
 
 def test_nothing_is_told_inside_of_a_transaction_block(proxy, channel):
     with proxy.connect() as client, proxy.connect() as sender, proxy.connect() as witness:
@@ -276,7 +277,8 @@ def test_rows_are_not_interrupted(proxy, channel):
     with proxy.connect() as client, proxy.connect() as sender, proxy.connect() as witness:
         for each in (client, witness):
             ok(each, f"LISTEN {channel}")
-        client.send(query("SELECT repeat('x', 1000), pg_sleep(0.0005) FROM generate_series(1, 400)"))
+        client.send(query("SELECT repeat('x', 1000), pg_sleep(0.0005) "
+                          "FROM generate_series(1, 400)"))
         for number in range(50):
             ok(sender, f"NOTIFY {channel}, '{number}'")
         assert len(read_news(witness, 50)) == 50
@@ -456,13 +458,13 @@ def test_the_console_shows_and_pauses_what_is_listened_to(start_proxy, channel):
         assert read_news(one, 1) == read_news(two, 1) == ["y"]
 
 
-# -------------------------------------------------------------------------------------------- limits
+# ------------------------------------------------------------------------------------------- limits
 
 @proxied
 def test_a_slow_listener_has_a_limit_and_is_told(start_proxy, channel):
     proxy = start_proxy("transaction", listen_queue="64kB")
     count, size = 1500, 7000
-    with proxy.connect(receive_buffer=8192) as slow, proxy.connect() as sender, proxy.connect() as witness:
+    with proxy.connect(receive_buffer=8192) as slow, clients(proxy, 2) as (sender, witness):
         ok(witness, f"LISTEN {channel}_end")
         ok(slow, f"LISTEN {channel}")
         for first in range(0, count, 100):
@@ -533,7 +535,7 @@ def test_the_connection_is_shared(start_proxy, postgres, channel):
                             f"pid = {shown[0][6]}") == [("holdfast listen",)]
 
 
-# ------------------------------------------------------------------------------------------- drivers
+# ------------------------------------------------------------------------------------------ drivers
 
 def test_psycopg(proxy, channel):
     with psycopg.connect(proxy.dsn(), autocommit=True) as listener, \
