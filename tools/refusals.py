@@ -234,8 +234,8 @@ def problems(root=ROOT):
                    f"`{key[0]} | {key[1]} | when it comes | file of the test that reaches it`")
         is_told = known.get(key, NOBODY).test != "log"
         if is_told and not one.hint and one.sqlstate not in hints:
-            yield (f"{one.path}:{one.line}: has no HINT: add err_hint(), or a row for {one.sqlstate}"
-                   " in src/proxy/refusals.c")
+            yield (f"{one.path}:{one.line}: has no HINT: add err_hint(), or a row for "
+                   f"{one.sqlstate} in src/proxy/refusals.c")
     said = {(one.sqlstate, shown(one.message)) for one in found}
     for entry in entries:
         if (entry.sqlstate, entry.message) not in said:
@@ -280,12 +280,12 @@ def page(root=ROOT):
     hints = hints_by_code(root)
     known = {(entry.sqlstate, entry.message): entry for entry in entries}
     lines = ["# Errors of the proxy", "",
-             "Made by `tools/refusals.py` from the sources and `src/proxy/REFUSALS`. `...` stands for",
-             "what varies.", "",
-             "Every refusal has a SQLSTATE, which programs may rely on, a message, a DETAIL with the",
-             "numbers, and a HINT that says what to do. Where the DETAIL column is empty it names the",
-             "client: its address, its number in `SHOW CLIENTS`, and since when it is connected. What a",
-             "server says itself is passed on as it is.", ""]
+             "Made by `tools/refusals.py` from the sources and `src/proxy/REFUSALS`. `...` stands",
+             "for what varies.", "",
+             "Every refusal has a SQLSTATE, which programs may rely on, a message, a DETAIL with",
+             "the numbers, and a HINT that says what to do. Where the DETAIL column is empty it",
+             "names the client: its address, its number in `SHOW CLIENTS`, and since when it is",
+             "connected. What a server says itself is passed on as it is.", ""]
     done = set()
     for sqlstate in sorted({one.sqlstate for one in found}):
         lines += [f"## {sqlstate}", "", "| message | DETAIL | HINT | when |", "|---|---|---|---|"]

@@ -53,7 +53,7 @@ static void refuse(struct sql_prepared *sql, const char *sqlstate, const char *m
     err_hint(&sql->refusal, "Send the statements one by one.");
 }
 
-/* The last word of this name that changes what it means in the text; or how many words there are. */
+/* The last word of this name that changes what it means in the text; or how many there are. */
 static uint32_t find_change(const struct sql_prepared *sql, struct sv name)
 {
     uint32_t i = sql->retext.count;
@@ -515,8 +515,8 @@ static enum relay_step before_use(struct client *client, struct relay_run *run,
     return RELAY_PASS;
 }
 
-/* An Execute of a PREPARE that was executed before: it has to find its name taken, and the token was
- * closed. */
+/* An Execute of a PREPARE that was executed before: it has to find its name taken, and the token
+ * was closed. */
 static bool take_names(struct client *client)
 {
     struct sql_prepared *sql = client->sql;

@@ -1,7 +1,7 @@
 /*
  * PREPARE, EXECUTE and DEALLOCATE as SQL, of clients that have a server connection for one
  * transaction only. PostgreSQL has one set of names for these and for the protocol's Parse, Bind
- * and Close; so has a client here (wire/prepared_client.h): what one of them gives, the other finds.
+ * and Close; so has a client here (wire/prepared_client.h): what one gives, the other finds.
  *
  *     EXECUTE a(1)         the statement that `a` means is prepared on the connection, if it is not
  *                          there, and the text goes out as EXECUTE hf_7(1) (wire/retext.h)
@@ -67,7 +67,8 @@ bool sql_prepared_alone(struct client *client, const struct frame_part *part);
 bool sql_prepared_from_server(struct server *server, struct relay_run *run,
                               const struct frame_part *part, const struct replies_verdict *verdict);
 void sql_prepared_dropped(struct server *server, const struct replies_dropped *dropped);
-/* All that was dropped has been told, and the client was told what was said. False: the pair is no more. */
+/* All that was dropped has been told, and the client was told what was said. False: the pair is no
+ * more. */
 bool sql_prepared_after(struct server *server);
 
 /* The server connection is lost; the client is. */

@@ -1,6 +1,6 @@
 /*
- * What the two halves of sql_prepared.h share: sql_prepared.c sends the texts, sql_prepared_settle.c
- * takes what the server says of them.
+ * What the two halves of sql_prepared.h share: sql_prepared.c sends the texts,
+ * sql_prepared_settle.c takes what the server says of them.
  */
 #ifndef HF_PROXY_SQL_PREPARED_INT_H
 #define HF_PROXY_SQL_PREPARED_INT_H

@@ -74,7 +74,7 @@ struct worker {
     struct list askers;                /* struct auth_asker: who look them up, at worker 0 */
     struct loop_message answered;
     atomic_bool answered_is_posted;
-    struct list errands;               /* of peers.c: names of peers are being looked up */
+    struct list errands; /* of peers.c: names of peers are being looked up */
     struct slow slow;
     struct buffer ahead; /* scratch: what goes to a server before a message of its client */
     struct listener listeners[WORKER_LISTENERS_MAX];
@@ -88,7 +88,7 @@ struct worker {
     struct list listening;     /* struct listening: of those that listen */
     _Atomic uint32_t client_count;
     uint32_t server_count;
-    uint32_t peer_cancels; /* cancel requests on their way to other instances */
+    uint32_t peer_cancels;     /* cancel requests on their way to other instances */
     uint64_t client_sequence;  /* the last one that was given to a client; one for all workers */
     uint32_t reload_count;     /* configurations that it has changed to */
     int64_t tick_ns;           /* when pool_tick() is due */
@@ -100,8 +100,8 @@ struct worker {
     bool is_draining;
     bool is_stopping;
     bool is_suspended; /* no client is listened to (SUSPEND) */
-    bool is_empty; /* it has said so */
-    bool has_left; /* it listens no more */
+    bool is_empty;     /* it has said so */
+    bool has_left;     /* it listens no more */
     struct loop_message leave, drain, stop, reload, over;
 };
 

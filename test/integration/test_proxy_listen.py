@@ -83,7 +83,7 @@ def run(text, name="", values=()):
     return parse(name, text) + bind("", name, values) + execute() + sync()
 
 
-# ------------------------------------------------------------------------------------ who gets what
+# ----------------------------------------------------------------------------------- who gets what
 
 def test_all_who_listen_get_everything_once_and_in_order(proxy, channel):
     other = next(_channels)
@@ -134,7 +134,7 @@ def test_the_encoding_is_the_clients(proxy, channel):
         assert "caf\u00e9\0".encode() in plain.read().body
 
 
-# -------------------------------------------------------------------- what is listened to, and when
+# ------------------------------------------------------------------- what is listened to, and when
 
 # Each: what is said, message by message, and what is listened to afterwards.
 SCRIPTS = [
@@ -253,7 +253,7 @@ def test_who_pipelines_listen_and_notify_gets_it(proxy, channel):
         assert "E" not in kinds(found)
 
 
-# --------------------------------------------------------------------------------- between messages
+# -------------------------------------------------------------------------------- between messages
 
 def test_nothing_is_told_inside_of_a_transaction_block(proxy, channel):
     with proxy.connect() as client, proxy.connect() as sender, proxy.connect() as witness:
@@ -350,7 +350,7 @@ def test_a_client_that_keeps_its_connection_listens_like_others(proxy, channel):
         assert read_news(pinned, 1) == ["free"]
 
 
-# --------------------------------------------------------------------------------------------- gaps
+# -------------------------------------------------------------------------------------------- gaps
 
 def cut(proxy, channel):
     """Ends the connection that listens to a channel."""
@@ -458,7 +458,7 @@ def test_the_console_shows_and_pauses_what_is_listened_to(start_proxy, channel):
         assert read_news(one, 1) == read_news(two, 1) == ["y"]
 
 
-# ------------------------------------------------------------------------------------------- limits
+# ------------------------------------------------------------------------------------------ limits
 
 @proxied
 def test_a_slow_listener_has_a_limit_and_is_told(start_proxy, channel):
@@ -535,7 +535,7 @@ def test_the_connection_is_shared(start_proxy, postgres, channel):
                             f"pid = {shown[0][6]}") == [("holdfast listen",)]
 
 
-# ------------------------------------------------------------------------------------------ drivers
+# ----------------------------------------------------------------------------------------- drivers
 
 def test_psycopg(proxy, channel):
     with psycopg.connect(proxy.dsn(), autocommit=True) as listener, \

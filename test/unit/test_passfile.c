@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "os/passfile.h"
 #include "os/file.h"
+#include "os/passfile.h"
 
 static const struct passfile_key key = {
     .host = SV_INIT("db1"),
