@@ -636,7 +636,7 @@ static void read_close(struct reader *reader)
 {
     if (!at(reader, "all"))
         reader->out->name = take(reader);
-    is_a(reader, ACTS_IS_CLOSE, ACTS_CURSOR);
+    is_a(reader, ACTS_IS_CLOSE, ACTS_DROP);
 }
 
 static void read_call(struct reader *reader)

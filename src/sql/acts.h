@@ -50,11 +50,11 @@ enum acts {
     ACTS_LISTEN = 1u << 6,   /* LISTEN, UNLISTEN */
     ACTS_NOTIFY = 1u << 7,
     ACTS_TRANSACTION = 1u << 8, /* BEGIN ... ROLLBACK TO, PREPARE TRANSACTION */
-    ACTS_CURSOR = 1u << 9,      /* DECLARE ... WITH HOLD, CLOSE */
+    ACTS_CURSOR = 1u << 9,      /* DECLARE ... WITH HOLD */
     ACTS_TEMPORARY = 1u << 10,  /* a temporary table, view, sequence; anything of pg_temp */
     ACTS_ADVISORY = 1u << 11,   /* an advisory lock of the session is taken or given back */
     ACTS_LOAD = 1u << 12,
-    ACTS_DROP = 1u << 13,    /* what is temporary may have ended by it */
+    ACTS_DROP = 1u << 13,    /* what is temporary may have ended by it; also CLOSE */
     ACTS_UNKNOWN = 1u << 14, /* DO, CALL: anything */
     ACTS_MANY = 1u << 15,    /* more than one statement */
 };

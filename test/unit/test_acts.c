@@ -110,7 +110,7 @@ static void acts__each_sort_is_told(void **state)
         {"DECLARE c CURSOR FOR SELECT 1", 0},
         {"DECLARE c SCROLL CURSOR WITH HOLD FOR SELECT 1", ACTS_CURSOR},
         {"DECLARE c CURSOR WITHOUT HOLD FOR SELECT 1", 0},
-        {"CLOSE c", ACTS_CURSOR},
+        {"CLOSE c", ACTS_DROP},
         {"CREATE TEMP TABLE t (a int)", ACTS_TEMPORARY},
         {"CREATE LOCAL TEMPORARY TABLE t (a int)", ACTS_TEMPORARY},
         {"CREATE OR REPLACE TEMP VIEW v AS SELECT 1", ACTS_TEMPORARY},
