@@ -23,8 +23,8 @@
     "Logs go to stderr, one line of key=value each; under systemd they are in the journal, which " \
     "can hand them to syslog."
 #define KEEPALIVE                                                                                  \
-    "TCP keepalive is not set; idle connections are bounded by client_idle_timeout and "           \
-    "server_idle_timeout."
+    "TCP keepalive is on for every connection, with the kernel's times; connections that say "     \
+    "nothing are bounded by client_idle_timeout and server_idle_timeout."
 #define TLS13      "For TLS 1.3, OpenSSL's own ciphers are in force."
 #define EXCHANGES  "OpenSSL's own key exchanges are in force."
 #define AUTH_QUERY "asked in auth_dbname, else in postgres; search_path is pg_catalog"
@@ -139,7 +139,7 @@ static const struct pgbouncer_row global_rows[] = {
     LOST("syslog", "0", SYSLOG),
     LOST("syslog_facility", "daemon", SYSLOG),
     LOST("syslog_ident", "pgbouncer", SYSLOG),
-    LOST("tcp_keepalive", "1", KEEPALIVE),
+    NEEDLESS("tcp_keepalive", "1", KEEPALIVE),
     LOST("tcp_keepcnt", "0", KEEPALIVE),
     LOST("tcp_keepidle", "0", KEEPALIVE),
     LOST("tcp_keepintvl", "0", KEEPALIVE),

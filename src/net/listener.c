@@ -22,6 +22,7 @@ static int set_options(int fd, int family, bool shares_port)
     if (family == AF_UNIX)
         return 0;
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) != 0 ||
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0)
         return -1;
     if (shares_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0)
@@ -98,7 +99,8 @@ enum hf_rc listener_adopt(struct listener *listener, int fd, struct hf_err *err)
         fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
         return sys_fail(err, errno, "could not take over a socket");
     if (!address_is_unix(&listener->address) &&
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0)
+        (setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) != 0 ||
+         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0))
         return sys_fail(err, errno, "could not take over a socket");
     return HF_OK;
 }

@@ -78,8 +78,10 @@ static int start_connecting(const struct address *address)
     if (fd < 0)
         return -errno;
     int on = 1;
-    if (sa->sa_family != AF_UNIX)
+    if (sa->sa_family != AF_UNIX) {
+        (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    }
     if (connect(fd, sa, address->size) == 0 || errno == EINPROGRESS)
         return fd;
     int error = errno;

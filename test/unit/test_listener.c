@@ -167,6 +167,9 @@ static void listener__one_that_listens_already_is_taken_over(void **state)
     assert_true(address_eq(&first.address, &second.address));
     assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &flag, &size), 0);
     assert_int_not_equal(flag, 0);
+    flag = 0;
+    assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &flag, &size), 0);
+    assert_int_not_equal(flag, 0);
     listener_close(&first);
     listener_close(&second);
 }
