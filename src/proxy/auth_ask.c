@@ -85,6 +85,11 @@ static void take_back(struct auth_asker *asker)
     asker->sent_count = 0;
 }
 
+static const struct proxy_database *asker_database(const struct auth_asker *asker)
+{
+    return proxy_database_find(asker->worker->config, sv_from_cstr(asker->place->entry));
+}
+
 /* Those who need not, or cannot, wait for the next attempt. */
 static void give_up(struct auth_asker *asker, bool is_final)
 {
@@ -177,11 +182,6 @@ void asker_failed(struct auth_asker *asker, struct outcome outcome, const struct
     asker->pause_ns =
         has_others ? 0 : ns_min(ns_max(2 * asker->pause_ns, PAUSE_FIRST_NS), PAUSE_MOST_NS);
     asker_close(asker);
-}
-
-const struct proxy_database *asker_database(const struct auth_asker *asker)
-{
-    return proxy_database_find(asker->worker->config, sv_from_cstr(asker->place->entry));
 }
 
 /* ---- connecting ---- */

@@ -89,7 +89,6 @@ struct auth_asker {
 
 /* ---- auth_ask.c ---- */
 
-const struct proxy_database *asker_database(const struct auth_asker *asker);
 void asker_ready(struct auth_asker *asker);
 void asker_failed(struct auth_asker *asker, struct outcome outcome, const struct hf_err *err);
 void asker_question_failed(struct auth_asker *asker, struct asked *asked, const struct hf_err *err);

@@ -95,7 +95,7 @@ struct user *auth_secret_user(struct auth_secret *secret)
     return secret->user;
 }
 
-struct auth_secret *auth_secret_hold(struct auth_secret *secret)
+static struct auth_secret *auth_secret_hold(struct auth_secret *secret)
 {
     /* Whoever calls has it from somebody who holds it, so it cannot end meanwhile. */
     const uint32_t holders = atomic_fetch_add_explicit(&secret->holders, 1, memory_order_relaxed);

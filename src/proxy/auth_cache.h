@@ -141,7 +141,6 @@ uint64_t auth_cache_fail(struct auth_cache *cache, const struct auth_question *q
 /* ---- secrets ---- */
 
 struct user *auth_secret_user(struct auth_secret *secret);
-struct auth_secret *auth_secret_hold(struct auth_secret *secret);
 /* NULL is allowed; the last one wipes it. */
 void auth_secret_drop(struct auth_secret *secret);
 

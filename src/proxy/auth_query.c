@@ -27,8 +27,9 @@ static const char *dbname_of(const struct proxy_database *entry)
     return strcmp(entry->name, "*") == 0 ? "postgres" : entry->name;
 }
 
-bool auth_query_place(const struct proxy_config *config, struct sv database,
-                      struct auth_place *place)
+/* Where users of a database are asked for; false: nowhere. */
+static bool auth_query_place(const struct proxy_config *config, struct sv database,
+                             struct auth_place *place)
 {
     const bool is_console = admin_is_console(database);
     const struct proxy_database *wanted = is_console ? NULL : proxy_database_find(config, database);

@@ -19,10 +19,6 @@ struct access;
 struct admission;
 struct worker;
 
-/* Where users of a database are asked for; false: nowhere. */
-bool auth_query_place(const struct proxy_config *config, struct sv database,
-                      struct auth_place *place);
-
 enum auth_query_state {
     AUTH_QUERY_DONE, /* admission->user and admission->secret are what there is */
     AUTH_QUERY_WAITS,

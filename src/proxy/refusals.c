@@ -40,7 +40,8 @@ static const struct {
     {"57P03", "Try again in a moment."},
 };
 
-const char *refusal_hint(const char *sqlstate)
+/* What can be done about an SQLSTATE of ours; NULL: nothing that is true of all of them. */
+static const char *refusal_hint(const char *sqlstate)
 {
     for (size_t i = 0; i < sizeof hints / sizeof hints[0]; i++)
         if (strcmp(hints[i].sqlstate, sqlstate) == 0)

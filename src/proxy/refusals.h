@@ -19,7 +19,4 @@ struct client;
 /* The refusal as the client is told it. */
 struct hf_err refusal_of(const struct client *client, const struct hf_err *err);
 
-/* What can be done about an SQLSTATE of ours; NULL: nothing that is true of all of them. */
-const char *refusal_hint(const char *sqlstate);
-
 #endif

@@ -242,12 +242,16 @@ static void pgbouncer_import__an_hba_file_counts_only_for_its_auth_type(void **s
 {
     (void)state;
     struct hf_err err;
-    assert_int_equal(make("[pgbouncer]\nauth_hba_file=/h\nauth_type=md5", &err), HF_OK);
-    check_has_not("auth_hba_file");
-    free(made);
-    assert_int_equal(make("[pgbouncer]\nauth_hba_file=/h\nauth_type=hba", &err), HF_OK);
-    check_has("\n  auth_hba_file: /h\n");
-    free(made);
+    for (int is_hba = 0; is_hba < 2; is_hba++) {
+        const char *text = is_hba ? "[pgbouncer]\nauth_hba_file=/h\nauth_type=hba"
+                                  : "[pgbouncer]\nauth_hba_file=/h\nauth_type=md5";
+        assert_int_equal(make(text, &err), HF_OK);
+        if (is_hba)
+            check_has("\n  auth_hba_file: /h\n");
+        else
+            check_has_not("auth_hba_file");
+        free(made);
+    }
 }
 
 int main(void)
