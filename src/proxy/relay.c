@@ -548,6 +548,21 @@ static void look_for_channels(struct server *server, const struct frame_part *pa
         server->is_listening = true;
 }
 
+/* Whether the message is for somebody here, or something else was put in its place. */
+static bool is_taken(struct server *server, struct relay_run *run, const struct frame_part *part,
+                     const struct replies_verdict *verdict)
+{
+    bool is_taken = prepare_from_server(server, run, part, verdict);
+    if (!is_taken && server->client != NULL && server->client->sql != NULL)
+        is_taken = sql_prepared_from_server(server, run, part, verdict);
+    if (verdict->whose == REPLIES_OURS && part->type == 'E' &&
+        verdict->kind != REPLIES_DESCRIBE_STATEMENT) /* that is a question, and this its answer */
+        server->is_failed = true;
+    if ((server->acts | server->refused) != 0 && session_from_server(server, run, part, verdict))
+        is_taken = true;
+    return is_taken;
+}
+
 /* The first part of a message of the server. */
 static enum relay_step from_server(struct server *server, struct relay_run *run,
                                    const struct frame_part *part)
@@ -582,17 +597,9 @@ static enum relay_step from_server(struct server *server, struct relay_run *run,
     if (detail == REPLIES_FATAL)
         server->was_told = server->passes;
     look_for_channels(server, part, &verdict);
-    if (prepare_from_server(server, run, part, &verdict))
+    if (is_taken(server, run, part, &verdict))
         server->passes = false;
-    else if (server->client != NULL && server->client->sql != NULL &&
-             sql_prepared_from_server(server, run, part, &verdict))
-        server->passes = false;
-    if (verdict.whose == REPLIES_OURS && part->type == 'E' &&
-        verdict.kind != REPLIES_DESCRIBE_STATEMENT) /* that is a question, and this its answer */
-        server->is_failed = true;
-    if ((server->acts | server->refused) != 0 && session_from_server(server, run, part, &verdict))
-        server->passes = false;
-    if (server->passes && server->client->watch != NULL)
+    if (server->passes && server->client != NULL && server->client->watch != NULL)
         query_log_answered(server->client, part);
     if (part->type == 'Z' && server->client != NULL && verdict.whose == REPLIES_CLIENT)
         end_request(server, run);

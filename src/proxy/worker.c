@@ -146,6 +146,29 @@ static void look_after_quiet(struct worker *worker, int64_t now_ns)
     }
 }
 
+/* What is due for a part of a pool, and when the next is. */
+static void turn_part(struct worker *worker, struct pool_part *part, int64_t now_ns)
+{
+    if (part->pool->hub != NULL)
+        listen_hub_turn(part->pool->hub, now_ns);
+    if (bulkhead_deadline(part->bulkhead) <= now_ns)
+        pool_expire(part);
+    pool_seek(part, now_ns);
+    if (pool_borrow_at(part) <= now_ns)
+        pool_borrow(part, now_ns);
+    if (now_ns >= worker->tick_ns)
+        pool_tick(part, now_ns);
+    if (!list_is_empty(&part->awaiting)) {
+        if (part->retry_at_ns <= now_ns)
+            pool_touch(part);
+        else
+            worker_wake(worker, part->retry_at_ns);
+    }
+    worker_wake(worker, bulkhead_deadline(part->bulkhead));
+    if (pool_borrow_at(part) > now_ns) /* else the reserve is used up, until a tick */
+        worker_wake(worker, pool_borrow_at(part));
+}
+
 static void run_timers(struct worker *worker)
 {
     struct timer *timer;
@@ -160,27 +183,8 @@ static void run_timers(struct worker *worker)
     if (now_ns < worker->wake_ns && now_ns < worker->tick_ns)
         return;
     worker->wake_ns = HF_NEVER;
-    list_for_each(node, &worker->parts) {
-        struct pool_part *part = container_of(node, struct pool_part, link);
-        if (part->pool->hub != NULL)
-            listen_hub_turn(part->pool->hub, now_ns);
-        if (bulkhead_deadline(part->bulkhead) <= now_ns)
-            pool_expire(part);
-        pool_seek(part, now_ns);
-        if (pool_borrow_at(part) <= now_ns)
-            pool_borrow(part, now_ns);
-        if (now_ns >= worker->tick_ns)
-            pool_tick(part, now_ns);
-        if (!list_is_empty(&part->awaiting)) {
-            if (part->retry_at_ns <= now_ns)
-                pool_touch(part);
-            else
-                worker_wake(worker, part->retry_at_ns);
-        }
-        worker_wake(worker, bulkhead_deadline(part->bulkhead));
-        if (pool_borrow_at(part) > now_ns) /* else the reserve is used up, until a tick */
-            worker_wake(worker, pool_borrow_at(part));
-    }
+    list_for_each(node, &worker->parts)
+        turn_part(worker, container_of(node, struct pool_part, link), now_ns);
     if (now_ns >= worker->tick_ns) {
         look_after_quiet(worker, now_ns);
         listen_tick(worker, now_ns);
