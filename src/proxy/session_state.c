@@ -208,8 +208,8 @@ static enum relay_step refuse(struct client *client, struct relay_run *run,
     struct server *server = client->server;
     struct replies *replies = &server->replies;
     size_t size = part->bytes.size;
-    if (replies->is_skipping)
-        return RELAY_PASS;
+    if (replies->is_skipping || replies_rest(replies) == REPLIES_COPYING)
+        return RELAY_PASS; /* the server refuses whatever it is */
     if (replies_room(replies) < replies->capacity)
         return replies_rest(replies) == REPLIES_OPEN ? relay_send_flush(server, run) : RELAY_STOP;
     if (replies->status == 'E')

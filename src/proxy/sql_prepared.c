@@ -395,6 +395,8 @@ static enum relay_step look_at(struct client *client, struct relay_run *run,
                                const struct asked *asked, const struct lex_rules *rules)
 {
     const struct replies *replies = &client->server->replies;
+    if (replies_rest(replies) == REPLIES_COPYING)
+        return RELAY_PASS; /* it waits for data, and ends the connection for anything else */
     if (replies_room(replies) < replies->capacity)
         return prepare_wait(client->server, run);
     if (replies->status == 'E' && (acts_mask(asked->text, rules) & ACTS_MANY) == 0)
