@@ -1,5 +1,6 @@
 """Documents that are wrong in each way that tools/check_docs.py looks for."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import check_docs  # noqa: E402
+import refusals  # noqa: E402
 from house.tree import Tree  # noqa: E402
 
 GOOD = """\
@@ -98,5 +100,29 @@ def test_a_reference_that_has_drifted_is_caught(monkeypatch, tree_with):
     assert len(list(RULES["the_header_is_documented"](tree_with()))) == len(drifted) > 0
 
 
+@pytest.fixture
+def proxy_of(tmp_path):
+    """A copy of what the list of refusals is compared with, one of its sources changed."""
+    def make(path, found, put):
+        no_packages = shutil.ignore_patterns("node_modules")
+        for folder in ("src", "test/unit", "test/integration", "docs/reference"):
+            shutil.copytree(refusals.ROOT / folder, tmp_path / folder, ignore=no_packages)
+        text = (tmp_path / path).read_text()
+        assert found in text
+        (tmp_path / path).write_text(text.replace(found, put, 1))
+        return list(refusals.problems(tmp_path))
+    return make
+
+
+@pytest.mark.parametrize("path, found, put, words", [
+    ("client.c", '"canceling st', '"stopping st', "is not in src/proxy/REFUSALS"),
+    ("client.c", '"canceling st', '"stopping st', "nothing in the sources says this"),
+    ("refusals.c", '{"57014",', '{"00000",', "has no HINT"),
+])
+def test_a_refusal_that_is_not_as_the_list_says_is_caught(proxy_of, path, found, put, words):
+    assert any(words in problem for problem in proxy_of("src/proxy/" + path, found, put))
+
+
 def test_every_rule_has_a_breach():
-    assert {name for name, *_ in BREACHES} | {"the_header_is_documented"} == set(RULES)
+    elsewhere = {"the_header_is_documented", "refusals_are_listed"}
+    assert {name for name, *_ in BREACHES} | elsewhere == set(RULES)
