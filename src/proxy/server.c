@@ -46,6 +46,22 @@ void server_note_error(struct server *server, const struct message_error *error)
     err_set(last, HF_RC_PEER, sqlstate, SV_FMT, SV_ARG(error->message));
 }
 
+/* A report that no client is told, as its transaction is rolled back without it: what was set within
+ * is not set any more. */
+static void unset(struct server *server, struct settings *store, struct sv name, struct sv value)
+{
+    uint32_t now;
+    struct sv known = settings_find(store, server->settings, name);
+    if (server->client != NULL || known.data == NULL || sv_eq(known, value))
+        return;
+    if (settings_told(store, server->settings, name, value, &now) != HF_OK) {
+        server->is_tainted = true; /* what it has is not known: nobody else gets it */
+        return;
+    }
+    settings_drop(store, server->settings);
+    server->settings = now;
+}
+
 void server_report(struct server *server, struct sv name, struct sv value)
 {
     struct proxy *proxy = worker_of(server)->proxy;
@@ -59,6 +75,7 @@ void server_report(struct server *server, struct sv name, struct sv value)
         settings_drop(&proxy->settings, server->reported);
         server->reported = now;
     }
+    unset(server, &proxy->settings, name, value);
     pthread_mutex_unlock(&proxy->lock);
 }
 

@@ -216,6 +216,14 @@ FREE = [
 ]
 
 
+def test_what_was_set_in_a_block_that_its_client_left_is_not_taken_for_set(start_proxy):
+    target = start_proxy("transaction", pool_size=1)
+    with target.connect() as leaver:
+        leaver.value("BEGIN; SET LOCAL TimeZone = 'Asia/Tokyo'; SELECT 1")
+    with target.connect(parameters={"TimeZone": "Asia/Tokyo"}) as next_one:
+        assert next_one.value("SHOW TimeZone") == "Asia/Tokyo"
+
+
 def test_a_pin_lasts_as_long_as_its_cause(start_proxy):
     target = start_proxy("transaction", pool_size=1)
     with target.connect() as a, target.connect() as b:

@@ -14,6 +14,7 @@ MODES = ("statement", "transaction", "session")
 PLACE_FIELDS = "FLR"  # file, line and routine of an error in PostgreSQL's source
 
 
+PLAN_CONDITION = re.compile(rb"^.{6}( *(?:Index Cond|Filter): ).*", re.DOTALL)
 STATEMENT_NAME = re.compile(rb'(prepared statement )"[^"]*"')
 
 
@@ -21,7 +22,7 @@ class Allowance(NamedTuple):
     modes: tuple
     kinds: str     # of message
     sqlstates: tuple  # empty: any, and messages that have none
-    what: str      # fields that are not compared; or "pid"; or "name", of a statement
+    what: str      # fields that are not compared; or "pid"; "name", of a statement; "plan"
     reason: str
 
 
@@ -38,6 +39,9 @@ ALLOWED = [
               "a Bind with too many values is refused by the server, and so is one that was sent "
               "before the answer to DEALLOCATE ALL was there; it knows the statement by the name "
               "that it has there"),
+    Allowance(("statement", "transaction"), "D", (), "plan",
+              "a statement that is there for all clients has been executed before, and PostgreSQL "
+              "may have gone over to its generic plan"),
     Allowance(MODES, "E", ("08P01",), PLACE_FIELDS + "DH",
               "a proxy must find a broken message before it can pass it on, so it says so itself, "
               "why, and what to do"),
@@ -76,6 +80,8 @@ def normal(message, mode, known=frozenset()):
             body = b"\0\0\0\0" + body[4:]
         elif row.what == "name":
             body = STATEMENT_NAME.sub(rb'\1""', body)
+        elif row.what == "plan":
+            body = PLAN_CONDITION.sub(rb"\1", body)
         else:
             body = _without_fields(body, row.what)
     return pgwire.Message(message.kind, body)
@@ -87,6 +93,27 @@ def _greeting(transcript):
     return sorted((message.kind, message.body) for message in said)
 
 
+def _in_order(items):
+    """What RESET ALL changes is reported in the order of a list within the server, which depends on
+    what its connection began with."""
+    found, reports = [], []
+    for item in items:
+        if isinstance(item, pgwire.Message) and item.kind == "S":
+            reports.append(item)
+        else:
+            found += [*sorted(reports, key=lambda report: report.body), item]
+            reports = []
+    return found + reports
+
+
+def _are_last_words(items):
+    """A server that cannot follow a client any more says so and ends. A pooled client that has said
+    goodbye already is not kept waiting for that."""
+    last = items[-2] if len(items) > 1 else None
+    return isinstance(last, pgwire.Message) and last.kind == "E" and \
+        last.fields.get("S") == "FATAL" and last.sqlstate == "08P01"
+
+
 def difference(ours, theirs, mode, known=frozenset()):
     """None, or a text that shows the first place where two transcripts part. `ours` is the proxy's,
     `theirs` PostgreSQL's."""
@@ -94,6 +121,10 @@ def difference(ours, theirs, mode, known=frozenset()):
         ours_, theirs_ = Counter(_greeting(ours)), Counter(_greeting(theirs))
         return f"the greeting: missing {theirs_ - ours_}, extra {ours_ - theirs_}"
     left, right = ours.items(), theirs.items()
+    if mode != "session":
+        left, right = _in_order(left), _in_order(right)
+    if mode != "session" and len(left) == len(right) - 1 and _are_last_words(right):
+        del right[-2]
     for number in range(max(len(left), len(right))):
         a = left[number] if number < len(left) else None
         b = right[number] if number < len(right) else None

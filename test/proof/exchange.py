@@ -63,6 +63,7 @@ class Owed:
         self.pending = deque()
         self.current = None
         self.copy_in = False
+        self.ended_copy = None  # by what does not belong there, unless an error was quicker
         self.skips = False
         self.is_over = False
 
@@ -76,6 +77,7 @@ class Owed:
             if self.copy_in:
                 # CopyDone and CopyFail end it; so does, with an error, what does not belong there.
                 self.copy_in = kind in "dSH"
+                self.ended_copy = None if kind in "dSHcf" else kind
             elif self.skips:
                 if kind == "S":
                     self.skips = False
@@ -89,6 +91,9 @@ class Owed:
         kind = message.kind
         if kind == "E":
             self.copy_in = False
+            if self.ended_copy is not None and message.fields.get("C") != "08P01":
+                self.pending.appendleft(self.ended_copy)
+            self.ended_copy = None
             self.is_over = self.is_over or message.fields.get("S") in ("FATAL", "PANIC")
             if self.current in EXTENDED:
                 self.skips = True
