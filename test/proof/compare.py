@@ -106,6 +106,14 @@ def _in_order(items):
     return found + reports
 
 
+def _breaks_copy(item):
+    """A client said during a COPY what does not belong there. In a pool that may be a message which
+    the proxy answers itself, so the server stumbles over another one, or over the end: it is an
+    error either way, and what follows is not compared."""
+    return isinstance(item, pgwire.Message) and item.kind == "E" and \
+        item.sqlstate == "08P01" and "during COPY" in item.fields.get("M", "")
+
+
 def _are_last_words(items):
     """A server that cannot follow a client any more says so and ends. A pooled client that has said
     goodbye already is not kept waiting for that."""
@@ -133,6 +141,8 @@ def difference(ours, theirs, mode, known=frozenset()):
                 continue
         elif a == b:
             continue
+        if mode != "session" and _breaks_copy(b) and getattr(a, "kind", "") == "E":
+            return None
         before = "".join(f"    both       {each}\n" for each in right[max(0, number - 6):number])
         return (f"message {number}:\n{before}    PostgreSQL {_show(b)}\n    here       {_show(a)}\n"
                 f"    all of PostgreSQL's: {_kinds(right)}\n"
