@@ -180,7 +180,7 @@ static enum relay_step send_query(struct client *client, struct relay_run *run,
                                   const struct frame_part *part)
 {
     struct server *server = client->server;
-    bool goes_back = goes_back_to_startup(client, part);
+    bool goes_back = !server->replies.is_skipping && goes_back_to_startup(client, part);
     enum replies_rest rest = replies_rest(&server->replies);
     if (goes_back && rest == REPLIES_OPEN)
         return relay_send_flush(server, run);
