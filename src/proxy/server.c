@@ -46,7 +46,7 @@ void server_note_error(struct server *server, const struct message_error *error)
     err_set(last, HF_RC_PEER, sqlstate, SV_FMT, SV_ARG(error->message));
 }
 
-/* A report that no client is told, as its transaction is rolled back without it: what was set within
+/* A report that no client is told, as its transaction is rolled back without it: what was set there
  * is not set any more. */
 static void unset(struct server *server, struct settings *store, struct sv name, struct sv value)
 {
