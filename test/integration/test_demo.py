@@ -251,6 +251,7 @@ def test_a_taken_port_moves_on(place):
             assert demo.stop() == 0
     # A remembered port that is taken now moves too, and the replica follows it.
     with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # of connections just closed
         taken.bind(("127.0.0.1", base + 1))
         taken.listen()
         with Demo(folder, base, "--replicas", "1") as demo:
