@@ -65,10 +65,8 @@ static enum hf_rc choose(struct proxy_run *run, const struct proxy_options *opti
     run->file = options->config[0] != '\0' ? options->config : default_file();
     if (operand == NULL && run->file == NULL) {
         err_set(err, HF_RC_MISSING, "58P01", "no configuration: where are the servers?");
-        return err_hint(err,
-                        "%s proxy 'postgresql://HOST/DATABASE' does without a file; "
-                        "holdfast config example > holdfast.yml writes one.",
-                        report_called_as());
+        return err_hint(err, "holdfast proxy 'postgresql://HOST/DATABASE' does without a file; "
+                             "holdfast config example > holdfast.yml writes one.");
     }
     if (operand == NULL)
         return HF_OK;

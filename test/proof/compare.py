@@ -1,6 +1,7 @@
 """When two transcripts are the same, and what may differ between PostgreSQL and a proxy.
 
-Every allowance is a row of ALLOWED with its reason. What no row names must be equal to the byte.
+Every allowance for a message is a row of ALLOWED with its reason; those for what stands around it,
+in pools only, are _in_order(), _are_last_words() and _breaks_copy(). All else is equal to the byte.
 """
 
 import re
