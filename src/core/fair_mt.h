@@ -17,8 +17,8 @@
  * delays a calm one by its weight's share, not by its length.
  *
  * Many queues may share one clock (a pool's parts do), and then their ranks can be compared. Flows
- * are known by a hash; FAIR_SLOTS of them are told apart, and two that meet share their rank: they
- * are served together as one flow of either's weight, never worse than without this.
+ * are numbers; FAIR_SLOTS of them are told apart, and two that meet share their rank: they are
+ * served together as one flow of either's weight, never worse than without this.
  *
  * Any thread, no lock: two that join at the same moment may get the same rank, which is a tie like
  * any other; the clock never goes back. Nothing is written while nobody waits.

@@ -5,7 +5,6 @@
 #include "base/bug.h"
 #include "base/container_of.h"
 #include "base/hash.h"
-#include "core/fair_mt.h"
 #include "os/clock.h"
 #include "proxy/application_name.h"
 #include "proxy/client.h"
@@ -24,9 +23,20 @@ static uint64_t hash_of(const struct proxy *proxy, const char *group, const char
 static void free_bucket(struct proxy *proxy, struct limit_bucket *bucket)
 {
     pthread_mutex_destroy(&bucket->lock);
+    proxy->limits.flows[bucket->flow]--;
+    proxy->limits.count--;
     mem_free(proxy->mem, bucket->memory);
     mem_free(proxy->mem, bucket);
-    proxy->limits.count--;
+}
+
+/* One that nobody has yet, if there is one: two buckets in one flow share their turns. */
+static uint32_t choose_flow(const struct proxy *proxy)
+{
+    uint32_t best = 1;
+    for (uint32_t i = 2; i < FAIR_SLOTS; i++)
+        if (proxy->limits.flows[i] < proxy->limits.flows[best])
+            best = i;
+    return best;
 }
 
 /* Drops those of a chain that nobody is in and that have nothing to remember. */
@@ -91,6 +101,7 @@ static struct limit_bucket *make_bucket(struct proxy *proxy, const struct group 
     bucket->memory = memory;
     bucket->bulkhead = bulkhead_init((void *)at, &config, now_ns);
     bucket->hash = hash;
+    bucket->flow = choose_flow(proxy);
     bool fits = sv_copy(sv_from_cstr(group->name), bucket->group, sizeof bucket->group) &&
                 sv_copy(sv_from_cstr(value), bucket->value, sizeof bucket->value);
     hf_assert(fits);
@@ -99,6 +110,7 @@ static struct limit_bucket *make_bucket(struct proxy *proxy, const struct group 
     struct limit_bucket **chain = &proxy->limits.chains[hash % LIMITS_CHAINS];
     bucket->next = *chain;
     *chain = bucket;
+    proxy->limits.flows[bucket->flow]++;
     proxy->limits.count++;
     return bucket;
 }
@@ -438,13 +450,13 @@ static bool find_buckets(const struct client *client, struct limited *limited)
         limited->buckets[limited->count++] = bucket;
         if (limited->weight == 0 && bucket->weight > 0) {
             limited->weight = bucket->weight;
-            limited->flow = bucket->hash;
+            limited->flow = bucket->flow;
         }
     }
     if (limited->weight > 0)
         return true;
     limited->weight = GROUPS_WEIGHT_DEFAULT;
-    limited->flow = limited->count > 0 ? limited->buckets[0]->hash : 0;
+    limited->flow = limited->count > 0 ? limited->buckets[0]->flow : 0;
     return true;
 }
 

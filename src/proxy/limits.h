@@ -39,6 +39,7 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "core/bulkhead_mt.h"
+#include "core/fair_mt.h"
 #include "core/rate_mt.h"
 #include "net/loop.h"
 #include "proxy/groups.h"
@@ -57,6 +58,7 @@ struct limit_bucket {
     uint64_t hash;             /* of the group's name and the value */
     char group[GROUPS_NAME_SIZE];
     char value[GROUPS_NAME_SIZE]; /* of what it counts per; "": all of the group */
+    uint32_t flow;                /* a slot of core/fair_mt.h */
     uint32_t clients;             /* under proxy->lock, as all that follow to `refs` */
     int64_t clients_max;
     uint32_t weight;
@@ -75,6 +77,7 @@ struct limit_bucket {
 struct limits {
     struct limit_bucket *chains[LIMITS_CHAINS];
     uint32_t count;
+    uint32_t flows[FAIR_SLOTS]; /* how many buckets share each; 0 is of who is in none */
 };
 
 /* What a client has in its groups. Allocated at login, if it is in any. */
@@ -89,7 +92,7 @@ struct limited {
     uint32_t held; /* the first so many permits are held */
     uint32_t weight;
     uint32_t reloads; /* of the worker, when it was put into its groups */
-    uint64_t flow;    /* whose turn it is: a hash */
+    uint32_t flow;    /* whose turn it is */
     int64_t since_ns; /* it has waited, for its last request, since then; 0: it has not */
     int64_t ready_ns; /* PACED: until then; 0: it is not */
     int64_t until_ns; /* QUEUED: at most */
