@@ -84,6 +84,25 @@ bool sv_split(struct sv *rest, char separator, struct sv *field)
     return true;
 }
 
+bool sv_take_quoted(struct sv *rest, char *out, struct sv *text)
+{
+    size_t used = 0;
+    if (!sv_starts_with(*rest, SV("\"")))
+        return false;
+    for (size_t i = 1; i < rest->size; i++) {
+        if (rest->data[i] == '"') {
+            if (i + 1 == rest->size || rest->data[i + 1] != '"') {
+                *rest = sv_drop(*rest, i + 1);
+                *text = sv_from(out, used);
+                return true;
+            }
+            i++;
+        }
+        out[used++] = rest->data[i];
+    }
+    return false;
+}
+
 enum sv_number sv_to_int(struct sv view, int64_t min, int64_t max, int64_t *out)
 {
     bool is_negative = view.size > 0 && view.data[0] == '-';

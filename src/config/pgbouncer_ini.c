@@ -141,30 +141,12 @@ static bool is_key_byte(char c)
            (c != '\0' && strchr("_.-*", c) != NULL);
 }
 
-/* "a ""b""" becomes a "b", in place: it only gets shorter. False: the quote does not end. */
-static bool take_quoted(struct sv *line, struct sv *key)
-{
-    char *out = (char *)(uintptr_t)line->data; /* the text is the reader's own copy */
-    size_t used = 0;
-    for (size_t i = 1; i < line->size; i++) {
-        if (line->data[i] == '"') {
-            if (i + 1 == line->size || line->data[i + 1] != '"') {
-                *key = sv_from(out, used);
-                *line = sv_drop(*line, i + 1);
-                return true;
-            }
-            i++;
-        }
-        out[used++] = line->data[i];
-    }
-    return false;
-}
-
 static enum hf_rc read_setting(struct reader *reader, struct sv line)
 {
     struct sv key;
     if (line.data[0] == '"') {
-        if (!take_quoted(&line, &key))
+        /* In place: the text is the reader's own copy. */
+        if (!sv_take_quoted(&line, (char *)(uintptr_t)line.data, &key))
             return fail(reader, "a quote does not end");
     } else {
         size_t size = 0;

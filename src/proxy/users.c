@@ -87,28 +87,6 @@ static enum hf_rc add_user(struct users *users, struct sv name, struct sv secret
     return HF_OK;
 }
 
-/* Reads "...", with doubled quotes inside, from the front of a line; `out` has room for as many
- * bytes as the line. */
-static bool read_quoted(struct sv *line, char *out, struct sv *text)
-{
-    size_t used = 0;
-    *line = sv_trim(*line);
-    if (!sv_starts_with(*line, SV("\"")))
-        return false;
-    for (size_t i = 1; i < line->size; i++) {
-        if (line->data[i] == '"') {
-            if (i + 1 == line->size || line->data[i + 1] != '"') {
-                *line = sv_drop(*line, i + 1);
-                *text = sv_from(out, used);
-                return true;
-            }
-            i++;
-        }
-        out[used++] = line->data[i];
-    }
-    return false;
-}
-
 /* A line of a users file is no longer than its name and its secret, all of them quotes. */
 #define LINE_MAX_BYTES ((size_t)4 * (PROXY_NAME_SIZE + SECRET_SIZE_MAX))
 
@@ -122,7 +100,9 @@ static enum hf_rc read_line(struct users *users, struct sv line, struct hf_err *
     if (line.size > LINE_MAX_BYTES)
         return err_set(err, HF_RC_LIMIT, SQLSTATE_CONFIG_FILE, "the line has %zu bytes", line.size);
     enum hf_rc rc = HF_RC_INVALID;
-    if (read_quoted(&line, name_bytes, &name) && read_quoted(&line, secret_bytes, &secret)) {
+    const bool has_name = sv_take_quoted(&line, name_bytes, &name);
+    line = sv_trim(line);
+    if (has_name && sv_take_quoted(&line, secret_bytes, &secret)) {
         rc = add_user(users, name, secret, err);
     } else {
         err_set(err, HF_RC_INVALID, SQLSTATE_CONFIG_FILE, "this is not a name and a secret");

@@ -179,6 +179,44 @@ static void sv__printing_is_bounded(void **state)
     assert_string_equal(out, "<>");
 }
 
+static void sv__quoted_text_loses_its_quotes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *from, *text, *rest; /* text NULL: it is refused */
+    } cases[] = {
+        {"\"a\"", "a", ""},
+        {"\"a\" = 1", "a", " = 1"},
+        {"\"\"", "", ""},
+        {"\"a \"\"b\"\"\"c", "a \"b\"", "c"},
+        {"\"\"\"\"", "\"", ""},
+        {"\"a\" \"b\"", "a", " \"b\""},
+        {"", NULL, ""},
+        {"a", NULL, "a"},
+        {" \"a\"", NULL, " \"a\""},
+        {"\"", NULL, "\""},
+        {"\"a", NULL, "\"a"},
+        {"\"a\"\"", NULL, "\"a\"\""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char out[32];
+        struct sv rest = sv_from_cstr(cases[i].from), text = SV("?");
+        assert_int_equal(sv_take_quoted(&rest, out, &text), cases[i].text != NULL);
+        assert_sv(rest, cases[i].rest);
+        assert_sv(text, cases[i].text != NULL ? cases[i].text : "?");
+    }
+}
+
+static void sv__quoted_text_may_be_read_in_place(void **state)
+{
+    (void)state;
+    char line[] = "\"a\"\"b\" c";
+    struct sv rest = sv_from_cstr(line), text;
+    assert_true(sv_take_quoted(&rest, line, &text));
+    assert_sv(text, "a\"b");
+    assert_sv(rest, " c");
+}
+
 static void sv__distance_counts_single_mistakes(void **state)
 {
     (void)state;
@@ -234,6 +272,8 @@ int main(void)
         cmocka_unit_test(sv__printed_integers_read_back),
         cmocka_unit_test(sv__copy_terminates_and_refuses_what_does_not_fit),
         cmocka_unit_test(sv__printing_is_bounded),
+        cmocka_unit_test(sv__quoted_text_loses_its_quotes),
+        cmocka_unit_test(sv__quoted_text_may_be_read_in_place),
         cmocka_unit_test(sv__distance_counts_single_mistakes),
         cmocka_unit_test(sv__distance_of_long_words_is_beyond_the_bound),
     };
