@@ -1,7 +1,4 @@
-/*
- * A text is read twice by the same tokenizer: once to count its words, so that memory is asked for
- * once, and once to keep them. A rule points to its words; matching compares them one by one.
- */
+/* A rule points to its words; matching compares them one by one. */
 #include "proxy/hba.h"
 
 #include <string.h>
@@ -26,9 +23,8 @@ struct rule {
 
 struct hba {
     struct mem *mem;
-    char *pool;              /* owned: the words' letters */
-    struct rule_word *words; /* owned */
-    struct rule *rules;      /* owned */
+    struct rule_book book;
+    struct rule *rules; /* owned */
     uint32_t count;
 };
 
@@ -210,74 +206,41 @@ static enum hf_rc read_rule(struct rule *rule, const struct rule_field *fields, 
     return rc;
 }
 
-static enum hf_rc read_rules(struct hba *hba, struct rule_reader *reader, size_t rules_max,
-                             uint32_t *line)
-{
-    struct rule_word *words = hba->words;
-    struct rule_field fields[RULE_FIELDS_MAX];
-    uint32_t count = 0;
-    do {
-        *line = reader->line;
-        enum hf_rc rc = rule_line(reader, &words, fields, &count);
-        if (rc != HF_OK)
-            return rc;
-        if (count == 0)
-            continue;
-        if (hba->count == rules_max)
-            return err_set(reader->err, HF_RC_LIMIT, "54000", "there are more than %zu rules",
-                           rules_max);
-        struct rule *rule = &hba->rules[hba->count];
-        rule->result.line = *line;
-        rc = read_rule(rule, fields, count, reader->err);
-        if (rc != HF_OK)
-            return rc;
-        hba->count++;
-    } while (rule_next_line(reader));
-    return HF_OK;
-}
-
 /* ---- life ---- */
 
-static bool make_room(struct hba *hba, size_t words, size_t rules)
+static enum hf_rc make_room(void *owner, size_t rules, struct hf_err *err)
 {
-    hba->words = mem_alloc_array(hba->mem, words + 1, sizeof hba->words[0]);
+    struct hba *hba = owner;
     hba->rules = mem_alloc_array(hba->mem, rules, sizeof hba->rules[0]);
-    return hba->words != NULL && hba->rules != NULL;
+    return hba->rules != NULL ? HF_OK : mem_refused(hba->mem, rules * sizeof hba->rules[0], err);
 }
 
-/* Reads all of it; `*line` is where it got to. */
-static enum hf_rc read_text(struct hba *hba, struct sv text, uint32_t *line, struct hf_err *err)
+static enum hf_rc take_rule(void *owner, const struct rule_field *fields, uint32_t count,
+                            uint32_t line, struct hf_err *err)
 {
-    struct rule_reader reader = {.rest = text, .line = 1, .pool = hba->pool, .err = err};
-    size_t words = 0;
-    const enum hf_rc rc = rule_count(reader, &words, line);
-    if (rc != HF_OK)
-        return rc;
-    *line = 0;
-    /* Every rule has four words at the least; of lines with fewer, the first one ends it all. */
-    size_t rules = words / 4 + 1;
-    rules = rules < HBA_RULES_MAX ? rules : HBA_RULES_MAX;
-    if (!make_room(hba, words, rules))
-        return mem_refused(hba->mem, rules * sizeof hba->rules[0], err);
-    return read_rules(hba, &reader, rules, line);
+    struct hba *hba = owner;
+    struct rule *rule = &hba->rules[hba->count++];
+    rule->result.line = line;
+    return read_rule(rule, fields, count, err);
 }
 
 enum hf_rc hba_new(struct hba **out, struct sv text, struct mem *mem, struct hf_err *err)
 {
+    static const struct rule_kind kind = {
+        .lines = "rules",
+        .lines_max = HBA_RULES_MAX,
+        .words_min = 4,
+        .text_size_max = HBA_TEXT_MAX,
+        .make_room = make_room,
+        .take = take_rule,
+    };
     struct hf_err scratch;
     err = err != NULL ? err : &scratch;
-    if (text.size > HBA_TEXT_MAX)
-        return err_set(err, HF_RC_LIMIT, "54000", "the file has more than %zu bytes", HBA_TEXT_MAX);
     struct hba *hba = mem_alloc(mem, sizeof *hba);
     if (hba == NULL)
         return mem_refused(mem, sizeof *hba, err);
     hba->mem = mem;
-    hba->pool = mem_alloc(mem, text.size + 1);
-    uint32_t line = 0;
-    enum hf_rc rc =
-        hba->pool != NULL ? read_text(hba, text, &line, err) : mem_refused(mem, text.size + 1, err);
-    if (rc != HF_OK && line > 0)
-        err_while(err, "line %u", (unsigned)line);
+    enum hf_rc rc = rule_read(&hba->book, &kind, hba, text, mem, err);
     if (rc == HF_OK && hba->count == 0)
         rc =
             err_set(err, HF_RC_INVALID, RULE_SQLSTATE, "there is no rule, so nobody could come in");
@@ -304,8 +267,7 @@ void hba_free(struct hba *hba)
     if (hba == NULL)
         return;
     mem_free(hba->mem, hba->rules);
-    mem_free(hba->mem, hba->words);
-    mem_free(hba->mem, hba->pool);
+    rule_book_free(&hba->book);
     mem_free(hba->mem, hba);
 }
 

@@ -20,9 +20,8 @@ struct line {
 
 struct ident {
     struct mem *mem;
-    char *pool;              /* owned: the words' letters */
-    struct rule_word *words; /* owned */
-    struct line *lines;      /* owned */
+    struct rule_book book;
+    struct line *lines; /* owned */
     uint32_t count;
 };
 
@@ -223,66 +222,40 @@ static enum hf_rc read_fields(struct line *line, const struct rule_field *fields
     return rc == HF_OK ? read_user(line, user, err) : rc;
 }
 
-static enum hf_rc read_lines(struct ident *ident, struct rule_reader *reader, size_t lines_max,
-                             uint32_t *number)
+static enum hf_rc make_room(void *owner, size_t lines, struct hf_err *err)
 {
-    struct rule_word *words = ident->words;
-    struct rule_field fields[RULE_FIELDS_MAX];
-    uint32_t count = 0;
-    do {
-        *number = reader->line;
-        enum hf_rc rc = rule_line(reader, &words, fields, &count);
-        if (rc != HF_OK)
-            return rc;
-        if (count == 0)
-            continue;
-        if (ident->count == lines_max)
-            return err_set(reader->err, HF_RC_LIMIT, "54000", "there are more than %zu lines",
-                           lines_max);
-        /* From here on what it has compiled is given back with the others. */
-        rc = read_fields(&ident->lines[ident->count++], fields, count, reader->err);
-        if (rc != HF_OK)
-            return rc;
-    } while (rule_next_line(reader));
-    return HF_OK;
+    struct ident *ident = owner;
+    ident->lines = mem_alloc_array(ident->mem, lines, sizeof ident->lines[0]);
+    return ident->lines != NULL ? HF_OK
+                                : mem_refused(ident->mem, lines * sizeof ident->lines[0], err);
 }
 
-static enum hf_rc read_text(struct ident *ident, struct sv text, uint32_t *number,
-                            struct hf_err *err)
+static enum hf_rc take_line(void *owner, const struct rule_field *fields, uint32_t count,
+                            uint32_t number, struct hf_err *err)
 {
-    struct rule_reader reader = {.rest = text, .line = 1, .pool = ident->pool, .err = err};
-    size_t words = 0;
-    const enum hf_rc rc = rule_count(reader, &words, number);
-    if (rc != HF_OK)
-        return rc;
-    *number = 0;
-    /* Every line has three words at the least; of those with fewer, the first one ends it all. */
-    size_t lines = words / NAME_FIELDS + 1;
-    lines = lines < IDENT_LINES_MAX ? lines : IDENT_LINES_MAX;
-    ident->words = mem_alloc_array(ident->mem, words + 1, sizeof ident->words[0]);
-    ident->lines = mem_alloc_array(ident->mem, lines, sizeof ident->lines[0]);
-    if (ident->words == NULL || ident->lines == NULL)
-        return mem_refused(ident->mem, lines * sizeof ident->lines[0], err);
-    return read_lines(ident, &reader, lines, number);
+    struct ident *ident = owner;
+    (void)number;
+    /* Counted first: what it has compiled is given back with the others. */
+    return read_fields(&ident->lines[ident->count++], fields, count, err);
 }
 
 enum hf_rc ident_new(struct ident **out, struct sv text, struct mem *mem, struct hf_err *err)
 {
+    static const struct rule_kind kind = {
+        .lines = "lines",
+        .lines_max = IDENT_LINES_MAX,
+        .words_min = NAME_FIELDS,
+        .text_size_max = IDENT_TEXT_MAX,
+        .make_room = make_room,
+        .take = take_line,
+    };
     struct hf_err scratch;
     err = err != NULL ? err : &scratch;
-    if (text.size > IDENT_TEXT_MAX)
-        return err_set(err, HF_RC_LIMIT, "54000", "the file has more than %zu bytes",
-                       IDENT_TEXT_MAX);
     struct ident *ident = mem_alloc(mem, sizeof *ident);
     if (ident == NULL)
         return mem_refused(mem, sizeof *ident, err);
     ident->mem = mem;
-    ident->pool = mem_alloc(mem, text.size + 1);
-    uint32_t number = 0;
-    const enum hf_rc rc = ident->pool != NULL ? read_text(ident, text, &number, err)
-                                              : mem_refused(mem, text.size + 1, err);
-    if (rc != HF_OK && number > 0)
-        err_while(err, "line %u", (unsigned)number);
+    const enum hf_rc rc = rule_read(&ident->book, &kind, ident, text, mem, err);
     if (rc == HF_OK)
         *out = ident;
     else
@@ -301,8 +274,7 @@ void ident_free(struct ident *ident)
             regfree(&ident->lines[i].user_regex);
     }
     mem_free(ident->mem, ident->lines);
-    mem_free(ident->mem, ident->words);
-    mem_free(ident->mem, ident->pool);
+    rule_book_free(&ident->book);
     mem_free(ident->mem, ident);
 }
 

@@ -2,12 +2,10 @@
  * The words of pg_hba.conf and pg_ident.conf: fields between blanks, lists between commas, "quoted"
  * names, # comments, and a backslash at the end of a line that continues it.
  *
- *     struct rule_reader reader = {.rest = text, .line = 1, .pool = pool, .err = err};
- *     do {
- *         rule_line(&reader, &words, fields, &count)      count 0: nothing but a comment
- *     } while (rule_next_line(&reader));
+ *     rule_read() --> make_room(), once it is known how much there can be
+ *                 --> take(), for each line that has words
  *
- * The pool must have room for as many bytes as the text; words are views into it.
+ * Words are views into the book, which lives as long as what was made of it.
  */
 #ifndef HF_PROXY_RULE_WORDS_H
 #define HF_PROXY_RULE_WORDS_H
@@ -18,6 +16,7 @@
 
 #include "base/err.h"
 #include "base/sv.h"
+#include "os/mem.h"
 
 #define RULE_SQLSTATE   "F0000" /* config_file_error */
 #define RULE_FIELDS_MAX 16      /* of a line; what is beyond is refused */
@@ -34,23 +33,30 @@ struct rule_field {
     uint32_t count;
 };
 
-struct rule_reader {
-    struct sv rest;
-    uint32_t line;
-    char *pool;
-    size_t used;
-    struct hf_err *err;
+/* What keeps the words of a text. All zero: nothing, as after rule_book_free(). */
+struct rule_book {
+    struct mem *mem;
+    char *letters;           /* owned */
+    struct rule_word *words; /* owned */
 };
 
-/* How many words the text has, of a reader that stands at its front; `*line` is where it got to. */
-enum hf_rc rule_count(struct rule_reader reader, size_t *count, uint32_t *line) HF_MUST_USE;
+/* What a text is to be, and who makes something of its lines. */
+struct rule_kind {
+    const char *lines;    /* what its lines are called: "rules" */
+    size_t lines_max;     /* what is beyond is refused */
+    size_t words_min;     /* take() refuses a line that has fewer */
+    size_t text_size_max; /* in bytes */
+    enum hf_rc (*make_room)(void *owner, size_t lines, struct hf_err *err);
+    enum hf_rc (*take)(void *owner, const struct rule_field *fields, uint32_t count, uint32_t line,
+                       struct hf_err *err);
+};
 
-/* The fields of one line, at most RULE_FIELDS_MAX; the words go to `*words`, which moves on. */
-enum hf_rc rule_line(struct rule_reader *reader, struct rule_word **words,
-                     struct rule_field *fields, uint32_t *count) HF_MUST_USE;
+/* Reads all of a text; an error names the line. What the book has got is for rule_book_free() then
+ * too. */
+enum hf_rc rule_read(struct rule_book *book, const struct rule_kind *kind, void *owner,
+                     struct sv text, struct mem *mem, struct hf_err *err) HF_MUST_USE;
 
-/* Begins the next line; false at the end of the text. */
-bool rule_next_line(struct rule_reader *reader);
+void rule_book_free(struct rule_book *book);
 
 /* An unquoted word that is the keyword. */
 bool rule_is_keyword(const struct rule_word *word, struct sv keyword);
