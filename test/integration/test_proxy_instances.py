@@ -122,6 +122,17 @@ def test_cancel_requests_find_the_right_instance(start_instances, postgres, monk
         sleeper.client.close()
 
 
+def passed_request(peer):
+    """The cancel request that a proxy has passed on to this listening socket."""
+    passed, _ = peer.accept()
+    with passed:
+        passed.settimeout(30)
+        told = b""
+        while len(told) < 17:
+            told += passed.recv(64)
+    return told
+
+
 def test_requests_do_not_go_round(start_instances, monkeypatch):
     """Two instances that each think that the other one is number 3: a request is passed on once."""
     ports = [proxy_rig.free_port() for _ in range(2)]
@@ -137,12 +148,7 @@ def test_requests_do_not_go_round(start_instances, monkeypatch):
         pid = 1 << 30 | 3 << 22 | 5
         with pgwire.open_socket(*one.address) as sock:
             sock.sendall(pgwire.cancel_request(pid, b"abcd"))
-            passed, _ = peer.accept()
-        with passed:
-            passed.settimeout(30)
-            told = b""
-            while len(told) < 17:
-                told += passed.recv(64)
+            told = passed_request(peer)
         assert told == pgwire.cancel_request(pid, b"abcd\x48")
         # It comes back: this is where it ends. What comes next is the next request.
         with pgwire.open_socket(*one.address) as sock:
@@ -150,12 +156,7 @@ def test_requests_do_not_go_round(start_instances, monkeypatch):
             assert sock.recv(1) == b""
         with pgwire.open_socket(*one.address) as sock:
             sock.sendall(pgwire.cancel_request(pid, b"next"))
-            passed, _ = peer.accept()
-        with passed:
-            passed.settimeout(30)
-            told = b""
-            while len(told) < 17:
-                told += passed.recv(64)
+            told = passed_request(peer)
         assert told == pgwire.cancel_request(pid, b"next\x48")
 
 
