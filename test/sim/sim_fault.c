@@ -193,10 +193,20 @@ void fault_strike(struct sim *sim)
     plan_next(sim);
 }
 
+/* Without its standbys a synchronous primary confirms nothing, and is not well. */
+static void hurry_standbys(struct sim *sim)
+{
+    if (!sim->plan.is_synchronous)
+        return;
+    for (uint32_t i = 0; i < sim->plan.servers; i++)
+        sim->servers[i].fenced_at_ns = ns_min(sim->servers[i].fenced_at_ns, sim->now_ns);
+}
+
 /* From here on nothing goes wrong any more. */
 void fault_heal(struct sim *sim)
 {
     repair_all(sim);
+    hurry_standbys(sim);
     fault_election(sim);
     degrade_feed(&sim->ladder,
                  &(struct degrade_event){.kind = DEGRADE_EV_UNPIN, .now_ns = sim->now_ns});
