@@ -605,7 +605,7 @@ static enum relay_step from_server(struct server *server, struct relay_run *run,
         end_request(server, run);
     if (server->passes && verdict.kind != REPLIES_NONE)
         cure_shown(server);
-    if (verdict.is_last && verdict.whose == REPLIES_OURS && verdict.kind == REPLIES_QUERY)
+    if (part->type == 'Z' && verdict.whose == REPLIES_OURS)
         server->is_answered = true;
     return server->passes ? RELAY_PASS : RELAY_DROP;
 }

@@ -382,10 +382,9 @@ static void begin_census(struct server *server, uint32_t parts)
     struct session *session = session_of(client);
     char names[ASKED_SIZE];
     struct hf_err err;
-    struct replies_request request = {.type = 'Q', .whose = REPLIES_OURS};
     struct buffer *out = stream_out(worker->loop, &server->stream, LOOP_BLOCK_SIZE);
     if (session == NULL || out == NULL ||
-        census_query(parts, gather_names(server, parts, names), out) != HF_OK) {
+        census_ask(parts, gather_names(server, parts, names), out) != HF_OK) {
         err_set(&err, HF_RC_LIMIT, "53200", "could not ask what the session has set");
         client_fail(client, &err);
         return;
@@ -409,8 +408,11 @@ static void begin_census(struct server *server, uint32_t parts)
     server->is_answered = false;
     server->is_failed = false;
     prepare_synced(server);
-    enum replies_sent sent = replies_send(&server->replies, request);
-    hf_assert(sent == REPLIES_OWED); /* nothing is owed, so there is room */
+    for (const char *type = CENSUS_REQUESTS; *type != '\0'; type++) {
+        struct replies_request request = {.type = *type, .whose = REPLIES_OURS};
+        enum replies_sent sent = replies_send(&server->replies, request);
+        hf_assert(sent == REPLIES_OWED); /* nothing is owed, so there is room */
+    }
     worker_timer(worker, &server->timer,
                  ns_add(worker_now(worker), client->part->config.server_clean_timeout_ns));
 }

@@ -2,8 +2,8 @@
  * A census: what a session has, by the server's own word. It is asked for when a transaction that
  * may have changed the session is over, and before another client gets the connection.
  *
- *     census_query(parts, names, out)      one Query; all of its answer is to be swallowed
- *     census_row(&census, store, row)      each DataRow of it
+ *     census_ask(parts, names, out)        CENSUS_REQUESTS messages; their answers are swallowed
+ *     census_row(&census, store, row)      each DataRow of them
  *
  * So nothing of what the client said is interpreted here: a SET that was rolled back, SET LOCAL, a
  * savepoint, a function that sets something, quoting of lists: PostgreSQL says what came of it.
@@ -21,8 +21,15 @@
  * in the way. Values come in the database's encoding, byte for byte, whatever the client_encoding:
  * what is not ASCII is escaped. So they are what settings_diff() brings to the next connection.
  *
+ * How it asks
+ *  By the extended protocol under a name of its own, as a Query would end the unnamed prepared
+ *  statement, which the client may Bind again in its next batch. The name is closed in the same
+ *  batch. If that is skipped for an error the name stays, and the census has failed: the connection
+ *  is reset before anybody has it again, or closed. The portal is the unnamed one, of which nothing
+ *  can be left here: it ends with its transaction.
+ *
  * Invariants
- *  1. The query changes nothing and needs no privilege.
+ *  1. The question changes nothing and needs no privilege.
  *  2. A row that is not understood is refused, and then the census is worth nothing.
  *
  * Pure; the store's owner holds its mutex for census_row().
@@ -56,9 +63,12 @@ enum census_hold {
 /* Letters, digits, _ . $ of ASCII only: it can be asked for. */
 bool census_can_ask(struct sv name);
 
-/* Writes the Query. `names`: of settings, each with a zero byte behind it; those that cannot be
- * asked for are left out. HF_RC_LIMIT if it does not fit. */
-enum hf_rc census_query(uint32_t parts, struct sv names, struct buffer *out) HF_MUST_USE;
+/* The types of the messages that are asked with, in their order. */
+#define CENSUS_REQUESTS "PBECS"
+
+/* Writes them. `names`: of settings, each with a zero byte behind it; those that cannot be asked
+ * for are left out. HF_RC_LIMIT if not all of it fits: then nothing was written. */
+enum hf_rc census_ask(uint32_t parts, struct sv names, struct buffer *out) HF_MUST_USE;
 
 struct census {
     uint32_t

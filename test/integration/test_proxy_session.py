@@ -8,7 +8,7 @@ and on two clients that share one server connection, and both must see the same 
 import psycopg
 import pytest
 from demo_process import wait_until
-from pgwire import bind, execute, kinds, parse, query, rows, sync
+from pgwire import bind, close, execute, kinds, parse, query, rows, sync
 
 LOOK = """SELECT current_setting('search_path'), current_setting('work_mem'),
  current_setting('statement_timeout'), coalesce(current_setting('app.tenant', true), ''),
@@ -240,6 +240,21 @@ def test_a_pin_lasts_as_long_as_its_cause(start_proxy):
             assert b.value("SELECT 1") == "1", text
     wait_until(lambda: any('keeps its server connection" reason="temporary objects, advisory locks"'
                            in line for line in target.lines), 10, "the log says why")
+
+
+def test_the_unnamed_statement_outlives_what_is_asked_about_the_session(start_proxy):
+    """A Query would end it, and so what the proxy asks in its own name is none."""
+    target = start_proxy("transaction", pool_size=1)
+    texts = ["SET work_mem = '5MB'", "SELECT set_config('app.tenant', 'x', false)", "RESET work_mem",
+             "CREATE TEMP TABLE t (a int)", "DROP TABLE t", "SELECT pg_advisory_lock(5)",
+             "SELECT pg_advisory_unlock_all()"]
+    with target.connect() as a:
+        a.ask(parse("", "SELECT 42"), sync())
+        for text in texts:
+            found = a.ask(parse("n", text), bind("", "n"), execute(), close("S", "n"), sync())
+            assert "E" not in kinds(found), text
+            assert rows(a.ask(bind("", ""), execute(), sync())) == [("42",)], text
+        assert a.rows("SELECT name FROM pg_prepared_statements WHERE name LIKE '%census%'") == []
 
 
 def test_settings_follow_while_pinned(start_proxy):

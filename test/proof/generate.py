@@ -7,7 +7,6 @@ too early are as frequent as what works.
 """
 
 import random
-import re
 
 import compare
 
@@ -164,12 +163,11 @@ class Maker:
         return [["Q", self.one(SESSION)]]
 
     def unreported(self):
-        """As a query, or prepared, where it is one statement. By name: the proxy asks afterwards
-        what became of the session, and no unnamed statement outlives a question."""
+        """As a query, or prepared, where it is one statement."""
         text = self.one(UNREPORTED)
         if ";" in text or self.chance(0.6):
             return [["Q", text]]
-        name = self.one(["s1", "s2"])
+        name = self.one(["", "s1", "s2"])
         self.known[name] = []
         return [["C", "S", name], ["P", name, text, []], ["B", "", name, [], [], []], ["E", "", 0],
                 ["S"]]
@@ -356,8 +354,7 @@ PHRASES = [
     (3, ANY_MODE, Maker.suspended),
 ]
 # Of sequences about settings that are not reported. In transaction mode the proxy asks after such a
-# statement what became of the session, and no unnamed statement outlives a question: so nothing
-# here leaves one to be used later.
+# statement what became of the session.
 SETTING_PHRASES = [
     (6, TRANSACTION_MODE, Maker.unreported),
     (2, TRANSACTION_MODE, Maker.setting),
@@ -368,6 +365,8 @@ SETTING_PHRASES = [
     (1, TRANSACTION_MODE, Maker.pipeline),
     (1, TRANSACTION_MODE, Maker.copy_out),
     (3, TRANSACTION_MODE, Maker.well_formed_block),
+    (3, TRANSACTION_MODE, Maker.again),
+    (2, TRANSACTION_MODE, Maker.wild_block),
 ]
 DELIVERIES = {"steps": 5, "burst": 3, "all": 1, "cut": 2}  # see exchange.run()
 
@@ -378,16 +377,6 @@ def goes_back(message):
     which never stands in a block, is seen to."""
     text = message[1] if message[0] == "Q" else message[2] if message[0] == "P" else ""
     return text.startswith("RESET ") or text.endswith("= DEFAULT")
-
-
-def asks_nothing(message):
-    """The same message without what a proxy in transaction mode asks the server about afterwards:
-    with the question the unnamed statement is gone, which docs/internals/state.md tells. Sequences
-    of SETTING_PHRASES, which leave none to be used later, have such statements."""
-    place = {"Q": 1, "P": 2}.get(message[0])
-    if place is None or not re.search(r"CREATE TEMP|set_config", message[place]):
-        return message
-    return [*message[:place], "SELECT 1", *message[place + 1:]]
 
 
 def generate(seed, mode, functions):
@@ -408,8 +397,6 @@ def generate(seed, mode, functions):
         parameters = rng.choice([{"application_name": "named"}, {"DateStyle": "SQL, DMY"},
                                  {"TimeZone": "Asia/Tokyo", "client_encoding": "LATIN1"},
                                  {"options": "-c IntervalStyle=iso_8601"}])
-    if mode != "session" and not is_about_settings:
-        chunks = [[asks_nothing(message) for message in chunk] for chunk in chunks]
     if mode != "session" and any(goes_back(message) for chunk in chunks for message in chunk):
         parameters = {}
     delivery = rng.choices(list(DELIVERIES), DELIVERIES.values())[0]
