@@ -469,15 +469,18 @@ static enum hf_rc read_parameter(struct login *login, struct message message,
 
 static enum hf_rc read_ready(struct login *login, struct message message, struct login_event *event)
 {
-    enum message_rc rc = message_ready(message, &login->status);
+    char status;
+    enum message_rc rc = message_ready(message, &status);
     if (rc != MESSAGE_OK)
         return message_explain(rc, FRAME_BACKEND, 'Z', &login->err);
     if (!login->is_accepted)
         return out_of_place(login, 'Z');
+    if (status != 'I') /* nobody has begun that transaction, so nobody could have its connection */
+        return err_set(&login->err, HF_RC_PEER, "08P01",
+                       "the server ends the login inside a transaction");
     login->state = OVER;
     login->end = LOGIN_READY;
     event->kind = LOGIN_READY;
-    event->status = login->status;
     return HF_OK;
 }
 
@@ -516,6 +519,8 @@ static enum hf_rc read_bad_frame(struct login *login, struct sv view)
         return frame_error(&login->frame, &login->err);
     struct sv text = sv_take(sv_drop(view, 1), 200);
     text = sv_trim(sv_take(text, sv_find(text, '\0')));
+    if (text.size == 0)
+        return frame_error(&login->frame, &login->err);
     err_set(&login->err, HF_RC_AGAIN, "53000", "%.*s", TEXT_ARG(text));
     return err_detail(&login->err, "The server said so before it could start a process.");
 }
@@ -582,7 +587,6 @@ void login_feed(struct login *login, struct sv view, struct buffer *out, struct 
     switch ((enum login_state)login->state) {
     case OVER:
         event->kind = login->end == LOGIN_READY ? LOGIN_READY : LOGIN_FAILED;
-        event->status = login->status;
         return;
     case WAITS_HANDSHAKE:
         event->kind = LOGIN_START_TLS;

@@ -112,7 +112,7 @@ enum login_kind {
     LOGIN_PARAMETER,  /* `name` and `value`: a ParameterStatus */
     LOGIN_KEY,        /* login.pid and login_key() */
     LOGIN_WORK,       /* call login_work() */
-    LOGIN_READY,      /* `status`: I unless the server is a strange one */
+    LOGIN_READY,      /* outside of a transaction; a server that says otherwise has FAILED */
     LOGIN_FAILED,     /* login.err, and `message` if the server itself said it */
 };
 
@@ -122,7 +122,6 @@ struct login_event {
     struct sv name;
     struct sv value;
     struct sv message; /* a whole NoticeResponse or ErrorResponse, with its header */
-    char status;
 };
 
 struct login {
@@ -144,7 +143,6 @@ struct login {
     bool is_asked;    /* for a proof of who we are */
     bool is_accepted; /* AuthenticationOk was said */
     bool is_made;     /* `keys` were stretched here */
-    char status;
     uint16_t key_size;
     uint16_t messages;
     uint32_t bytes;

@@ -190,6 +190,7 @@ static void login_words__words_out_of_place_are_refused(void **state)
     } cases[] = {
         {false, SV_INIT("HTTP/1.1 400 Bad Request\r\n")},
         {false, SV_INIT("Z\0\0\0\5I")},
+        {false, SV_INIT("E\0\0\0\4")}, /* not even the words of protocol 2 */
         {false, SV_INIT("K\0\0\0\x0c\0\0\0\1abcd")},
         {false, SV_INIT("D\0\0\0\6\0\0")},
         {false, SV_INIT("R\0\0\0\x8\0\0\0\x0b")}, /* SASLContinue, and nobody has begun */
@@ -201,6 +202,8 @@ static void login_words__words_out_of_place_are_refused(void **state)
         {true, SV_INIT("R\0\0\0\x8\0\0\0\3")},
         {true, SV_INIT("v\0\0\0\x0c\0\3\0\0\0\0\0\0")},
         {true, SV_INIT("Z\0\0\0\5x")},
+        {true, SV_INIT("Z\0\0\0\5T")}, /* nobody has begun a transaction */
+        {true, SV_INIT("Z\0\0\0\5E")},
         {true, SV_INIT("T\0\0\0\6\0\0")},
         {true, SV_INIT("K\0\0\0\x0d\0\0\0\1abcde")}, /* protocol 3.0 has keys of four bytes */
     };
@@ -413,7 +416,6 @@ static void login_words__the_end_is_the_end(void **state)
     rig_says(&rig, SV("E and more"));
     for (int i = 0; i < 2; i++) {
         assert_int_equal(rig_next(&rig), LOGIN_READY);
-        assert_int_equal(rig.event.status, 'I');
         assert_int_equal(rig.event.consumed, 0);
         login_work(&rig.login, &rig.out, &rig.event);
         assert_int_equal(rig.event.kind, LOGIN_READY);
