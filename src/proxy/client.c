@@ -72,7 +72,7 @@ static int64_t deadline_of(const struct client *client)
 
 /* Timers are set to an earlier time only; one that fires too early is set anew. So a query does not
  * touch the queue of timers, however many limits there are. */
-static void watch(struct client *client)
+void client_watch(struct client *client)
 {
     int64_t at_ns = deadline_of(client);
     if (at_ns != HF_NEVER && (!timerq_is_linked(&client->timer) || at_ns < client->timer.at_ns))
@@ -83,7 +83,7 @@ void client_enter(struct client *client, enum client_state state)
 {
     client->state = (uint8_t)state;
     client->since_ns = worker_now(client->worker);
-    watch(client);
+    client_watch(client);
 }
 
 void client_begin_request(struct client *client)
@@ -91,7 +91,7 @@ void client_begin_request(struct client *client)
     client->request_ns = worker_now(client->worker);
     if (client->transaction_ns == 0)
         client->transaction_ns = client->request_ns;
-    watch(client);
+    client_watch(client);
 }
 
 void client_end_request(struct client *client, bool is_transaction_over)
@@ -100,7 +100,7 @@ void client_end_request(struct client *client, bool is_transaction_over)
     client->rested_ns = worker_now(client->worker);
     if (is_transaction_over)
         client->transaction_ns = 0;
-    watch(client);
+    client_watch(client);
 }
 
 /* Which limit was it that passed. */
@@ -156,7 +156,7 @@ void client_timeout(struct client *client)
 {
     struct hf_err err;
     if (deadline_of(client) > worker_now(client->worker)) {
-        watch(client);
+        client_watch(client);
         return;
     }
     switch ((enum client_state)client->state) {

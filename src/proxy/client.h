@@ -153,6 +153,8 @@ void client_discarded(struct client *client);
 
 /* Another state, with the timer that belongs to it. */
 void client_enter(struct client *client, enum client_state state);
+/* That timer again: limits have changed. */
+void client_watch(struct client *client);
 
 /* A CancelRequest for it, whose key has been compared. */
 void client_cancel(struct client *client);

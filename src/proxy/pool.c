@@ -15,13 +15,14 @@
 
 /* ---- pools ---- */
 
-static struct pool *pool_find(struct proxy *proxy, const struct pool_key *key)
+static struct pool *pool_find(struct proxy *proxy, const struct pool_key *key,
+                              enum proxy_pool_mode mode)
 {
     for (struct pool *pool = proxy->pools; pool != NULL; pool = pool->next) {
         if (sv_eq(sv_from_cstr(pool->name), key->name) &&
             sv_eq(sv_from_cstr(pool->role), key->role) &&
             pool->is_replication == key->is_replication && pool->wish == key->wish &&
-            pool->hub == key->hub)
+            pool->hub == key->hub && pool->mode == mode)
             return pool;
     }
     return NULL;
@@ -49,9 +50,10 @@ struct bulkhead_config pool_bulkhead_config(const struct pool_part *part, uint32
     config.has_histograms = false;
     config.waits_at_zero = true;
     /* How long a wait would be can be told only where nobody else moves the limit: a part whose
-     * shares have gone to another worker would refuse clients that are served in a moment. */
-    config.refuses_hopeless =
-        part->pool->mode != PROXY_POOL_SESSION && part->pool->proxy->worker_count == 1;
+     * shares have gone to another worker would refuse clients that are served in a moment. While it
+     * is held, how long is the operator's affair. */
+    config.refuses_hopeless = part->pool->mode != PROXY_POOL_SESSION &&
+                              part->pool->proxy->worker_count == 1 && !part->is_held;
     return config;
 }
 
@@ -66,7 +68,6 @@ static bool part_init(struct pool *pool, struct pool_part *part, uint32_t index,
     part->is_held = gates_is_paused(&proxy->gates, sv_from_cstr(pool->name));
     part->held = part->is_held ? share : 0;
     struct bulkhead_config config = pool_bulkhead_config(part, part->is_held ? 0 : share);
-    config.refuses_hopeless = config.refuses_hopeless && !part->is_held;
     part->memory = mem_alloc(proxy->mem, bulkhead_size(&config) + BULKHEAD_ALIGN);
     if (part->memory == NULL)
         return false;
@@ -90,29 +91,37 @@ static void pool_free(struct pool *pool)
     mem_free(proxy->mem, pool);
 }
 
-static struct pool *pool_new(struct proxy *proxy, const struct pool_key *key)
+/* What the configuration in force says of it. False: the database is not there any more. */
+static bool limits_of(struct proxy *proxy, const struct pool_key *key, struct proxy_pool *limits)
 {
     const struct proxy_config *config = proxy->config;
     const struct proxy_database *database = proxy_database_find(config, key->name);
-    struct proxy_pool limits;
+    if (database == NULL)
+        return false;
+    proxy_pool_of(database, proxy_role_get(config, key->role), limits);
+    if (key->is_replication || key->hub != NULL)
+        limits->pool_mode = PROXY_POOL_SESSION;
+    else if (key->wish != PROXY_ROLE_AS_DATABASE)
+        limits->pool_mode = (enum proxy_pool_mode)(key->wish - PROXY_ROLE_SESSION);
+    return true;
+}
+
+static struct pool *pool_new(struct proxy *proxy, const struct pool_key *key,
+                             const struct proxy_pool *limits)
+{
     struct pool *pool = mem_alloc(proxy->mem, sizeof *pool);
-    if (pool == NULL || database == NULL) {
-        mem_free(proxy->mem, pool);
+    if (pool == NULL)
         return NULL;
-    }
-    proxy_pool_of(database, proxy_role_get(config, key->role), &limits);
     pool->proxy = proxy;
     pool->is_replication = key->is_replication;
     pool->wish = key->wish;
-    if (key->wish != PROXY_ROLE_AS_DATABASE)
-        limits.pool_mode = (enum proxy_pool_mode)(key->wish - PROXY_ROLE_SESSION);
     pool->hub = key->hub;
-    pool->mode = key->is_replication || key->hub != NULL ? PROXY_POOL_SESSION : limits.pool_mode;
+    pool->mode = limits->pool_mode;
     pool->parts = mem_alloc_array(proxy->mem, proxy->worker_count, sizeof *pool->parts);
     bool is_good = sv_copy(key->name, pool->name, sizeof pool->name) &&
                    sv_copy(key->role, pool->role, sizeof pool->role) && pool->parts != NULL;
     for (uint32_t i = 0; is_good && i < proxy->worker_count; i++)
-        is_good = part_init(pool, &pool->parts[i], i, &limits);
+        is_good = part_init(pool, &pool->parts[i], i, limits);
     if (!is_good) {
         pool_free(pool);
         return NULL;
@@ -128,10 +137,12 @@ static struct pool *pool_new(struct proxy *proxy, const struct pool_key *key)
 
 struct pool *pool_get(struct proxy *proxy, const struct pool_key *key, struct hf_err *err)
 {
+    struct proxy_pool limits;
     pthread_mutex_lock(&proxy->lock);
-    struct pool *pool = pool_find(proxy, key);
-    if (pool == NULL && proxy->pool_count < PROXY_POOLS_MAX)
-        pool = pool_new(proxy, key);
+    bool is_there = limits_of(proxy, key, &limits);
+    struct pool *pool = is_there ? pool_find(proxy, key, limits.pool_mode) : NULL;
+    if (pool == NULL && is_there && proxy->pool_count < PROXY_POOLS_MAX)
+        pool = pool_new(proxy, key, &limits);
     pthread_mutex_unlock(&proxy->lock);
     if (pool == NULL) {
         err_set(err, HF_RC_LIMIT, "53400", "too many pools");
@@ -492,6 +503,9 @@ void pool_resize(struct pool_part *part)
     uint32_t before = first_share(part->size, workers, index);
     uint32_t after = first_share((uint32_t)part->config.pool_size, workers, index);
     uint32_t limit = pool_share(part);
+    struct bulkhead_config config =
+        pool_bulkhead_config(part, bulkhead_limit(part->bulkhead)); /* and its queue's numbers */
+    bulkhead_configure(part->bulkhead, &config, worker_now(part->worker));
     part->size = (uint32_t)part->config.pool_size;
     if (after >= before) {
         gain(part, after - before);

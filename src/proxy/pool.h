@@ -152,7 +152,7 @@ struct pool {
     struct proxy *proxy;
     char name[PROXY_NAME_SIZE]; /* of the database, as clients call it */
     char role[PROXY_NAME_SIZE];
-    enum proxy_pool_mode mode;
+    enum proxy_pool_mode mode; /* for ever: see reload.h */
     enum proxy_role_mode wish; /* of its key */
     bool is_replication;
     bool is_namesake;        /* an older pool has the same database */

@@ -28,11 +28,9 @@ void pool_hold(struct pool_part *part)
 {
     if (part->is_held)
         return;
-    struct bulkhead_config config = pool_bulkhead_config(part, 0);
     part->held = bulkhead_limit(part->bulkhead);
     part->is_held = true;
-    /* How long the wait would be is the operator's affair: nobody is refused as hopeless. */
-    config.refuses_hopeless = false;
+    struct bulkhead_config config = pool_bulkhead_config(part, 0);
     bulkhead_configure(part->bulkhead, &config, worker_now(part->worker));
     close_idle(part);
     pool_touch(part);
@@ -42,8 +40,8 @@ void pool_let_go(struct pool_part *part)
 {
     if (!part->is_held)
         return;
-    struct bulkhead_config config = pool_bulkhead_config(part, part->held);
     part->is_held = false;
+    struct bulkhead_config config = pool_bulkhead_config(part, part->held);
     part->held = 0;
     bulkhead_configure(part->bulkhead, &config, worker_now(part->worker));
     pool_touch(part);
@@ -52,8 +50,6 @@ void pool_let_go(struct pool_part *part)
 void pool_reconnect(struct pool_part *part)
 {
     pool_taint(part, NULL);
-    close_idle(part);
-    pool_touch(part);
 }
 
 void pool_kill(struct pool_part *part, const struct hf_err *reason)
@@ -82,8 +78,11 @@ void pool_taint(struct pool_part *part, const struct proxy_database *database)
                                         sv_eq(sv_from_cstr(database->hosts[h].name),
                                               sv_from_cstr(server->endpoint->host)));
             server->is_tainted = server->is_tainted || !is_named;
+            if (server->is_tainted && i == 0)
+                server_close(server, NULL); /* before the next client gets it */
         }
     }
+    pool_touch(part);
 }
 
 uint32_t pool_tainted(const struct pool_part *part)

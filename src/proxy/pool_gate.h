@@ -31,7 +31,8 @@ void pool_reconnect(struct pool_part *part);
 /* Clients and server connections go, at once. */
 void pool_kill(struct pool_part *part, const struct hf_err *reason);
 
-/* Connections to hosts that `database` does not name (NULL: all) serve no other client. */
+/* Connections to hosts that `database` does not name (NULL: all) serve no other client, and idle
+ * ones are closed. */
 void pool_taint(struct pool_part *part, const struct proxy_database *database);
 /* Connections that are to be replaced, and are still there. */
 uint32_t pool_tainted(const struct pool_part *part);

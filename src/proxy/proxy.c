@@ -146,6 +146,18 @@ static struct endpoint *endpoint_new(struct proxy *proxy, const struct proxy_hos
     return endpoint;
 }
 
+void proxy_configure(struct proxy *proxy)
+{
+    const struct proxy_limits *limits = &atomic_load(&proxy->config)->limits;
+    pthread_mutex_lock(&proxy->lock);
+    /* Nobody waits in these bulkheads, so only who resizes them needs a lock. */
+    for (uint32_t i = 0; i < proxy->endpoint_count; i++)
+        bulkhead_resize(proxy->endpoints[i]->connects, (uint32_t)limits->server_connects_max,
+                        clock_now());
+    statements_set_max(&proxy->statements, (size_t)limits->prepared_memory);
+    pthread_mutex_unlock(&proxy->lock);
+}
+
 struct endpoint *proxy_endpoint(struct proxy *proxy, const struct proxy_host *host)
 {
     struct endpoint *found = NULL;

@@ -162,6 +162,9 @@ uint32_t proxy_tally_count(struct proxy *proxy, enum proxy_tally kind, struct sv
 /* The endpoint of a host and port, made if there is none. NULL: too many, or no memory. */
 struct endpoint *proxy_endpoint(struct proxy *proxy, const struct proxy_host *host);
 
+/* Another configuration is in force: the limits of what all workers share. */
+void proxy_configure(struct proxy *proxy);
+
 /* Who may come in, held: access_drop() when it is no longer looked at. */
 struct access *proxy_access(struct proxy *proxy);
 

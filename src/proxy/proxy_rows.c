@@ -194,7 +194,7 @@ static const struct opt_row limits_rows[] = {
           "connections",
           "Most connections that are being made to one server at a time, so that one that comes "
           "back is not stormed."),
-    COUNT(proxy_limits, cancels_max, "cancels_max", LIVE, "32", 1, 1000, "requests",
+    COUNT(proxy_limits, cancels_max, "cancels_max", RESTART, "32", 1, 1000, "requests",
           "Most cancel requests on their way to servers at a time."),
     SIZE(proxy_limits, prepared_memory, "prepared_memory", LIVE, "64MB", MB, TB,
          "Most memory for the texts of prepared statements; every text is kept once."),
@@ -235,7 +235,8 @@ static const char *const query_texts[] = {"none", "shape", "full", NULL};
 static const struct opt_row pool_rows[] = {
     ENUM(proxy_pool, pool_mode, "pool_mode", LIVE, "session", pool_modes,
          "When a server connection goes to the next client: when the client leaves, or after each "
-         "transaction, or each statement."),
+         "transaction, or each statement. A reload changes it for clients that connect from then "
+         "on."),
     COUNT(proxy_pool, pool_size, "pool_size", LIVE, "20", 1, 10000, "connections",
           "Most server connections of one database and role."),
     COUNT(proxy_pool, min_pool_size, "min_pool_size", LIVE, "0", 0, 10000, "connections",
@@ -251,7 +252,7 @@ static const struct opt_row pool_rows[] = {
     COUNT(proxy_pool, max_prepared_statements, "max_prepared_statements", LIVE, "200", 0, 10000,
           "statements",
           "Prepared statements kept on a server connection in transaction and statement mode; 0 "
-          "passes them on as they come."),
+          "passes them on as they come. A reload that changes it replaces the connections."),
     ENUM(proxy_pool, session_features, "session_features", LIVE, "pin", features,
          "In transaction and statement mode, what becomes of statements that leave something on "
          "their server connection (temporary objects, advisory locks of the session, cursors WITH "

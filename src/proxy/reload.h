@@ -5,8 +5,12 @@
  *                  failure leaves the old one in force, whole
  *                  puts it in force and tells the workers
  *     worker:      changes over between two events: limits of its parts of pools, their sizes,
- *                  connections to hosts that are no longer named, databases that are gone
+ *                  connections that would not be made like that any more (another host, dbname,
+ *                  user, TLS), databases that are gone; clients that were idle get new timers
  *     main thread: reload_is_done(): all have changed over, the old one can be freed
+ *
+ * A pool keeps its mode. Where another one is wanted, who logs in comes into another pool beside it
+ * (pool_get), and the old one ends with its clients.
  *
  * What a reload cannot change (addresses, workers, memory: not is_reloadable in its row) stays as
  * it was until a restart.

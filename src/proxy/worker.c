@@ -200,13 +200,13 @@ static int64_t deadline(struct worker *worker)
     return ns_min(timerq_deadline(&worker->timers), ns_min(worker->tick_ns, worker->wake_ns));
 }
 
-int64_t worker_lifetime(struct worker *worker, const struct proxy_pool *config)
+int64_t worker_lifetime(struct worker *worker, const struct proxy_pool *config, int64_t since_ns)
 {
     int64_t life_ns = config->server_lifetime_ns;
     if (life_ns == HF_NEVER)
         return HF_NEVER;
     int64_t jitter_ns = (int64_t)((double)life_ns * config->server_lifetime_jitter_ppm / 1e6);
-    return ns_add(worker_now(worker), life_ns - rng_range_ns(&worker->rng, 0, jitter_ns));
+    return ns_add(since_ns, life_ns - rng_range_ns(&worker->rng, 0, jitter_ns));
 }
 
 /* ---- events ---- */

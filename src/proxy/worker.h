@@ -129,8 +129,8 @@ static inline void worker_wake(struct worker *worker, int64_t at_ns)
     worker->wake_ns = ns_min(worker->wake_ns, at_ns);
 }
 
-/* When a server connection that begins now has lived long enough. */
-int64_t worker_lifetime(struct worker *worker, const struct proxy_pool *config);
+/* When a server connection that began then has lived long enough. */
+int64_t worker_lifetime(struct worker *worker, const struct proxy_pool *config, int64_t since_ns);
 
 /* The number by which a client's cancel requests find it: says worker and place. */
 uint32_t worker_pid(const struct client *client);

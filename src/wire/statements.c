@@ -297,8 +297,13 @@ static enum statements_rc ask_for(struct statements *store, size_t chunk_size)
     if (want.is_index)
         more -= index_size(store->capacity, store->chunk_capacity);
     bool is_over = want.capacity > STATEMENTS_MAX || want.chunk_capacity > CHUNKS_MAX ||
-                   more > store->bytes_max - store->bytes;
+                   store->bytes > store->bytes_max || more > store->bytes_max - store->bytes;
     return is_over ? STATEMENTS_FULL : STATEMENTS_WANT;
+}
+
+void statements_set_max(struct statements *store, size_t bytes_max)
+{
+    store->bytes_max = bytes_max;
 }
 
 enum statements_rc statements_add(struct statements *store, struct sv text, struct sv types,

@@ -33,7 +33,7 @@
  *  1. An id that is held stands for the same text and types until it is released as often as it
  *     was held.
  *  2. Two ids that are held never stand for the same text and types.
- *  3. bytes <= bytes_max: memory that was given and not taken back.
+ *  3. bytes <= bytes_max, unless that was lowered: memory that was given and not taken back.
  *
  * One for the process. It has no lock: whoever calls holds the owner's mutex, from a get to the
  * last look at what it showed. Nothing on the path of a Bind to a server that has the statement
@@ -106,6 +106,9 @@ void *statements_give(struct statements *store, void *memory, struct statements_
 
 /* A chunk that holds nothing any more, to be freed, or NULL. The one in use is kept. */
 void *statements_spare(struct statements *store);
+
+/* Another bytes_max. What is held stays, be it more than that; then nothing new finds room. */
+void statements_set_max(struct statements *store, size_t bytes_max);
 
 /* Takes leave of all memory: each call gives one block to be freed, NULL at the end. */
 void *statements_deinit(struct statements *store);

@@ -41,6 +41,28 @@ static uint32_t add_text(struct statements *store, const char *text)
     return id;
 }
 
+static void statements__a_lower_limit_stops_what_is_new_and_keeps_what_is_held(void **state)
+{
+    (void)state;
+    struct statements store;
+    static char text[STATEMENTS_CHUNK_SIZE];
+    uint32_t id, one;
+    begin(&store, SIZE_MAX);
+    one = add_text(&store, "select 1");
+    memset(text, 'x', sizeof text);
+    statements_set_max(&store, 100);
+    assert_int_equal(add(&store, sv_from(text, 50), SV(""), &id), STATEMENTS_OK); /* has a place */
+    assert_int_equal(add(&store, sv_from(text, 100), SV(""), &id), STATEMENTS_FULL);
+    statements_set_max(&store, store.bytes);
+    assert_int_equal(add(&store, sv_from(text, sizeof text), SV(""), &id), STATEMENTS_FULL);
+    statements_set_max(&store, store.bytes - 1);
+    assert_int_equal(add(&store, sv_from(text, sizeof text), SV(""), &id), STATEMENTS_FULL);
+    assert_true(sv_eq(statements_get(&store, one).text, SV("select 1")));
+    statements_set_max(&store, SIZE_MAX);
+    assert_int_equal(add(&store, sv_from(text, sizeof text), SV(""), &id), STATEMENTS_OK);
+    end(&store);
+}
+
 static void free_spares(struct statements *store)
 {
     void *memory;
@@ -298,6 +320,7 @@ int main(void)
         cmocka_unit_test(statements__a_text_has_one_id_while_it_is_held),
         cmocka_unit_test(statements__types_and_texts_are_told_apart),
         cmocka_unit_test(statements__a_hash_is_never_trusted),
+        cmocka_unit_test(statements__a_lower_limit_stops_what_is_new_and_keeps_what_is_held),
         cmocka_unit_test(statements__memory_has_a_limit),
         cmocka_unit_test(statements__a_large_one_stands_alone_and_leaves_its_memory),
         cmocka_unit_test(statements__many_cost_little_more_than_their_texts),
