@@ -507,7 +507,7 @@ static void ready(struct server *server)
     frame_init(&server->frame, FRAME_BACKEND, FRAME_SESSION);
     replies_init(&server->replies, server->runs, SERVER_RUNS, 'I');
     server->connected_ns = worker_now(worker);
-    server->expires_ns = worker_lifetime(worker, &part->config);
+    server->expires_ns = worker_lifetime(worker, &part->config, server->connected_ns);
     prepare_begin(server);
     proxy_settings_keep(worker->proxy, server->reported);
     proxy_settings_drop(worker->proxy, part->told);
