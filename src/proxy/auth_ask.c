@@ -5,15 +5,11 @@
 
 #include "base/bug.h"
 #include "core/outcome.h"
-#include "net/resolve.h"
-#include "os/entropy.h"
 #include "proxy/access.h"
 #include "proxy/auth_ask_int.h"
 #include "proxy/auth_cache.h"
 #include "proxy/auth_query.h"
-#include "proxy/secure.h"
 #include "proxy/worker.h"
-#include "wire/build.h"
 
 #define PAUSE_FIRST_NS HF_MS(50)
 #define PAUSE_MOST_NS  HF_SEC(1)
@@ -109,30 +105,7 @@ static void give_up(struct auth_asker *asker, bool is_final)
 static void set_timer(struct auth_asker *asker, int64_t after_ns)
 {
     struct worker *worker = asker->worker;
-    asker->due_ns = ns_add(worker_now(worker), after_ns);
-    worker_timer(worker, &asker->timer, asker->due_ns);
-}
-
-/* Gives back what connecting and logging in has needed. */
-static void end_login(struct auth_asker *asker)
-{
-    const int64_t now_ns = worker_now(asker->worker);
-    struct proxy *proxy = asker->worker->proxy;
-    struct asker_lookup *lookup = asker->lookup;
-    asker->lookup = NULL;
-    if (lookup != NULL) {
-        lookup->asker = NULL;
-        if (!lookup->is_posted && resolve_cancel(proxy->resolver, &lookup->request))
-            mem_free(proxy->mem, lookup);
-    }
-    if (asker->is_admitted)
-        breaker_abandon(asker->endpoint->breaker, &asker->attempt, now_ns);
-    if (asker->holds_connect)
-        bulkhead_release(asker->endpoint->connects, &asker->connect, now_ns);
-    asker->is_admitted = asker->holds_connect = asker->is_working = false;
-    login_wipe(&asker->login);
-    user_pass_wipe(&asker->pass);
-    secret_wipe(&asker->secret);
+    worker_timer(worker, &asker->timer, ns_add(worker_now(worker), after_ns));
 }
 
 /* Without a connection: the next one, when there is a reason for one. */
@@ -148,7 +121,7 @@ static void rest(struct auth_asker *asker)
 
 void asker_close(struct auth_asker *asker)
 {
-    end_login(asker);
+    dial_end(&asker->dial);
     take_back(asker);
     if (!asker->is_started) {
         rest(asker);
@@ -160,84 +133,30 @@ void asker_close(struct auth_asker *asker)
 }
 
 /* The attempt, or the connection, has come to nothing. */
-void asker_failed(struct auth_asker *asker, struct outcome outcome, const struct hf_err *err)
+static void come_to_nothing(struct auth_asker *asker, bool is_final, const struct hf_err *err)
 {
     const struct proxy_database *database = asker_database(asker);
-    const struct outcome_rule *rule = outcome_rule(outcome);
-    const struct outcome_facts facts = {0};
-    const bool is_said = outcome.code == OUTCOME_SQLSTATE;
-    const bool is_final =
-        err->rc == HF_RC_DENIED ||
-        (is_said && (rule->kind == OUTCOME_KIND_QUERY || rule->kind == OUTCOME_KIND_PERSISTENT));
-    if (asker->is_admitted)
-        breaker_record(asker->endpoint->breaker, &asker->attempt, outcome_verdict_of(rule, &facts),
-                       worker_now(asker->worker));
-    asker->is_admitted = false;
     if (!asker->worker->is_draining)
         log_trouble(asker, "could not connect for auth_query", err);
     take_back(asker);
     give_up(asker, is_final);
-    const bool has_others =
-        database != NULL && !is_final && hosts_failed(&asker->hosts, database, asker->host_index);
+    const bool has_others = database != NULL && !is_final &&
+                            hosts_failed(&asker->hosts, database, asker->dial.host_index);
     asker->pause_ns =
         has_others ? 0 : ns_min(ns_max(2 * asker->pause_ns, PAUSE_FIRST_NS), PAUSE_MOST_NS);
     asker_close(asker);
 }
 
-/* ---- connecting ---- */
-
-/* The host whose turn it is and whose breaker and bulkhead admit an attempt. */
-static bool pick_host(struct auth_asker *asker, const struct proxy_database *database)
+void asker_lost(struct auth_asker *asker, const struct hf_err *err)
 {
-    struct worker *worker = asker->worker;
-    const int64_t now_ns = worker_now(worker);
-    for (uint32_t i = 0; i < database->host_count; i++) {
-        asker->host_index = hosts_turn(&asker->hosts, database, now_ns);
-        const struct proxy_host *host = &database->hosts[asker->host_index];
-        asker->endpoint = proxy_endpoint(worker->proxy, host);
-        if (asker->endpoint == NULL)
-            return false;
-        if (!bulkhead_try(asker->endpoint->connects, now_ns, &asker->connect))
-            return false; /* connects are under way: soon there is room */
-        asker->holds_connect = true;
-        asker->is_admitted = breaker_admit(asker->endpoint->breaker, now_ns, &asker->attempt);
-        if (asker->is_admitted) {
-            asker->host = *host;
-            return true;
-        }
-        bulkhead_release(asker->endpoint->connects, &asker->connect, now_ns);
-        asker->holds_connect = false;
-        hosts_failed(&asker->hosts, database, asker->host_index);
-    }
-    return false;
+    come_to_nothing(asker, false, err);
 }
 
-/* Who asks: by his own password, or as any user of ours. */
-static void take_secret(struct auth_asker *asker)
+/* ---- connecting ---- */
+
+static struct auth_asker *asker_of_dial(struct dial *dial)
 {
-    struct login_config *config = &asker->config;
-    const struct secret *own = &asker->worker->config->proxy.lookup_password;
-    struct hf_err err;
-    config->user = sv_from_cstr(asker->place->user);
-    if (secret_is_set(own) &&
-        sv_eq(config->user, sv_from_cstr(asker->worker->config->proxy.lookup.user))) {
-        asker->secret = *own;
-        config->secret = secret_reveal(&asker->secret);
-        return;
-    }
-    struct user *user = users_find(asker->access->users, config->user);
-    if (user == NULL) {
-        /* One that does not fit is none; logging in without says what is missing. */
-        (void)!access_password(asker->access, &asker->host, sv_from_cstr(asker->place->dbname),
-                               config->user, &asker->secret, &err);
-        config->secret = secret_reveal(&asker->secret);
-        return;
-    }
-    config->secret = user_secret(user);
-    if (user_get_pass(user, &asker->pass)) {
-        config->keys = &asker->pass.keys;
-        config->verifier = &asker->pass.verifier;
-    }
+    return container_of(dial, struct auth_asker, dial);
 }
 
 /* What a session of ours is begun with, so that nothing of role or database can change what the
@@ -254,115 +173,90 @@ static void take_config(struct auth_asker *asker, const struct proxy_database *d
         {SV("statement_timeout"), sv_from_cstr(asker->timeout_text)},
     };
     memcpy(asker->parameters, parameters, sizeof parameters);
-    asker->config = (struct login_config){
+    asker->dial.config = (struct login_config){
+        .user = sv_from_cstr(asker->place->user),
         .database = sv_from_cstr(asker->place->dbname),
         .version = STARTUP_VERSION(3, 0),
         .parameters = asker->parameters,
         .parameter_count = ASKER_PARAMETERS,
         .sslmode = (enum login_sslmode)database->sslmode,
-        .is_local = asker->host.is_unix,
+        .is_local = asker->dial.host.is_unix,
         .methods = LOGIN_METHODS_ALL,
     };
-    take_secret(asker);
-    entropy_fill(asker->config.random, sizeof asker->config.random);
 }
 
-static void connect_to(struct auth_asker *asker, const struct address *address)
+/* Who asks: by his own password, or as any user of ours. */
+static void prove(struct auth_asker *asker)
 {
-    asker->address = *address;
-    stream_connect(asker->worker->loop, &asker->stream, address, STREAM_ASKER);
+    const struct proxy_settings *settings = &asker->worker->config->proxy;
+    const struct sv user = asker->dial.config.user;
+    const struct secret none = {0};
+    const bool is_own = sv_eq(user, sv_from_cstr(settings->lookup.user));
+    dial_prove(&asker->dial, is_own ? &settings->lookup_password : &none,
+               users_find(asker->access->users, user), asker->access);
+}
+
+/* An attempt has so much time, from now on, to be accepted or, if it was, to be let in. */
+static void set_limit(struct auth_asker *asker, bool is_accepted)
+{
+    const struct proxy_database *database = asker_database(asker);
+    const int64_t limit_ns =
+        database != NULL ? database->pool.server_connect_timeout_ns : PAUSE_MOST_NS;
+    set_timer(asker, database != NULL
+                         ? hosts_patience(&asker->hosts, database, is_accepted, limit_ns)
+                         : limit_ns);
+}
+
+static void connecting(struct dial *dial)
+{
+    struct auth_asker *asker = asker_of_dial(dial);
+    asker->state = ASKER_CONNECTING;
     asker->is_started = true;
+    set_limit(asker, false);
 }
 
-static void look_up(struct auth_asker *asker)
+static void accepted(struct dial *dial)
 {
-    struct worker *worker = asker->worker;
-    struct asker_lookup *lookup = mem_alloc(worker->proxy->mem, sizeof *lookup);
-    const struct outcome outcome = {.code = OUTCOME_RESOLVE_FAILED};
-    struct hf_err err;
-    if (lookup == NULL || !resolve_request_init(&lookup->request, worker->loop, WORKER_ASK_RESOLVED,
-                                                sv_from_cstr(asker->host.name), asker->host.port)) {
-        mem_free(worker->proxy->mem, lookup);
-        err_set(&err, HF_RC_INVALID, "08001", "could not look up \"%s\"", asker->host.name);
-        asker_failed(asker, outcome, &err);
-        return;
-    }
-    lookup->worker = worker;
-    lookup->asker = asker;
-    asker->lookup = lookup;
-    lookup->is_posted = resolve_ask(worker->proxy->resolver, &lookup->request) == RESOLVE_DONE;
-    if (lookup->is_posted)
-        loop_post(worker->loop, &lookup->request.message);
+    struct auth_asker *asker = asker_of_dial(dial);
+    asker->state = ASKER_LOGIN;
+    set_limit(asker, true);
 }
 
-void auth_ask_resolved(struct loop_message *message)
+/* Logged in: what was waiting is asked. */
+static void ready(struct dial *dial)
 {
-    struct resolve_request *request = container_of(message, struct resolve_request, message);
-    struct asker_lookup *lookup = container_of(request, struct asker_lookup, request);
-    struct mem *mem = lookup->worker->proxy->mem;
-    struct auth_asker *asker = lookup->asker;
-    const struct outcome outcome = {.code = OUTCOME_RESOLVE_FAILED};
-    if (asker != NULL) {
-        asker->lookup = NULL;
-        if (request->rc != HF_OK)
-            asker_failed(asker, outcome, &request->err);
-        else
-            connect_to(asker, &request->addresses[asker->next_address++ % request->count]);
-    }
-    mem_free(mem, lookup);
+    struct auth_asker *asker = asker_of_dial(dial);
+    dial_succeeded(dial, &asker->hosts, asker_database(asker));
+    dial_end(dial);
+    asker->state = ASKER_READY;
+    asker->pause_ns = 0;
+    frame_init(&asker->frame, FRAME_BACKEND, FRAME_SESSION);
+    asker_send(asker);
+}
+
+static void failed(struct dial *dial, const struct dial_failure *failure)
+{
+    come_to_nothing(asker_of_dial(dial), failure->is_final, &failure->err);
 }
 
 static void begin(struct auth_asker *asker)
 {
     const struct proxy_database *database = asker_database(asker);
-    struct address address;
-    struct hf_err err;
-    if (database == NULL || !pick_host(asker, database)) {
+    const struct outcome no_address = {.code = OUTCOME_RESOLVE_FAILED};
+    int64_t retry_at_ns;
+    if (database == NULL ||
+        dial_pick(&asker->dial, &asker->hosts, database, &retry_at_ns) != DIAL_PICKED) {
         give_up(asker, database == NULL || asker->worker->is_draining);
         asker->pause_ns = PAUSE_FIRST_NS;
         rest(asker);
         return;
     }
     take_config(asker, database);
+    prove(asker);
     asker->state = ASKER_CONNECTING;
-    asker->is_second = asker->is_between = false;
-    set_timer(asker, hosts_patience(&asker->hosts, database, false,
-                                    database->pool.server_connect_timeout_ns));
-    const struct sv name = sv_from_cstr(asker->host.name);
-    if (!address_host_is_unix(name) && !address_literal(&address, name, asker->host.port)) {
-        look_up(asker);
-    } else if (address_host_is_unix(name) &&
-               address_unix(&address, name, asker->host.port, &err) != HF_OK) {
-        asker_failed(asker, (struct outcome){.code = OUTCOME_RESOLVE_FAILED}, &err);
-    } else {
-        connect_to(asker, &address);
-    }
-}
-
-/* Logged in: what was waiting is asked. */
-void asker_ready(struct auth_asker *asker)
-{
-    struct scram_keys keys;
-    struct scram_verifier verifier;
-    struct worker *worker = asker->worker;
-    const struct proxy_database *database = asker_database(asker);
-    struct user *user = users_find(asker->access->users, asker->config.user);
-    const struct outcome outcome = {.code = OUTCOME_SUCCESS};
-    const struct outcome_facts facts = {0};
-    breaker_record(asker->endpoint->breaker, &asker->attempt,
-                   outcome_verdict_of(outcome_rule(outcome), &facts), worker_now(worker));
-    asker->is_admitted = false;
-    if (database != NULL)
-        hosts_worked(&asker->hosts, database, asker->host_index, worker_now(worker));
-    if (user != NULL && login_made(&asker->login, &keys, &verifier)) {
-        user_set_pass(user, &keys, &verifier);
-        explicit_bzero(&keys, sizeof keys);
-    }
-    end_login(asker);
-    asker->state = ASKER_READY;
-    asker->pause_ns = 0;
-    frame_init(&asker->frame, FRAME_BACKEND, FRAME_SESSION);
-    asker_send(asker);
+    set_limit(asker, false);
+    if (dial_begin(&asker->dial) != HF_OK)
+        dial_fail(&asker->dial, no_address, &asker->dial.login.err);
 }
 
 /* ---- events ---- */
@@ -377,21 +271,21 @@ void asker_limit(struct auth_asker *asker)
 
 static void timed_out(struct auth_asker *asker)
 {
+    const struct outcome too_late = {.code = OUTCOME_CONNECT_TIMEOUT};
     struct hf_err err;
     const bool is_asking = asker->state == ASKER_READY;
     err_set(&err, HF_RC_AGAIN, "08001", "%s \"%s\" port %u: timeout",
-            is_asking ? "no answer from server" : "could not connect to server", asker->host.name,
-            (unsigned)asker->host.port);
-    asker_failed(asker, (struct outcome){.code = OUTCOME_CONNECT_TIMEOUT}, &err);
+            is_asking ? "no answer from server" : "could not connect to server",
+            asker->dial.host.name, (unsigned)asker->dial.host.port);
+    if (is_asking)
+        asker_lost(asker, &err);
+    else
+        dial_fail(&asker->dial, too_late, &err);
 }
 
 void auth_ask_timeout(struct stream *stream)
 {
     struct auth_asker *asker = container_of(stream, struct auth_asker, stream);
-    if (asker->is_working) {
-        asker_work(asker);
-        return;
-    }
     switch (asker->state) {
     case ASKER_RESTING:
         if (!list_is_empty(&asker->queue))
@@ -423,17 +317,11 @@ static bool is_current(const struct auth_asker *asker)
 }
 
 /* Its connection is gone. Of an old configuration, with nothing to ask: so is the asker. */
-void asker_gone(struct auth_asker *asker)
+static void gone(struct auth_asker *asker)
 {
     struct worker *worker = asker->worker;
-    if (asker->is_between) {
-        asker->is_between = false;
-        login_wipe(&asker->login);
-        entropy_fill(asker->config.random, sizeof asker->config.random);
-        asker->state = ASKER_CONNECTING;
-        connect_to(asker, &asker->address);
+    if (dial_gone(&asker->dial))
         return;
-    }
     rest(asker);
     if (worker->is_draining)
         give_up(asker, true);
@@ -445,11 +333,30 @@ void asker_gone(struct auth_asker *asker)
     mem_free(worker->proxy->mem, asker);
 }
 
+void auth_ask_event(struct stream *stream, const struct loop_event *event)
+{
+    struct auth_asker *asker = container_of(stream, struct auth_asker, stream);
+    if (event->kind == LOOP_GONE)
+        gone(asker);
+    else if (asker->state == ASKER_CONNECTING || asker->state == ASKER_LOGIN)
+        dial_event(&asker->dial, event);
+    else if (asker->state == ASKER_READY && event->kind == LOOP_ENDED)
+        asker_ended(asker);
+    else if (asker->state == ASKER_READY)
+        asker_heard(asker);
+}
+
 /* ---- from outside ---- */
 
 static struct auth_asker *asker_of(struct worker *worker, struct access *access,
                                    const struct auth_place *place)
 {
+    static const struct dial_calls calls = {
+        .connecting = connecting,
+        .accepted = accepted,
+        .ready = ready,
+        .failed = failed,
+    };
     struct mem *mem = worker->proxy->mem;
     list_for_each(node, &worker->askers) {
         struct auth_asker *asker = container_of(node, struct auth_asker, link);
@@ -463,6 +370,12 @@ static struct auth_asker *asker_of(struct worker *worker, struct access *access,
     asker->worker = worker;
     asker->access = access_hold(access);
     asker->place = place;
+    asker->dial = (struct dial){
+        .calls = &calls,
+        .worker = worker,
+        .stream = &asker->stream,
+        .next_address = &asker->next_address,
+    };
     list_init(&asker->queue);
     list_init(&asker->sent);
     list_push_back(&worker->askers, &asker->link);
@@ -511,7 +424,7 @@ static void end_idle(struct auth_asker *asker)
     if (asker->state != ASKER_RESTING)
         asker_close(asker);
     if (asker->state == ASKER_RESTING) /* there was no stream that would tell */
-        asker_gone(asker);
+        gone(asker);
 }
 
 void auth_ask_reload(struct worker *worker)

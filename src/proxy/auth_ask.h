@@ -14,7 +14,7 @@
  * A server that cannot be reached is tried again, at any of the database's hosts, as long as
  * somebody waits and for server_down_timeout; who has an old answer that may still count is given
  * that at once. A question that takes longer than server_connect_timeout ends its connection.
- * Hosts, breakers and the number of connects at a time are those of pools (server_login.h).
+ * Hosts, breakers and the number of connects at a time are those of pools (dial.h).
  *
  * Belongs to worker 0's thread.
  */
@@ -42,8 +42,6 @@ void auth_ask(struct worker *worker, struct loop_message *message);
 /* Its stream and its timer. */
 void auth_ask_event(struct stream *stream, const struct loop_event *event);
 void auth_ask_timeout(struct stream *stream);
-/* WORKER_ASK_RESOLVED */
-void auth_ask_resolved(struct loop_message *message);
 
 /* Another configuration is in force: connections for the old one end when they are done. */
 void auth_ask_reload(struct worker *worker);

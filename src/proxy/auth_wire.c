@@ -1,11 +1,9 @@
-/* What is said over a connection that asks auth_query: the login, questions, answers. */
-#include <errno.h>
+/* What is said over a connection that asks auth_query: questions and answers. */
 #include <string.h>
 
 #include "proxy/auth_ask.h"
 #include "proxy/auth_ask_int.h"
 #include "proxy/proxy.h"
-#include "proxy/secure.h"
 #include "proxy/worker.h"
 #include "wire/build.h"
 #include "wire/message.h"
@@ -142,7 +140,7 @@ static void broken(struct auth_asker *asker, const char *why)
 {
     struct hf_err err;
     err_set(&err, HF_RC_PEER, "08P01", "%s", why);
-    asker_failed(asker, (struct outcome){.code = OUTCOME_PROTOCOL}, &err);
+    asker_lost(asker, &err);
 }
 
 /* False: the connection is no more. */
@@ -178,7 +176,7 @@ static bool take_message(struct auth_asker *asker, const struct frame_part *part
     }
 }
 
-static void receive(struct auth_asker *asker)
+void asker_heard(struct auth_asker *asker)
 {
     struct frame_part part;
     const uint32_t owed = asker->sent_count;
@@ -209,180 +207,19 @@ static void receive(struct auth_asker *asker)
     asker_send(asker);
 }
 
-/* ---- logging in ---- */
-
-static void secure(struct auth_asker *asker)
-{
-    if (!secure_server(asker->worker, &asker->stream, &asker->host,
-                       (enum proxy_sslmode)asker->config.sslmode, &asker->login.err))
-        asker_failed(asker, (struct outcome){.code = OUTCOME_TLS_FAILED}, &asker->login.err);
-}
-
-/* Another connection to the same server, with TLS instead of without or the other way round. */
-static bool try_again(struct auth_asker *asker)
-{
-    const enum login_again again = login_again(&asker->login);
-    if (again == LOGIN_AGAIN_NO || asker->is_second)
-        return false;
-    asker->config.sslmode = again == LOGIN_AGAIN_PLAIN ? LOGIN_SSL_DISABLE : LOGIN_SSL_REQUIRE;
-    asker->is_second = true;
-    asker->is_between = true;
-    stream_close(asker->worker->loop, &asker->stream, false);
-    return true;
-}
-
-static void login_failed(struct auth_asker *asker, const struct login_event *event)
-{
-    struct hf_err err = asker->login.err;
-    struct outcome outcome = {.code = OUTCOME_PROTOCOL};
-    if (try_again(asker))
-        return;
-    if (event->message.size > 0)
-        outcome =
-            (struct outcome){.code = OUTCOME_SQLSTATE, .sqlstate = sqlstate_pack(err.sqlstate)};
-    asker_failed(asker, outcome, &err);
-}
-
-/* What an event leads to. True: feed on. */
-static bool step(struct auth_asker *asker, const struct login_event *event)
-{
-    if (event->kind == LOGIN_FAILED) {
-        login_failed(asker, event);
-        return false;
-    }
-    stream_consume(asker->worker->loop, &asker->stream, event->consumed);
-    switch (event->kind) {
-    case LOGIN_START_TLS:
-        secure(asker);
-        return false;
-    case LOGIN_WORK:
-        asker->is_working = true;
-        worker_timer(asker->worker, &asker->timer, worker_now(asker->worker));
-        return false;
-    case LOGIN_READY:
-        asker_ready(asker);
-        return false;
-    case LOGIN_MORE:
-        return false;
-    case LOGIN_NO_TLS:
-    case LOGIN_NEGOTIATED:
-    case LOGIN_NOTICE:
-    case LOGIN_PARAMETER:
-    case LOGIN_KEY:
-    case LOGIN_FAILED:
-    default:
-        return true;
-    }
-}
-
-static void feed(struct auth_asker *asker)
-{
-    struct login_event event;
-    struct buffer *out;
-    if (asker->is_working)
-        return;
-    do {
-        out = out_of(asker, STARTUP_SIZE_MAX);
-        if (out == NULL)
-            return;
-        login_feed(&asker->login, stream_view(&asker->stream), out, &event);
-    } while (step(asker, &event));
-}
-
-void asker_work(struct auth_asker *asker)
-{
-    struct login_event event;
-    struct buffer *out = out_of(asker, 1024);
-    if (out == NULL) {
-        worker_timer(asker->worker, &asker->timer, worker_now(asker->worker) + HF_MS(1));
-        return;
-    }
-    asker->is_working = false;
-    worker_timer(asker->worker, &asker->timer, asker->due_ns);
-    login_work(&asker->login, out, &event);
-    event.consumed = 0;
-    if (step(asker, &event) || asker->state == ASKER_LOGIN)
-        feed(asker); /* what it has said meanwhile */
-}
-
-static void begin_login(struct auth_asker *asker)
-{
-    struct buffer *out = out_of(asker, STARTUP_SIZE_MAX);
-    asker->state = ASKER_LOGIN;
-    if (out == NULL || login_begin(&asker->login, &asker->config, out) != HF_OK) {
-        if (out == NULL)
-            err_set(&asker->login.err, HF_RC_LIMIT, "53200", "out of buffers");
-        asker_failed(asker, (struct outcome){.code = OUTCOME_PROTOCOL}, &asker->login.err);
-    }
-}
-
-static void encrypted(struct auth_asker *asker)
-{
-    struct scram_binding binding = {0};
-    struct buffer *out = out_of(asker, STARTUP_SIZE_MAX);
-    secure_binding(&asker->stream, &binding);
-    if (out == NULL || login_encrypted(&asker->login, &binding, out) != HF_OK)
-        asker_failed(asker, (struct outcome){.code = OUTCOME_TLS_FAILED}, &asker->login.err);
-}
-
-/* ---- events ---- */
-
-static void ended(struct auth_asker *asker, const struct loop_event *event)
+void asker_ended(struct auth_asker *asker)
 {
     struct hf_err err;
-    struct outcome outcome = {.code = OUTCOME_CONN_LOST};
     const char *why = stream_error(&asker->stream);
-    if (asker->state == ASKER_LOGIN && try_again(asker))
+    asker_heard(asker); /* its last words */
+    if (asker->state != ASKER_READY)
         return;
-    if (asker->state == ASKER_READY && list_is_empty(&asker->sent)) {
+    if (list_is_empty(&asker->sent)) {
         asker_close(asker); /* nobody misses it */
         return;
     }
-    if (asker->state == ASKER_CONNECTING)
-        outcome.code = event->error == ECONNREFUSED ? OUTCOME_CONNECT_REFUSED : OUTCOME_UNREACHABLE;
-    err_set(&err, HF_RC_AGAIN, "08001", "could not ask server \"%s\" port %u: %s", asker->host.name,
-            (unsigned)asker->host.port, why[0] != '\0' ? why : "the server closed the connection");
-    asker_failed(asker, outcome, &err);
-}
-
-static void heard(struct auth_asker *asker)
-{
-    if (asker->state == ASKER_LOGIN)
-        feed(asker);
-    else if (asker->state == ASKER_READY)
-        receive(asker);
-}
-
-void auth_ask_event(struct stream *stream, const struct loop_event *event)
-{
-    struct auth_asker *asker = container_of(stream, struct auth_asker, stream);
-    if (event->kind == LOOP_GONE) {
-        asker_gone(asker);
-        return;
-    }
-    if (asker->is_between || asker->state == ASKER_CLOSING)
-        return;
-    switch (event->kind) {
-    case LOOP_CONNECTED:
-        begin_login(asker);
-        return;
-    case LOOP_SECURED:
-        encrypted(asker);
-        return;
-    case LOOP_RECEIVED:
-    case LOOP_DRAINED:
-        heard(asker);
-        return;
-    case LOOP_ENDED:
-        heard(asker);
-        if (asker->state != ASKER_CLOSING && asker->state != ASKER_RESTING && !asker->is_between)
-            ended(asker, event);
-        return;
-    case LOOP_ACCEPTED:
-    case LOOP_LEFT:
-    case LOOP_GONE:
-    case LOOP_POSTED:
-    default:
-        return;
-    }
+    err_set(&err, HF_RC_AGAIN, "08001", "could not ask server \"%s\" port %u: %s",
+            asker->dial.host.name, (unsigned)asker->dial.host.port,
+            why[0] != '\0' ? why : "the server closed the connection");
+    asker_lost(asker, &err);
 }

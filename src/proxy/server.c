@@ -444,9 +444,7 @@ void server_timeout(struct server *server)
     if (server->state == SERVER_CLOSING) {
         stream_close(loop_of(server), &server->stream, false);
     } else if (server->login != NULL) {
-        err_set(&err, HF_RC_AGAIN, "08001", "could not connect to server \"%s\" port %u: timeout",
-                server->endpoint->host, server->endpoint->port);
-        server_login_fail(server, &err);
+        server_login_timeout(server);
     } else if (server->state == SERVER_CLEANING) {
         err_set(&err, HF_RC_LIMIT, "08006", "what a client left behind did not end in time");
         server_close(server, &err);

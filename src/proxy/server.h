@@ -27,7 +27,6 @@
 
 #include "base/list.h"
 #include "base/timerq.h"
-#include "core/breaker_mt.h"
 #include "core/bulkhead_mt.h"
 #include "net/loop.h"
 #include "proxy/statement_note.h"
@@ -95,7 +94,6 @@ struct server {
     struct endpoint *endpoint;
     struct login_task *login;      /* while LOGIN */
     struct bulkhead_permit permit; /* of the client, or of the one that left */
-    struct breaker_permit attempt; /* of the endpoint's breaker, while connecting */
     struct frame frame;
     struct replies replies;
     struct prepared_server *prepared; /* NULL: has none */

@@ -47,7 +47,6 @@ enum worker_message {
     WORKER_LIMIT,    /* struct limited: a client of this worker may go on */
     WORKER_RESOLVED, /* a name was looked up for a login */
     WORKER_ASK,      /* struct auth_ask_message: users are to be looked up */
-    WORKER_ASK_RESOLVED,
     WORKER_ANSWERED, /* struct loop_message: users were */
     WORKER_PEER,     /* the same, for a cancel request of another instance */
     WORKER_LISTEN,   /* struct listen_hub: its home has something to do */
@@ -68,7 +67,7 @@ struct worker {
     struct list parts;                 /* that were used here */
     struct list dirty;                 /* of them, for which pool_serve() is due */
     struct list working;               /* struct admission: a slice of hashing is due */
-    struct list working_servers;       /* struct login_task: the same */
+    struct list working_servers;       /* struct dial: the same */
     struct list cancelling;            /* struct cancel */
     struct list asking;                /* struct admission: its user is being looked up */
     struct list askers;                /* struct auth_asker: who look them up, at worker 0 */
