@@ -199,6 +199,23 @@ bool resolve_cancel(struct resolver *resolver, struct resolve_request *request)
     return is_found;
 }
 
+bool resolve_look(struct resolver *resolver, uint32_t index, struct resolve_seen *seen)
+{
+    pthread_mutex_lock(&resolver->lock);
+    bool is_there = index < resolver->name_count;
+    if (is_there) {
+        const struct name *name = &resolver->names[index];
+        int64_t now_ns = clock_now();
+        memcpy(seen->host, name->host, sizeof seen->host);
+        seen->ttl_ns = is_known(name, now_ns) ? name->expires_ns - now_ns : 0;
+        seen->is_pending = name->state != NAME_RESTS;
+        seen->count = name->count;
+        memcpy(seen->addresses, name->addresses, name->count * sizeof name->addresses[0]);
+    }
+    pthread_mutex_unlock(&resolver->lock);
+    return is_there;
+}
+
 /* ---- the thread ---- */
 
 /* What a lookup has found. */

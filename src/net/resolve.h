@@ -102,4 +102,16 @@ enum resolve_now resolve_ask(struct resolver *resolver,
  * was posted already, and the memory is needed until it is taken. */
 bool resolve_cancel(struct resolver *resolver, struct resolve_request *request) HF_MUST_USE;
 
+/* What is known of a name, for who wants to look. */
+struct resolve_seen {
+    char host[RESOLVE_HOST_SIZE];
+    int64_t ttl_ns;  /* that the answer is fresh; 0: it is none any more, or there never was one */
+    bool is_pending; /* it is being looked up, or about to be */
+    uint32_t count;
+    struct address addresses[RESOLVE_ADDRESSES]; /* ports are nobody's */
+};
+
+/* The names from 0 up; false behind the last one. */
+bool resolve_look(struct resolver *resolver, uint32_t index, struct resolve_seen *seen);
+
 #endif

@@ -1,4 +1,4 @@
-/* SHOW HELP, VERSION, STATE, LISTS, MEM, DNS_HOSTS, DNS_ZONES, PEERS, PEER_POOLS. */
+/* SHOW HELP, VERSION, STATE, LISTS, MEM. */
 #include "proxy/admin_show.h"
 
 #include <stdio.h>
@@ -119,6 +119,19 @@ static void list_row(struct gather *gather, struct worker *worker, const char *n
     gather_add(gather, worker, &cells);
 }
 
+/* The system's own resolver is asked, one name at a time, which tells nothing of zones. */
+static void list_names(struct gather *gather, struct worker *worker)
+{
+    struct resolve_seen seen;
+    uint32_t names = 0, pending = 0;
+    for (; resolve_look(worker->proxy->resolver, names, &seen); names++)
+        pending += seen.is_pending;
+    list_row(gather, worker, "dns_names", names);
+    list_row(gather, worker, "dns_zones", 0);
+    list_row(gather, worker, "dns_queries", pending > 0);
+    list_row(gather, worker, "dns_pending", pending);
+}
+
 static bool finish_lists(struct gather *gather, struct worker *worker)
 {
     struct proxy *proxy = worker->proxy;
@@ -135,17 +148,13 @@ static bool finish_lists(struct gather *gather, struct worker *worker)
     list_row(gather, worker, "users", users);
     list_row(gather, worker, "peers", config->peer_count);
     list_row(gather, worker, "pools", pools);
-    list_row(gather, worker, "peer_pools", 0);
+    list_row(gather, worker, "peer_pools", config->peer_count);
     list_row(gather, worker, "free_clients", config->limits.clients_max - clients);
     list_row(gather, worker, "used_clients", clients);
     list_row(gather, worker, "login_clients", gather->sums[SUM_LOGINS]);
     list_row(gather, worker, "free_servers", servers_max > servers ? servers_max - servers : 0);
     list_row(gather, worker, "used_servers", servers);
-    /* The system's own resolver is asked, which tells nothing of zones. */
-    list_row(gather, worker, "dns_names", 0);
-    list_row(gather, worker, "dns_zones", 0);
-    list_row(gather, worker, "dns_queries", 0);
-    list_row(gather, worker, "dns_pending", 0);
+    list_names(gather, worker);
     list_row(gather, worker, "waiting_clients", gather->sums[SUM_WAITING]);
     list_row(gather, worker, "workers", proxy->worker_count);
     return true;
@@ -203,41 +212,6 @@ static bool finish_mem(struct gather *gather, struct worker *worker)
     return true;
 }
 
-/* ---- what PgBouncer knows of names and peers ---- */
-
-static const struct admin_column dns_hosts_columns[] = {
-    {"hostname", ADMIN_TEXT}, {"ttl", ADMIN_INT8}, {"addrs", ADMIN_TEXT}, {NULL, 0}};
-static const struct admin_column dns_zones_columns[] = {
-    {"zonename", ADMIN_TEXT}, {"serial", ADMIN_INT8}, {"count", ADMIN_INT4}, {NULL, 0}};
-static const struct admin_column peers_columns[] = {{"peer_id", ADMIN_INT4},
-                                                    {"host", ADMIN_TEXT},
-                                                    {"port", ADMIN_INT4},
-                                                    {"pool_size", ADMIN_INT4},
-                                                    {NULL, 0}};
-static const struct admin_column peer_pools_columns[] = {{"peer_id", ADMIN_INT4},
-                                                         {"cl_active_cancel_req", ADMIN_INT4},
-                                                         {"cl_waiting_cancel_req", ADMIN_INT4},
-                                                         {"sv_active_cancel", ADMIN_INT4},
-                                                         {"sv_login", ADMIN_INT4},
-                                                         {NULL, 0}};
-
-/* ---- SHOW PEERS ---- */
-
-static bool finish_peers(struct gather *gather, struct worker *worker)
-{
-    const struct proxy_config *config = worker->config;
-    for (uint32_t i = 0; i < config->peer_count; i++) {
-        struct cells cells;
-        cells_begin(&cells);
-        cell_number(&cells, config->peers[i].id);
-        cell_text(&cells, config->peers[i].host.name);
-        cell_number(&cells, config->peers[i].host.port);
-        cell_number(&cells, 0); /* no connection is kept */
-        gather_add(gather, worker, &cells);
-    }
-    return true;
-}
-
 /* ---- rows ---- */
 
 #define SHOW(function, text, words, table, ...)                                                    \
@@ -258,11 +232,3 @@ SHOW(admin_show_lists, "LISTS", "How many there are of each.", lists_columns, .v
      .finish = finish_lists)
 SHOW(admin_show_mem, "MEM", "What memory is used for; all_bytes counts bytes, now and at most.",
      mem_columns, .visit = visit_mem, .finish = finish_mem)
-SHOW(admin_show_dns_hosts, "DNS_HOSTS", "Nothing: names are looked up by the system.",
-     dns_hosts_columns, .finish = NULL)
-SHOW(admin_show_dns_zones, "DNS_ZONES", "Nothing, for the same reason.", dns_zones_columns,
-     .finish = NULL)
-SHOW(admin_show_peers, "PEERS", "Other instances that cancel requests are passed on to.",
-     peers_columns, .finish = finish_peers)
-SHOW(admin_show_peer_pools, "PEER_POOLS", "Nothing: cancel requests keep no connections.",
-     peer_pools_columns, .finish = NULL)

@@ -167,6 +167,7 @@ void cancel_event(struct cancel *cancel, const struct loop_event *event)
         if (out == NULL ||
             build_cancel(out, cancel->pid, sv_from(cancel->key, cancel->key_size)) != HF_OK)
             stream_close(worker->loop, &cancel->stream, false);
+        cancel->is_sent = true;
         return;
     case LOOP_ENDED:
         settle(cancel);

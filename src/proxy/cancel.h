@@ -37,6 +37,7 @@ struct cancel {
     uint32_t pid;
     uint16_t key_size;
     bool is_for_peer; /* another instance: see peers.h */
+    bool is_sent;
     char key[STARTUP_CANCEL_KEY_MAX];
 };
 

@@ -19,6 +19,11 @@ struct errand {
     char key[CLIENT_KEY_SIZE + 1];
 };
 
+uint32_t peers_errand_pid(struct list_node *errand)
+{
+    return container_of(errand, struct errand, link)->pid;
+}
+
 void peers_begin(const struct proxy *proxy)
 {
     if (proxy->instance_id == 0 && atomic_load(&proxy->config)->peer_count > 0)

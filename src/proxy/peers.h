@@ -20,6 +20,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/list.h"
 #include "base/sv.h"
 #include "net/loop.h"
 
@@ -39,6 +40,8 @@ bool peers_cancel(struct worker *worker, uint32_t pid, struct sv key);
 
 /* The address of a peer, WORKER_PEER. */
 void peers_resolved(struct worker *worker, struct loop_message *message);
+/* Of one that is being looked up, in worker->errands: the client that it is for. */
+uint32_t peers_errand_pid(struct list_node *errand);
 /* The worker's thread has ended: what is still being looked up is dropped. */
 void peers_end(struct worker *worker);
 

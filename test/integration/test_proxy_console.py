@@ -211,9 +211,12 @@ accepted. Under a unix socket, the user `pgbouncer` needs no password if it is t
 machine that runs the proxy. A few places beyond `limits.clients_max` are kept for the console.
 
 What differs from PgBouncer: `SHOW HELP` answers with rows instead of a notice; `SHOW FDS` shows
-neither keys of cancel requests nor secrets; `SHOW DNS_ZONES` and `SHOW DNS_HOSTS` have no rows;
-SQLSTATEs tell what is wrong, where PgBouncer has 08P01 for everything; `SHUTDOWN DRAIN` is ours.
-A client that waits because of a `PAUSE` is refused after `query_wait_timeout`, as any other.
+neither keys of cancel requests nor secrets; `SHOW DNS_ZONES` has no rows; SQLSTATEs tell what is
+wrong, where PgBouncer has 08P01 for everything; `SHUTDOWN DRAIN` is ours.
+
+What is the same, and may surprise: a `SET` holds until the next `RELOAD`, which brings back what the
+file says. A client that waits because of a `PAUSE` is refused after `query_wait_timeout`, as any
+other; raise that first where a pause may take longer.
 
 """
 
@@ -467,12 +470,12 @@ def ends(target):
 
 @pytest.fixture(name="mortal")
 def fixture_mortal(proxy_place, postgres):
-    """mortal(): a proxy that is expected to end by itself."""
+    """mortal(mode): a proxy that is expected to end by itself."""
     from proxy_rig import HoldfastProxy  # pylint: disable=import-outside-toplevel
     started = []
 
-    def start():
-        target = HoldfastProxy(proxy_place.new_folder(), free_port(), postgres, "transaction")
+    def start(mode):
+        target = HoldfastProxy(proxy_place.new_folder(), free_port(), postgres, mode)
         started.append(target)
         return target.start()
 
@@ -483,16 +486,18 @@ def fixture_mortal(proxy_place, postgres):
             target.process.wait()
 
 
-def test_shutdown_ends_at_once(mortal):
-    target = mortal()
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_shutdown_ends_at_once(mortal, mode):
+    target = mortal(mode)
     with target.connect() as client, target.connect(database="pgbouncer") as wire:
         client.value("BEGIN; SELECT 1")
         wire.send(query("SHUTDOWN"))
         ends(target)
 
 
-def test_shutdown_waits_for_servers(mortal):
-    target = mortal()
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_shutdown_waits_for_servers(mortal, mode):
+    target = mortal(mode)
     with target.connect() as busy, target.connect() as idle, \
             target.connect(database="pgbouncer") as wire:
         busy.value("BEGIN; SELECT 1")
@@ -501,16 +506,38 @@ def test_shutdown_waits_for_servers(mortal):
         wait_until(lambda: refuses(target), SECONDS, "nobody listens")
         assert target.process.poll() is None
         busy.value("COMMIT; SELECT 1")
+        if mode == "session":  # each keeps its connection until it leaves, be it idle or not
+            busy.close()
+            assert idle.value("SELECT 2") == "2"
+            idle.close()
         ends(target)
 
 
-def test_shutdown_waits_for_clients(mortal):
-    target = mortal()
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_shutdown_waits_for_clients(mortal, mode):
+    target = mortal(mode)
     with target.connect() as client:
         with target.connect(database="pgbouncer") as wire:
             wire.ask(query("SHUTDOWN WAIT_FOR_CLIENTS"))
         wait_until(lambda: refuses(target), SECONDS, "nobody listens")
         assert client.value("SELECT 7") == "7"
+    ends(target)
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_shutdown_drains(mortal, mode):
+    """Who is idle goes at once, in session mode too; who is in a transaction when it is over."""
+    target = mortal(mode)
+    with target.connect() as busy, target.connect() as idle, \
+            target.connect(database="pgbouncer") as wire:
+        busy.value("BEGIN; SELECT 1")
+        idle.value("SELECT 1")
+        wire.send(query("SHUTDOWN DRAIN"))
+        assert idle.read_to_end()[-1].sqlstate == "57P01"
+        assert target.process.poll() is None
+        assert busy.value("SELECT 3") == "3"
+        busy.send(query("COMMIT"))
+        assert [m.kind for m in busy.read_to_end()][:2] == ["C", "Z"]
     ends(target)
 
 

@@ -83,6 +83,32 @@ def asleep(server):
                           "AND state = 'active'"))
 
 
+def test_requests_on_their_way_to_a_peer_and_its_name_are_shown(start_instances, monkeypatch):
+    """To one that takes them, and does not answer for a while."""
+    family, _, _, _, address = socket.getaddrinfo("localhost", 0, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family) as peer:
+        peer.bind(address)
+        peer.listen()
+        with_sections(monkeypatch, peers={
+            "two": {"id": 2, "host": "localhost", "port": peer.getsockname()[1]}})
+        one, = start_instances(1, settings=lambda _: {"listen": {"instance_id": 1}})
+        with one.connect(database="holdfast") as console:
+            def show(what):
+                return pgwire.rows(console.ask(pgwire.query(f"SHOW {what}")))
+            assert show("PEER_POOLS") == [("2", "0", "0", "0", "0")] and not show("DNS_HOSTS")
+            with pgwire.open_socket(*one.address) as sock:
+                sock.sendall(pgwire.cancel_request(1 << 30 | 2 << 22, b"keys"))
+                there, _ = peer.accept()
+                with there:
+                    assert there.recv(100)[12:] == b"keys\x48"
+                    assert show("PEER_POOLS") == [("2", "1", "0", "1", "0")]
+                    (name, ttl, addresses), = show("DNS_HOSTS")
+                    assert name == "localhost" and 0 <= int(ttl) <= 15
+                    assert address[0] in addresses.split(",")
+                    assert dict(show("LISTS"))["dns_names"] == "1"
+            wait_until(lambda: show("PEER_POOLS") == [("2", "0", "0", "0", "0")], 15, "it is over")
+
+
 @pytest.mark.parametrize("mode", ["session", "transaction"])
 def test_cancel_requests_find_the_right_instance(start_instances, postgres, monkeypatch, mode):
     """Through any of them, by a name and by an address, with short keys and long ones; and with a

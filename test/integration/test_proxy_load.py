@@ -6,6 +6,7 @@ SOAK_MINUTES=30 makes the last test what its name says; without, it is over in s
 
 import contextlib
 import os
+import resource
 import socket
 import struct
 import subprocess
@@ -108,6 +109,34 @@ def test_ten_thousand_clients_share_twenty_connections(loaded):
     assert not counts["wrong"], evidence
     assert counts["logins"] >= 10_000 and counts["turns"] >= 10_000, counts
     assert max(watched) < 400 * MB, f"{max(watched) // MB} MB"
+
+
+def test_ten_thousand_clients_are_shown_in_bounded_memory(loaded):
+    """All of them, each once, a piece at a time."""
+    count = 10_000
+    resource.setrlimit(resource.RLIMIT_NOFILE, (
+        max(resource.getrlimit(resource.RLIMIT_NOFILE)[0], count + 500),
+        resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    target = loaded(limits={"clients_max": 12000}, listen={"log_connections": "off",
+                                                           "log_disconnections": "off"})
+    hello = startup({"user": "app", "database": "app"})
+
+    def start(_):
+        sock = pgwire.open_socket(*target.address)
+        sock.sendall(hello)
+        return sock
+    with many(count, start) as socks:
+        for sock in socks:
+            said = b""
+            while not said.endswith(b"Z\0\0\0\5I"):
+                said += sock.recv(4096)
+        with target.connect(database="pgbouncer", seconds=60) as console:
+            before = target.rss_bytes
+            console.send(query("SHOW CLIENTS"))
+            shown = rows(console.read_until_ready(seconds=60))
+            assert len({row[14] for row in shown}) == len(shown)  # ptr
+            assert sum(row[2] == "app" for row in shown) == count
+            assert target.rss_bytes - before < 8 * MB
 
 
 def test_slow_readers_cost_bounded_memory_and_harm_nobody(loaded):

@@ -5,6 +5,8 @@ that fails leaves the old one unharmed; cancel requests reach clients of the old
 is told; sockets that systemd has opened.
 """
 
+import contextlib
+import ctypes
 import os
 import re
 import shutil
@@ -13,6 +15,7 @@ import socket
 import struct
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pgwire
@@ -327,6 +330,41 @@ def test_systemd_is_told(family):
     manager.wait("STOPPING=1", "STATUS=draining: .*")
     first.wait_end()
     wait_until(lambda: len(re.findall("shut down", first.log)) == 2, 10, "both are down")
+
+
+@contextlib.contextmanager
+def stopped(tid):
+    """One thread of another process stands still: SIGSTOP would stop all of them."""
+    seize, interrupt, detach = 0x4206, 0x4207, 17
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
+    if libc.ptrace(seize, tid, None, None) != 0:
+        pytest.skip(f"ptrace is not allowed here: {os.strerror(ctypes.get_errno())}")
+    try:
+        assert libc.ptrace(interrupt, tid, None, None) == 0
+        assert os.waitpid(tid, 0x40000000)[0] == tid  # __WALL
+        yield
+    finally:
+        libc.ptrace(detach, tid, None, None)
+
+
+def test_the_watchdog_starves_while_a_worker_hangs(family):
+    manager = Manager(family.folder)
+    environment = {"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "400000"}
+    family.settings = {"mode": "transaction", "listen": {"workers": 2}}
+    target = family.make(environment=environment).start()
+    target.expect_log("a worker hangs")
+    manager.wait("READY=1", "STATUS=accepting connections", "WATCHDOG=1")
+    tids = [int(task.name) for task in Path(f"/proc/{target.process.pid}/task").iterdir()
+            if (task / "comm").read_text().startswith("worker")]
+    assert len(tids) == 2
+    with stopped(tids[0]):
+        target.wait_log("a worker hangs; the watchdog is not fed")
+        manager.has_heard("nothing")  # what was said until then
+        manager.heard.clear()
+        time.sleep(1)  # more than twice the time that systemd would have waited
+        assert manager.has_heard("WATCHDOG=1") is None
+    manager.wait("WATCHDOG=1")
 
 
 def test_without_a_run_dir_nobody_takes_over(start_proxy):

@@ -476,6 +476,27 @@ static void resolve__it_ends_in_the_middle_of_a_lookup(void **state)
     assert_null(world.posted);
 }
 
+static void resolve__what_is_known_can_be_looked_at(void **state)
+{
+    struct rig *rig = *state;
+    struct resolve_seen seen;
+    assert_false(resolve_look(rig->resolver, 0, &seen));
+    set_silent(true);
+    assert_int_equal(ask(rig, &rig->requests[0], "db"), RESOLVE_WAITS);
+    assert_true(resolve_look(rig->resolver, 0, &seen));
+    assert_string_equal(seen.host, "db");
+    assert_true(seen.is_pending && seen.count == 0 && seen.ttl_ns == 0);
+    set_silent(false);
+    wait_for_message();
+    assert_true(resolve_look(rig->resolver, 0, &seen));
+    assert_true(!seen.is_pending && seen.count == rig->requests[0].count && seen.ttl_ns > 0);
+    for (uint32_t i = 0; i < seen.count; i++)
+        address_set_port(&seen.addresses[i], rig->requests[0].port);
+    assert_memory_equal(seen.addresses, rig->requests[0].addresses,
+                        seen.count * sizeof seen.addresses[0]);
+    assert_false(resolve_look(rig->resolver, 1, &seen));
+}
+
 static void resolve__the_system_knows_localhost(void **state)
 {
     struct rig *rig = *state;
@@ -523,6 +544,7 @@ int main(void)
         CASE(resolve__more_names_than_may_wait_are_refused),
         CASE(resolve__what_is_no_name_is_not_asked_for),
         CASE(resolve__it_ends_in_the_middle_of_a_lookup),
+        CASE(resolve__what_is_known_can_be_looked_at),
         CASE(resolve__the_system_knows_localhost),
         CASE(resolve__without_memory_or_a_thread_there_is_none),
     };
