@@ -13,6 +13,7 @@
 #include "proxy/auth_query.h"
 #include "proxy/cancel.h"
 #include "proxy/client.h"
+#include "proxy/dial.h"
 #include "proxy/limits.h"
 #include "proxy/listen.h"
 #include "proxy/listen_hub.h"
@@ -20,7 +21,6 @@
 #include "proxy/pool.h"
 #include "proxy/reload.h"
 #include "proxy/server.h"
-#include "proxy/server_login.h"
 #include "proxy/share.h"
 #include "proxy/sockets.h"
 
@@ -315,13 +315,10 @@ static void posted(struct worker *worker, struct loop_message *message)
         limits_granted(message);
         break;
     case WORKER_RESOLVED:
-        server_login_resolved(message);
+        dial_resolved(message);
         break;
     case WORKER_ASK:
         auth_ask(worker, message);
-        break;
-    case WORKER_ASK_RESOLVED:
-        auth_ask_resolved(message);
         break;
     case WORKER_ANSWERED:
         auth_query_answered(worker);
@@ -375,7 +372,7 @@ static void work(struct worker *worker)
         admission_work(container_of(node, struct admission, work));
     node = list_first(&worker->working_servers);
     if (node != NULL)
-        server_login_work(node);
+        dial_work(node);
 }
 
 /* Nothing is left: the streams of servers have been closed too. */
