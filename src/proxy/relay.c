@@ -88,6 +88,14 @@ static bool go_blind(struct server *server)
     return true;
 }
 
+/* The same in a pool: nothing of what is still to come could be shown to anybody. */
+static void lose_track(struct server *server)
+{
+    struct hf_err err;
+    replies_error(&server->replies, &err);
+    server_close(server, &err);
+}
+
 enum relay_step relay_send_flush(struct server *server, struct relay_run *run)
 {
     relay_run_put(run); /* what has gathered stands before it, and may end a message */
@@ -121,7 +129,13 @@ enum relay_step relay_send_plain(struct client *client, struct relay_run *run,
         return relay_send_flush(server, run);
     case REPLIES_REFUSED:
     default:
-        return go_blind(server) ? RELAY_PASS : RELAY_STOP;
+        if (go_blind(server))
+            return RELAY_PASS;
+        if (!replies_is_ambiguous(&server->replies))
+            return RELAY_STOP; /* the server has ended the connection, and is about to go */
+        relay_run_put(run);
+        lose_track(server);
+        return RELAY_OVER;
     }
 }
 
@@ -640,6 +654,18 @@ static bool is_done(const struct server *server)
            frame_is_between(&client->frame) && frame_is_between(&server->frame);
 }
 
+/* Whether one more ReadyForQuery will come or not is found out as soon as nothing else is owed: a
+ * client that has nothing more to say would keep the connection, and one that says DISCARD ALL must
+ * know which reports are of that. By a Close of what is never there, as a Query would end the
+ * unnamed statement. */
+static void settle_doubt(struct server *server)
+{
+    if (server->part->pool->mode != PROXY_POOL_SESSION && server->replies.status == 'I' &&
+        replies_rest(&server->replies) == REPLIES_DOUBTFUL &&
+        frame_is_between(&server->client->frame) && server->pending == NULL)
+        server_settle(server);
+}
+
 /* What has gathered is put; what follows from what the server said is done. */
 static void settle(struct server *server, struct client *client)
 {
@@ -652,6 +678,10 @@ static void settle(struct server *server, struct client *client)
         refuse_span(client);
         if (server->state == SERVER_CLEANING) /* what is in view already is drained */
             relay_from_server(server);
+        return;
+    }
+    if (replies_is_ambiguous(&server->replies) && !server->is_blind && !go_blind(server)) {
+        lose_track(server);
         return;
     }
     if (server->is_syncing && server->is_answered) {
@@ -667,6 +697,8 @@ static void settle(struct server *server, struct client *client)
         return;
     if (server->client == client && is_done(server) && session_lets_go(server))
         server_detach(server);
+    else if (server->client == client && server->replies.doubt > 0)
+        settle_doubt(server);
     relay_from_client(client);
     if (client->listening != NULL)
         listen_flush(client); /* also one that keeps its connection */

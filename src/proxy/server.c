@@ -106,6 +106,21 @@ bool server_ask_message(struct server *server, struct sv message)
     return asked(server);
 }
 
+void server_settle(struct server *server)
+{
+    struct replies_request close = {.type = 'C', .target = 'S', .whose = REPLIES_OURS};
+    struct replies_request sync = {.type = 'S', .whose = REPLIES_OURS};
+    struct buffer *out = stream_out(loop_of(server), &server->stream, 32);
+    if (out == NULL)
+        return; /* what the client says next settles it, too */
+    bool is_asked = build_close_statement(out, SV("hf_")) == HF_OK &&
+                    build_empty(out, 'S') == HF_OK &&
+                    replies_send(&server->replies, close) == REPLIES_OWED &&
+                    replies_send(&server->replies, sync) == REPLIES_OWED;
+    hf_assert(is_asked); /* nothing is owed, so there is room */
+    prepare_synced(server);
+}
+
 /* ---- with a client ---- */
 
 /* The settings of the client are not those of the connection: asks for them. False: no room. */

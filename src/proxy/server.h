@@ -179,6 +179,9 @@ void server_close(struct server *server, const struct hf_err *reason);
 bool server_ask(struct server *server, struct sv text);
 bool server_ask_message(struct server *server, struct sv message);
 
+/* ACTIVE, REPLIES_DOUBTFUL: finds out whether the doubtful reply comes. */
+void server_settle(struct server *server);
+
 /* ACTIVE: its client has a part of a message, and the rest is still to come. */
 bool server_is_speaking(const struct server *server);
 

@@ -528,9 +528,11 @@ static bool take_names(struct client *client)
         if (op->kind != OP_PREPARE || op->state != OP_OVER || op->is_there ||
             !prepared_is_defined(&prepared, retext_name(&sql->retext, i)))
             continue;
-        if (!sql_prepared_send(client->server, 'P', REPLIES_STANDIN, retext_put(&sql->retext, i)))
+        struct sv token = retext_put(&sql->retext, i);
+        if (!sql_prepared_send(client->server, 'C', REPLIES_STANDIN, token) ||
+            !sql_prepared_send(client->server, 'P', REPLIES_STANDIN, token))
             return false;
-        op->is_there = true;
+        op->is_there = true; /* unless it is dropped */
     }
     return true;
 }

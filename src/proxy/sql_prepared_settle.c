@@ -291,6 +291,9 @@ void sql_prepared_dropped(struct server *server, const struct replies_dropped *d
     struct client *client = server->client;
     struct sql_prepared *sql = client->sql;
     bool is_clients = dropped->whose == REPLIES_CLIENT;
+    if (!is_clients && dropped->kind == REPLIES_PARSE && sql->stage != STAGE_ASKING)
+        for (uint32_t i = 0; i < sql->retext.count; i++) /* a token may not be there after all */
+            sql->ops[i].is_there = false;
     if (sql->stage == STAGE_QUERY && is_clients && dropped->kind == REPLIES_QUERY)
         sql->needs_sync = true;
     else if (sql->stage == STAGE_EXECUTING && is_clients && dropped->kind == REPLIES_EXECUTE)

@@ -606,6 +606,11 @@ enum replies_rest replies_rest(const struct replies *replies)
     return replies->doubt > 0 ? REPLIES_DOUBTFUL : REPLIES_IDLE;
 }
 
+bool replies_is_ambiguous(const struct replies *replies)
+{
+    return replies->end == AMBIGUOUS;
+}
+
 enum hf_rc replies_error(const struct replies *replies, struct hf_err *err)
 {
     static const char *const names[] = {
@@ -631,7 +636,9 @@ enum hf_rc replies_error(const struct replies *replies, struct hf_err *err)
     case AMBIGUOUS:
         err_set(err, HF_RC_PEER, "08P01",
                 "terminating connection because protocol synchronization was lost");
-        return err_detail(err, "Requests behind a failed COPY cannot be told apart.");
+        err_detail(err, "Requests behind a failed COPY cannot be told apart.");
+        return err_hint(err, "Send what follows a COPY when its end was answered, or use a pool in "
+                             "session mode.");
     default:
         return err_set(err, HF_RC_PEER, "08P01", "unexpected server message %s in answer to %s",
                        row != NULL ? row->name : "of unknown type", names[replies->offended]);

@@ -211,6 +211,10 @@ enum replies_rest {
 
 enum replies_rest replies_rest(const struct replies *replies);
 
+/* REPLIES_OVER, as it cannot be known any more what is owed. No message of the server needs to
+ * follow that would tell. */
+bool replies_is_ambiguous(const struct replies *replies);
+
 /* Idle, and outside a transaction: it may serve another client. */
 static inline bool replies_is_clean(const struct replies *replies)
 {

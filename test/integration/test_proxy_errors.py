@@ -51,6 +51,24 @@ class FickleServer:
             conn.close()
 
 
+def test_what_cannot_be_told_apart_behind_a_failed_copy_ends_the_session(transaction_proxy,
+                                                                          postgres):
+    """A server that has read the Sync before the copy failed runs the query, another one skips it.
+    The client is told, and does not wait for what may never come."""
+    postgres.sql("CREATE TABLE IF NOT EXISTS copied (id int)", "GRANT ALL ON copied TO app",
+                 database="app")
+    with transaction_proxy.connect() as c:
+        c.send(pgwire.parse("", "COPY copied FROM STDIN"), pgwire.bind("", ""), pgwire.execute(),
+               pgwire.sync())
+        c.read_until("G")
+        c.send(pgwire.copy_data("not a number\n"))
+        assert c.read_until("E")[-1].sqlstate == "22P02"
+        c.send(pgwire.query("SELECT 1"))
+        last, = c.read_to_end()
+        assert (last.fields["S"], last.sqlstate) == ("FATAL", "08P01")
+        assert "COPY" in last.fields["D"] and "session mode" in last.fields["H"]
+
+
 @pytest.fixture(name="strange")
 def _strange():
     servers = {"mute": FickleServer(True), "fickle": FickleServer(False)}

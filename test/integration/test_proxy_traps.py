@@ -312,6 +312,17 @@ def test_copy_messages_that_come_after_an_error_disturb_nobody(narrow, table, ex
         assert a.is_quiet(0.1) and b.is_quiet(0.1)
 
 
+def test_a_copy_that_fails_with_a_sync_in_it_frees_its_connection(narrow, table):
+    """Whether that Sync is answered cannot be known beforehand, and is found out."""
+    with clients(narrow, 2) as (a, b):
+        a.send(parse("", "COPY t FROM STDIN"), bind("", ""), execute(), sync())
+        assert kinds(a.read_until("G")) == "12G"
+        a.send(copy_data("not a number\tx\n"), copy_done(), sync())
+        assert kinds(a.read_until_ready()) == "EZ"
+        assert b.value("SELECT 'b'") == "b"
+        assert a.value("SELECT 'a'") == "a" and a.is_quiet(0.05)
+
+
 def test_copy_in_to_what_does_not_exist_leaves_the_session_usable(pooled):
     with pooled.connect() as c:
         c.send(query("COPY nowhere FROM STDIN"), copy_data("1\n"), copy_done(), query("SELECT 1"))

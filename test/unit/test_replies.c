@@ -656,6 +656,25 @@ static void replies__doubts_are_counted_up_to_a_limit(void **state)
     assert_int_equal(replies.doubt, UINT16_MAX);
 }
 
+static void replies__what_cannot_be_told_apart_is_no_end_by_the_server(void **state)
+{
+    (void)state;
+    for (int is_fatal = 0; is_fatal < 2; is_fatal++) {
+        struct replies replies;
+        struct replies_run memory[8];
+        replies_init(&replies, memory, 8, 'I');
+        assert_true(replies_attach(&replies));
+        replies_send(&replies, (struct replies_request){.type = 'E'});
+        replies_send(&replies, (struct replies_request){.type = 'S'});
+        replies_receive(&replies, 'G', 0);
+        replies_receive(&replies, 'E', is_fatal ? REPLIES_FATAL : 0);
+        assert_false(replies_is_ambiguous(&replies));
+        assert_int_equal(replies_send(&replies, (struct replies_request){.type = 'Q'}),
+                         REPLIES_REFUSED);
+        assert_int_equal(replies_is_ambiguous(&replies), !is_fatal);
+    }
+}
+
 /* Every place of the ring is the first one once. */
 static void replies__the_ring_goes_round(void **state)
 {
@@ -700,6 +719,7 @@ int main(void)
         cmocka_unit_test(replies__what_is_skipped_is_not_due),
         cmocka_unit_test(replies__a_client_that_leaves_waits_for_nothing),
         cmocka_unit_test(replies__doubts_are_counted_up_to_a_limit),
+        cmocka_unit_test(replies__what_cannot_be_told_apart_is_no_end_by_the_server),
         cmocka_unit_test(replies__the_ring_goes_round),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
