@@ -126,7 +126,8 @@ static enum hf_rc take_operand(struct args *args, const char *operand, const cha
     if (operand == NULL)
         return err_set(err, HF_RC_INVALID, "42601", "\"%.16s\" is one argument too many", argument);
     if (args->operand != NULL) {
-        err_set(err, HF_RC_INVALID, "42601", "there is more than one %s", operand);
+        err_set(err, HF_RC_INVALID, "42601", "there is more than one %s",
+                strchr(operand, ' ') == NULL ? operand : "operand");
         return err_hint(err, "Options begin with --; quote what contains blanks.");
     }
     args->operand = argument;

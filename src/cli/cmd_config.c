@@ -94,7 +94,10 @@ static enum hf_rc find_action(int argc, char **argv, enum action *action, struct
         *action = (enum action)i;
         return HF_OK;
     }
-    err_set(err, HF_RC_INVALID, "42601", "config needs to know what to do");
+    if (argc > 0)
+        err_set(err, HF_RC_INVALID, "42601", "config cannot \"%.16s\"", argv[0]);
+    else
+        err_set(err, HF_RC_INVALID, "42601", "config needs to know what to do");
     return err_hint(err, "Write holdfast config check FILE, or example, or reference, or library.");
 }
 

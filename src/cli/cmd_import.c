@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "cli/args.h"
 #include "cli/report.h"
@@ -54,6 +55,25 @@ static enum hf_rc check(struct sv text, struct mem *mem, struct hf_err *err)
         return HF_OK;
     config_fault_as_err(&faults, "what was made", err);
     return err->rc;
+}
+
+/* The result takes the place of what has its name: that must not be a device (/dev/stdout), a link,
+ * or what was read. */
+static enum hf_rc judge_output(const char *output, const char *input, struct hf_err *err)
+{
+    struct stat out, in;
+    if (output[0] == '\0' || lstat(output, &out) != 0 || S_ISDIR(out.st_mode))
+        return HF_OK; /* a folder is told as such by who writes */
+    if (!S_ISREG(out.st_mode)) {
+        err_set(err, HF_RC_INVALID, "42809", "cannot write \"%s\": it is no plain file", output);
+        return err_hint(err, "Without --output the result is printed.");
+    }
+    if (stat(input, &in) == 0 && in.st_dev == out.st_dev && in.st_ino == out.st_ino) {
+        err_set(err, HF_RC_INVALID, "42809", "\"%s\" is read, and cannot be the output too",
+                output);
+        return err_hint(err, "Choose another name, such as --output=holdfast.yml.");
+    }
+    return HF_OK;
 }
 
 static enum hf_rc deliver(const struct pgbouncer_import *import, const char *text,
@@ -116,7 +136,9 @@ static int run(const struct subcommand *self, int argc, char **argv)
     enum hf_rc rc = ini != NULL ? HF_OK : mem_refused(&mem, sizeof *ini, &err);
     if (rc == HF_OK) {
         pgbouncer_ini_init(ini, &mem);
-        rc = pgbouncer_ini_read(ini, args.operand, &err);
+        rc = judge_output(config.output, args.operand, &err);
+        if (rc == HF_OK)
+            rc = pgbouncer_ini_read(ini, args.operand, &err);
         if (rc == HF_OK)
             rc = make(ini, config.output, &mem, &err);
         pgbouncer_ini_free(ini);

@@ -37,7 +37,7 @@
 #define INI_FILES_MAX   32                /* with those that are included */
 #define INI_DEPTH_MAX   8                 /* of files that include each other */
 #define INI_FILE_SIZE   ((size_t)4 << 20) /* of one file */
-#define INI_ENTRIES_MAX ((size_t)1 << 16) /* of all files */
+#define INI_ENTRIES_MAX ((size_t)1 << 13) /* of all files: more than the proxy takes */
 #define INI_PATH_SIZE   1024
 #define INI_VALUE_SIZE  4096 /* of a value inside a list of pairs, with its NUL */
 

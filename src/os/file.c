@@ -30,12 +30,24 @@ static ssize_t read_up_to(int fd, char *out, size_t size)
     return (ssize_t)used;
 }
 
+/* What its other end has not written yet would look like the end of a file. */
+static bool is_pipe(int fd)
+{
+    struct stat info;
+    return fstat(fd, &info) == 0 && (S_ISFIFO(info.st_mode) || S_ISSOCK(info.st_mode));
+}
+
 enum hf_rc file_read(const char *path, char *out, size_t size, struct hf_err *err)
 {
     out[0] = '\0';
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hold us up */
     if (fd < 0)
         return sys_fail(err, errno, "could not open \"%s\"", path);
+    if (is_pipe(fd)) {
+        close(fd);
+        err_set(err, HF_RC_INVALID, "42809", "cannot read \"%s\": it is a pipe", path);
+        return err_hint(err, "Write what comes out of it to a file, and name that.");
+    }
 
     /* One byte more than fits tells a full buffer from a file that is too long. */
     ssize_t got = read_up_to(fd, out, size);

@@ -19,7 +19,8 @@
 #include "base/err.h"
 
 /* Reads a file that should be small: at most `size - 1` bytes, and a NUL behind them. A longer file
- * is an error (HF_RC_LIMIT) and not a part of itself; a missing one is HF_RC_MISSING. */
+ * is an error (HF_RC_LIMIT) and not a part of itself; a missing one is HF_RC_MISSING; a pipe is
+ * HF_RC_INVALID, and is not waited for. */
 enum hf_rc HF_MUST_USE file_read(const char *path, char *out, size_t size, struct hf_err *err);
 
 /* Replaces or makes the file, durably, with exactly this mode whatever the umask. */

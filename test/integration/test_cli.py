@@ -92,6 +92,9 @@ def test_a_tree_without_git_has_no_commit(tmp_path):
     (["demo", "a=b", "c=d"], "there is more than one URL", "quote"),
     (["demo", "--fresh", "postgresql://h/d"], "--fresh is for servers that the demo starts", "URL"),
     (["help", "demo", "demo"], "there is more than one SUBCOMMAND", ""),
+    (["config"], "config needs to know what to do", "config check FILE"),
+    (["config", "exmple"], 'config cannot "exmple"', "config check FILE"),
+    (["config", "check", "a", "b"], "there is more than one operand", "quote"),
 ])
 def test_mistakes_are_named_with_advice(holdfast, arguments, message, advice):
     done = call(holdfast, *arguments)
@@ -101,6 +104,33 @@ def test_mistakes_are_named_with_advice(holdfast, arguments, message, advice):
     assert lines[0].startswith(f"holdfast: {message}")
     assert advice in "\n".join(lines[1:])
     assert all(line.startswith(" " * 10) for line in lines[1:])
+
+
+INI = "[databases]\napp = host=db1\n"
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["config", "check", "pipe"], 'cannot read "pipe": it is a pipe'),
+    (["import", "pipe"], 'cannot read "pipe": it is a pipe'),
+    (["import", "--output=pipe", "bouncer.ini"], 'cannot write "pipe": it is no plain file'),
+    (["import", "--output=link", "bouncer.ini"], 'cannot write "link": it is no plain file'),
+    (["import", "--output=bouncer.ini", "bouncer.ini"], '"bouncer.ini" is read, and cannot be'),
+    (["import", "--output=folder", "bouncer.ini"], 'could not write "folder": it is a directory'),
+    (["import", "many.ini"], "many.ini:8194: there are too many settings"),
+])
+def test_files_that_are_none_are_neither_read_nor_replaced(holdfast, tmp_path, arguments, message):
+    """A pipe was an empty file once, and --output took the place of a device."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("bouncer.ini")
+    (tmp_path / "bouncer.ini").write_text(INI)
+    (tmp_path / "many.ini").write_text("[databases]\n" + "a = host=b\n" * 8200)
+    done = subprocess.run([holdfast, *arguments], capture_output=True, text=True, timeout=30,
+                          cwd=tmp_path, check=False)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert (tmp_path / "bouncer.ini").read_text() == INI
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "pipe").is_fifo()
 
 
 def test_output_that_does_not_arrive_is_a_failure(holdfast):

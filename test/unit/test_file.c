@@ -152,7 +152,8 @@ static void file__reading_is_whole_or_an_error(void **state)
     assert_string_equal(err.message + strlen(err.message) - strlen("it is a directory"),
                         "it is a directory");
     assert_int_equal(mkfifo(under("fifo"), 0600), 0);
-    assert_int_equal(file_read(under("fifo"), text, sizeof text, &err), HF_OK); /* does not wait */
+    assert_int_equal(file_read(under("fifo"), text, sizeof text, &err), HF_RC_INVALID);
+    assert_non_null(strstr(err.message, "it is a pipe")); /* and was not waited for */
 }
 
 static void file__folders_are_made_with_those_above(void **state)
