@@ -243,7 +243,8 @@ static enum relay_step from_client(struct client *client, struct relay_run *run,
     case 'B':
     case 'C':
     case 'D':
-        if (client->part->pool->mode != PROXY_POOL_SESSION)
+        if (client->part->pool->mode != PROXY_POOL_SESSION &&
+            !replies_is_breaking(&client->server->replies))
             return prepare_from_client(client, run, part);
         if (part->type != 'D')
             return relay_send_plain(client, run, part, 0, 0);

@@ -557,7 +557,9 @@ enum relay_step sql_prepared_before(struct client *client, struct relay_run *run
     struct sql_prepared *sql = client->sql;
     struct server *server = client->server;
     const char *held = sql->stage == STAGE_QUERY ? "PBDCEQFS" : "PBDCEQF";
-    if (sql->stage != STAGE_IDLE && strchr(held, part->type) != NULL)
+    bool is_held = sql->stage != STAGE_IDLE && strchr(held, part->type) != NULL;
+    /* In a COPY it is the server that waits. */
+    if (is_held && replies_rest(&server->replies) != REPLIES_COPYING)
         return prepare_wait(server, run);
     if (sql->armed != ARMED_NOT)
         look_at_portal(sql, part);

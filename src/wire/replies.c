@@ -606,6 +606,11 @@ enum replies_rest replies_rest(const struct replies *replies)
     return replies->doubt > 0 ? REPLIES_DOUBTFUL : REPLIES_IDLE;
 }
 
+bool replies_is_breaking(const struct replies *replies)
+{
+    return replies->state == EXECUTE_COPY_IN && is_copying(replies);
+}
+
 bool replies_is_ambiguous(const struct replies *replies)
 {
     return replies->end == AMBIGUOUS;

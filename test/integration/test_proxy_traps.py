@@ -323,6 +323,25 @@ def test_a_copy_that_fails_with_a_sync_in_it_frees_its_connection(narrow, table)
         assert a.value("SELECT 'a'") == "a" and a.is_quiet(0.05)
 
 
+def test_what_does_not_belong_into_a_copy_ends_the_session(pooled, table):
+    """Also a message that a pool would answer itself at any other time."""
+    with pooled.connect() as c:
+        c.ask(parse("s1", "SELECT 1"), sync())
+        c.send(parse("", "COPY t FROM STDIN"), bind("", ""), execute())
+        assert kinds(c.read_until("G")) == "12G"
+        c.send(close("S", "s1"), sync())
+        assert [m.sqlstate for m in c.read_to_end() if m.kind == "E"] == ["08P01", "08P01"]
+
+
+def test_a_sync_is_ignored_in_a_copy_behind_a_prepare(pooled, table):
+    with pooled.connect() as c:
+        c.send(query("PREPARE p AS SELECT 5; COPY t FROM STDIN"))
+        assert kinds(c.read_until("G")) == "CG"
+        c.send(sync(), copy_data("7\tseven\n"), copy_done())
+        assert kinds(c.read_until_ready()) == "CZ"
+        assert c.rows("EXECUTE p") == [("5",)]
+
+
 def test_copy_in_to_what_does_not_exist_leaves_the_session_usable(pooled):
     with pooled.connect() as c:
         c.send(query("COPY nowhere FROM STDIN"), copy_data("1\n"), copy_done(), query("SELECT 1"))

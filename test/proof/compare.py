@@ -108,9 +108,10 @@ def _in_order(items):
 
 
 def _breaks_copy(item):
-    """A client said during a COPY what does not belong there. In a pool that may be a message which
-    the proxy answers itself, so the server stumbles over another one, or over the end: it is an
-    error either way, and what follows is not compared."""
+    """A client said during a COPY what does not belong there, which is the end of its session with
+    PostgreSQL. If it is a message that the proxy answers itself, sent before it was known that this
+    is a COPY, the server stumbles over another one, or over the end of the data: it is an error
+    either way, and what follows is not compared."""
     return isinstance(item, pgwire.Message) and item.kind == "E" and \
         item.sqlstate == "08P01" and "during COPY" in item.fields.get("M", "")
 

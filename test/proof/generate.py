@@ -202,35 +202,45 @@ class Maker:
         return [["P", "", self.one(COPY_OUT[:-1]), []], ["B", "", "", [], [], []],
                 ["E", "", self.one([0, 0, 1])], ["S"]]
 
-    def copy_ending(self):
-        """How COPY FROM STDIN ends. With a Sync or a Query in its middle nobody but the server can
-        know whether a failed COPY still swallowed it: a pooler may then give up the session."""
+    def copy_ending(self, may_break):
+        """How COPY FROM STDIN ends. In a pool only that of an Execute, with no Sync in its middle,
+        is ended by what does not belong there: else nobody but the server can know whether a failed
+        COPY still swallowed it, and a pooler may then give up the session."""
+        ends = [["c"], ["c"], ["c"], ["f", "the client's own reason"]]
+        breaks = [["P", "", "SELECT 1", []], ["P", "s1", "SELECT 1", []], ["C", "S", "s1"],
+                  ["B", "", "s1", [], [], []], ["D", "S", "s2"], ["E", "", 0], ["Q", "SELECT 1"]]
+        ignored = [["S"], ["H"]]
         if self.mode != "session":
-            return [self.one([["c"], ["c"], ["f", "the client's own reason"]])]
-        ending = self.one([["c"], ["c"], ["c"], ["f", "the client's own reason"], ["Q", "SELECT 1"],
-                           ["S"], ["H"], ["P", "", "SELECT 1", []]])
+            ending = self.one(ends + breaks if may_break and self.chance(0.5) else ends)
+        else:
+            ending = self.one(ends + self.one([breaks, ignored]))
         late = [["d", self.one(COPY_LINES)] for _ in range(self.rng.randint(0, 2))]
-        return [ending, *(late if self.chance(0.15) else []),
+        is_late = self.chance(0.15) and (self.mode == "session" or may_break)
+        return [ending, *(late if is_late else []),
                 *([["c"]] if ending[0] not in "cf" or self.chance(0.1) else [])]
 
     def copy_in(self):
         data = [["d", self.one(COPY_LINES)] for _ in range(self.rng.randint(0, 6))]
         if self.chance(0.08):
             data.append(["d", {"fill": "9\tlong\t1\n", "size": self.rng.randint(1, 30000)}])
+        may_break = True
         if self.chance(0.2):
             where = self.rng.randint(0, len(data)) if self.mode == "session" else 0
             data.insert(where, [self.one(["S", "H"])])
+            may_break = data[where][0] == "H"
         text = self.one(COPY_IN)
         if self.chance(0.6):
-            first, last = [["Q", text]], []
+            first, last, may_break = [["Q", text]], [], False
         else:
-            first = [["P", "", text, []], ["B", "", "", [], [], []], ["E", "", 0],
-                     *([["S"]] if self.chance(0.3) else [])]
+            first = [["P", "", text, []], ["B", "", "", [], [], []], ["E", "", 0]]
+            if self.chance(0.3):
+                first.append(["S"])
+                may_break = False
             last = [["S"]]
-        everything = [*first, *data, *self.copy_ending(), *last]
+        everything = [*data, *self.copy_ending(may_break), *last]
         if self.chance(0.5):
-            return everything
-        return [first, [*data, *self.copy_ending(), *last]]
+            return [*first, *everything]
+        return [first, everything]
 
     def function(self):
         name, oid = self.one(sorted(self.functions.items()))

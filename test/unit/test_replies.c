@@ -675,6 +675,24 @@ static void replies__what_cannot_be_told_apart_is_no_end_by_the_server(void **st
     }
 }
 
+static void replies__only_the_copy_of_an_execute_is_broken_for_certain(void **state)
+{
+    (void)state;
+    for (int is_query = 0; is_query < 2; is_query++) {
+        struct replies replies;
+        struct replies_run memory[8];
+        replies_init(&replies, memory, 8, 'I');
+        assert_true(replies_attach(&replies));
+        replies_send(&replies, (struct replies_request){.type = is_query ? 'Q' : 'E'});
+        assert_false(replies_is_breaking(&replies));
+        replies_receive(&replies, 'G', 0);
+        assert_int_equal(replies_rest(&replies), REPLIES_COPYING);
+        assert_int_equal(replies_is_breaking(&replies), !is_query);
+        replies_send(&replies, (struct replies_request){.type = 'c'});
+        assert_false(replies_is_breaking(&replies));
+    }
+}
+
 /* Every place of the ring is the first one once. */
 static void replies__the_ring_goes_round(void **state)
 {
@@ -719,6 +737,7 @@ int main(void)
         cmocka_unit_test(replies__what_is_skipped_is_not_due),
         cmocka_unit_test(replies__a_client_that_leaves_waits_for_nothing),
         cmocka_unit_test(replies__doubts_are_counted_up_to_a_limit),
+        cmocka_unit_test(replies__only_the_copy_of_an_execute_is_broken_for_certain),
         cmocka_unit_test(replies__what_cannot_be_told_apart_is_no_end_by_the_server),
         cmocka_unit_test(replies__the_ring_goes_round),
     };
