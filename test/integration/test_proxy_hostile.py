@@ -34,10 +34,17 @@ def one_row(value):
     return message("D", struct.pack("!hi", 1, len(value)) + value)
 
 
+def login(status=b"I", key=struct.pack("!ii", 4242, 99), more=b""):
+    return message("R", struct.pack("!i", 0)) + b"".join(
+        message("S", f"{name}\0{value}\0".encode()) for name, value in PARAMETERS) \
+        + more + message("K", key) + ready(status)
+
+
 class FakeServer:
     """Lets everybody in, and then gives each message to answer(sock, kind, body)."""
 
     host = "127.0.0.1"
+    greeting = login()
 
     def __init__(self, answer):
         self.answer = answer
@@ -77,9 +84,7 @@ class FakeServer:
             if code not in SSL_OR_GSS:
                 break
             sock.sendall(b"N")
-        sock.sendall(message("R", struct.pack("!i", 0)) + b"".join(
-            message("S", f"{name}\0{value}\0".encode()) for name, value in PARAMETERS)
-            + message("K", struct.pack("!ii", 4242, 99)) + ready(b"I"))
+        sock.sendall(self.greeting)
 
     def _serve(self, sock):
         with contextlib.suppress(OSError, struct.error), sock:
@@ -178,6 +183,27 @@ def test_a_server_that_speaks_nonsense_harms_nobody_but_its_client(proxy_before)
             c.sock.recv(1 << 16)
     wait_until(lambda: target.descriptors < 40, 10, "what was lost is given back")
     assert target.process.poll() is None
+
+
+STRANGE_LOGINS = {
+    "in a transaction": (login(b"T"), "08P01", "inside a transaction"),
+    "a key of 300 bytes": (login(key=bytes(304)), "08P01", "invalid length"),
+    "names without end": (login(more=message("S", b"a\0b\0") * 5000), "54000", "too much"),
+}
+
+
+def test_a_server_that_logs_in_strangely_is_refused_by_name(proxy_before):
+    """The first of these ended the proxy."""
+    target = proxy_before(lambda *_: None, server_login_retry="10ms", server_down_timeout="100ms")
+    target.expect_log("could not connect to server")
+
+    def is_refused(sqlstate, words):
+        with pytest.raises(pgwire.ServerError) as error:
+            target.connect()
+        return error.value.sqlstate == sqlstate and words in str(error.value)  # else: no time
+    for name, (greeting, sqlstate, words) in STRANGE_LOGINS.items():
+        target.server.greeting = greeting
+        wait_until(lambda s=sqlstate, w=words: is_refused(s, w), 20, name)
 
 
 # ------------------------------------------------------------------------------------- clients
