@@ -8,10 +8,14 @@
 #include "base/ns.h"
 #include "base/rng.h"
 #include "client/client_statements.h"
+#include "client/threads.h"
 
 /* More idle connections than idle_max are kept for so long: a burst that comes again within it does
  * not connect again. */
 #define SURPLUS_NS HF_SEC(10)
+
+/* So many of the idle ones, from the one used last, are looked at for one's own. */
+#define OWN_LOOKS 8
 
 /* Connections made together part by a tenth of their lifetime. */
 #define JITTER_PART 10
@@ -69,10 +73,24 @@ static void recycle(struct pool *pool, struct pconn *conn)
     pool_drop(pool, conn);
 }
 
-static struct pconn *pop(struct pool *pool)
+/* Among the few that were used last, the one that this thread had. Under the lock. */
+static struct pconn *find_own(struct pool *pool, uint32_t thread)
+{
+    int looks = 0;
+    list_for_each(node, &pool->idle) {
+        struct pconn *conn = of_link(node);
+        if (conn->thread == thread)
+            return conn;
+        if (++looks == OWN_LOOKS)
+            break;
+    }
+    return of_link(list_first(&pool->idle));
+}
+
+static struct pconn *pop(struct pool *pool, uint32_t thread)
 {
     pthread_mutex_lock(&pool->lock);
-    struct pconn *conn = of_link(list_first(&pool->idle));
+    struct pconn *conn = find_own(pool, thread);
     if (conn != NULL)
         take_out(pool, conn);
     pthread_mutex_unlock(&pool->lock);
@@ -81,8 +99,9 @@ static struct pconn *pop(struct pool *pool)
 
 struct pconn *pool_take(struct pool *pool, uint64_t role_generation, int64_t now_ns)
 {
+    const uint32_t thread = threads_number();
     struct pconn *conn;
-    while ((conn = pop(pool)) != NULL) {
+    while ((conn = pop(pool, thread)) != NULL) {
         if (is_outdated(conn, role_generation, now_ns))
             recycle(pool, conn);
         else if (now_ns - conn->used_ns < pool->config.check_after_ns ||
@@ -123,6 +142,7 @@ struct pconn *pool_make(struct pool *pool, uint64_t role_generation, int64_t now
 void pool_give(struct pool *pool, struct pconn *conn, int64_t now_ns)
 {
     conn->used_ns = now_ns;
+    conn->thread = threads_number();
     bool is_kept = !conn->is_broken && now_ns < conn->expires_ns;
     if (is_kept) {
         pthread_mutex_lock(&pool->lock);
@@ -182,7 +202,7 @@ static void close_idle(struct pool *pool)
     pool->is_closing = true;
     pthread_mutex_unlock(&pool->lock);
     struct pconn *conn;
-    while ((conn = pop(pool)) != NULL)
+    while ((conn = pop(pool, 0)) != NULL)
         pool_drop(pool, conn);
 }
 

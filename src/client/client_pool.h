@@ -13,9 +13,10 @@
  *       closing v             more than idle_max, former role    |
  *     closed <--pool_drop------------------------------ new: pool_make, then conn_start() ...
  *
- * LIFO keeps the few that are needed warm and lets the rest grow old. A lifetime is drawn for each
- * connection from the last tenth of what is configured, so that connections made together do not
- * end together.
+ * LIFO keeps the few that are needed warm and lets the rest grow old. Among these few a thread gets
+ * the one that it had last: then the same two processes wake each other again, and the kernel can
+ * leave them on one core. A lifetime is drawn for each connection from the last tenth of what is
+ * configured, so that connections made together do not end together.
  *
  * A connection that has idled for longer than check_after_ns is looked at before it is given out:
  * has the server closed it, has it said something that nobody asked for (FATAL on its way out)? A
@@ -51,9 +52,10 @@ struct pconn {
     uint64_t role_generation;      /* snapshot_endpoint.role_generation when it was made */
     int64_t used_ns;               /* when it came back last */
     int64_t expires_ns;
-    bool is_proved; /* it has shown the role that is expected of it */
-    bool is_dirty;  /* session state was changed: DISCARD ALL before anybody else has it */
-    bool is_broken; /* not to be used again */
+    uint32_t thread; /* that had it last (client/threads.h) */
+    bool is_proved;  /* it has shown the role that is expected of it */
+    bool is_dirty;   /* session state was changed: DISCARD ALL before anybody else has it */
+    bool is_broken;  /* not to be used again */
 };
 
 /* Counters, any thread reads them. */

@@ -16,6 +16,7 @@
 #include "client/exec.h"
 #include "client/intents.h"
 #include "client/record.h"
+#include "client/threads.h"
 #include "client/tx_stack.h"
 #include "core/bulkhead_mt.h"
 #include "os/clock.h"
@@ -88,12 +89,25 @@ static struct call *make_call(struct hf_db *db)
     return call;
 }
 
-struct call *db_call_bare(struct hf_db *db)
+static struct call *_Atomic *own_place(struct hf_db *db)
 {
+    return &db->places[threads_number() % DB_PLACES].call;
+}
+
+static struct call *take_free(struct hf_db *db)
+{
+    struct call *call = atomic_exchange_explicit(own_place(db), NULL, memory_order_acquire);
+    if (call != NULL)
+        return call;
     pthread_mutex_lock(&db->lock);
     struct list_node *node = list_pop_front(&db->free_calls);
     pthread_mutex_unlock(&db->lock);
-    struct call *call = node != NULL ? container_of(node, struct call, link) : make_call(db);
+    return node != NULL ? container_of(node, struct call, link) : make_call(db);
+}
+
+struct call *db_call_bare(struct hf_db *db)
+{
+    struct call *call = take_free(db);
     if (call == NULL)
         return NULL;
     call->state = CALL_IS_GOING;
@@ -107,8 +121,10 @@ struct call *db_call_bare(struct hf_db *db)
     call->queued_before = call->lane.stats.queued;
     call->owner = NULL;
     call->user_cancel = NULL;
-    call->error.message[0] = '\0';
-    call->error.code = HF_SUCCESS;
+    if (call->error.code != HF_SUCCESS) {
+        call->error.message[0] = '\0';
+        call->error.code = HF_SUCCESS;
+    }
     call->spending = CALL_SPEND_QUEUED;
     memset(call->spent_ns, 0, sizeof call->spent_ns);
     atomic_store_explicit(&call->news, 0, memory_order_relaxed);
@@ -153,6 +169,10 @@ void db_call_free(struct call *call)
     call->loop = NULL;
     call->state = CALL_IS_FREE;
     hf_assert(call->conn == NULL && !call->is_watching);
+    struct call *none = NULL;
+    if (atomic_compare_exchange_strong_explicit(own_place(db), &none, call, memory_order_release,
+                                                memory_order_relaxed))
+        return;
     pthread_mutex_lock(&db->lock);
     list_push_front(&db->free_calls, &call->link);
     pthread_mutex_unlock(&db->lock);

@@ -1,14 +1,21 @@
 /*
- * The library's own threads: all signals blocked, so that the program's handlers run on its own.
+ * Threads: the library's own, with all signals blocked so that the program's handlers run on its
+ * own; and which of the program's threads somebody is.
  */
 #ifndef HF_CLIENT_THREADS_H
 #define HF_CLIENT_THREADS_H
 
 #include <pthread.h>
+#include <stdint.h>
 
 #include "base/err.h"
 
 enum hf_rc HF_MUST_USE threads_start(pthread_t *thread, void *(*run)(void *), void *arg,
                                      struct hf_err *err);
+
+/* This thread's number, from 1 on in the order in which threads come here; no two have the same
+ * before 2^32 of them have come. For keeping things near to who used them last, never for deciding
+ * anything. */
+uint32_t threads_number(void);
 
 #endif
