@@ -38,6 +38,8 @@ struct hf_err {
     int line;
 };
 
+/* Rarely run: kept apart from what is, so that the path of a call is short in the caches. */
+#define HF_COLD              __attribute__((cold))
 #define HF_MUST_USE          __attribute__((warn_unused_result))
 #define HF_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 
@@ -48,13 +50,13 @@ void err_clear(struct hf_err *err);
  * returns rc. `err` may be NULL: then only rc is returned, here and in the calls below. */
 #define err_set(err, rc, sqlstate, ...)                                                            \
     err_set_at(err, rc, sqlstate, __FILE__, __LINE__, __VA_ARGS__)
-enum hf_rc err_set_at(struct hf_err *err, enum hf_rc rc, const char *sqlstate, const char *file,
-                      int line, const char *format, ...) HF_PRINTF(6, 7);
+HF_COLD enum hf_rc err_set_at(struct hf_err *err, enum hf_rc rc, const char *sqlstate,
+                              const char *file, int line, const char *format, ...) HF_PRINTF(6, 7);
 
 /* Replaces the detail or the hint; returns err->rc, so that `return err_hint(err, ...)` reads well.
  */
-enum hf_rc err_detail(struct hf_err *err, const char *format, ...) HF_PRINTF(2, 3);
-enum hf_rc err_hint(struct hf_err *err, const char *format, ...) HF_PRINTF(2, 3);
+HF_COLD enum hf_rc err_detail(struct hf_err *err, const char *format, ...) HF_PRINTF(2, 3);
+HF_COLD enum hf_rc err_hint(struct hf_err *err, const char *format, ...) HF_PRINTF(2, 3);
 
 /* Puts "<context>: " in front of the message; returns err->rc. */
 enum hf_rc err_while(struct hf_err *err, const char *format, ...) HF_PRINTF(2, 3);

@@ -18,7 +18,7 @@
 
 /* ---- ends ---- */
 
-static void end(struct call *call, enum outcome_code code)
+HF_COLD static void end(struct call *call, enum outcome_code code)
 {
     call->ended = (struct call_ending){.outcome = {.code = code}, .facts = call->facts};
     call->has_ended = true;
@@ -32,7 +32,7 @@ static void let_go(struct call *call, const struct pconn *conn)
         loop_let_go(call, 0);
 }
 
-static void drop_connection(struct call *call)
+HF_COLD static void drop_connection(struct call *call)
 {
     if (call->conn == NULL)
         return;
@@ -42,7 +42,7 @@ static void drop_connection(struct call *call)
 }
 
 /* Not a byte of the work was sent. */
-static void end_before_work(struct call *call, struct outcome outcome)
+HF_COLD static void end_before_work(struct call *call, struct outcome outcome)
 {
     drop_connection(call);
     call->ended = (struct call_ending){.outcome = outcome};
@@ -79,7 +79,7 @@ static void work_begin(struct call *call)
 
 /* ---- a connection that is not ready for work yet ---- */
 
-static void wait_for_conn(struct call *call)
+HF_COLD static void wait_for_conn(struct call *call)
 {
     const struct conn *conn = &call->conn->conn;
     ++call->wait_serial; /* libpq may have closed one socket and opened the next */
@@ -91,14 +91,14 @@ static void wait_for_conn(struct call *call)
 
 /* Nothing of the work is sent while we connect: the guard must know, or a deadline that passes now
  * would leave a write's outcome unknown. */
-static void say_unsent(struct call *call)
+HF_COLD static void say_unsent(struct call *call)
 {
     call->facts = (struct outcome_facts){0};
     call->was_unsent = true;
     call_tell_facts(call);
 }
 
-static void begin_statement(struct call *call, enum call_phase phase, const char *sql)
+HF_COLD static void begin_statement(struct call *call, enum call_phase phase, const char *sql)
 {
     call->phase = phase;
     if (!call->was_unsent)
@@ -112,7 +112,7 @@ static void begin_statement(struct call *call, enum call_phase phase, const char
 }
 
 /* The view says that it is the primary; a view is always a little old, so it must say so itself. */
-static void prove_role(struct call *call, enum conn_role role)
+HF_COLD static void prove_role(struct call *call, enum conn_role role)
 {
     const struct snapshot *view = call_view(call);
     bool is_wanted = view->endpoints[call->endpoint].role == ENDPOINT_PRIMARY;
@@ -126,7 +126,7 @@ static void prove_role(struct call *call, enum conn_role role)
     work_begin(call);
 }
 
-static void connected(struct call *call)
+HF_COLD static void connected(struct call *call)
 {
     enum conn_role role = conn_role(&call->conn->conn);
     if (role == CONN_ROLE_UNKNOWN)
@@ -135,7 +135,7 @@ static void connected(struct call *call)
         prove_role(call, role);
 }
 
-static void connect_failed(struct call *call, const struct hf_err *err)
+HF_COLD static void connect_failed(struct call *call, const struct hf_err *err)
 {
     struct outcome outcome = call->conn->conn.outcome;
     atomic_fetch_add_explicit(&call->conn->pool->stats.connects_failed, 1, memory_order_relaxed);
@@ -147,7 +147,8 @@ static void connect_failed(struct call *call, const struct hf_err *err)
         call->ended.server_delay_ns = LOOKED_NS;
 }
 
-static void turn_connecting(struct call *call, enum conn_step step, const struct hf_err *err)
+HF_COLD static void turn_connecting(struct call *call, enum conn_step step,
+                                    const struct hf_err *err)
 {
     if (step == CONN_WAITS)
         wait_for_conn(call);
@@ -157,7 +158,7 @@ static void turn_connecting(struct call *call, enum conn_step step, const struct
         connected(call);
 }
 
-static void connect_begin(struct call *call, struct pool *pool, uint64_t role_generation)
+HF_COLD static void connect_begin(struct call *call, struct pool *pool, uint64_t role_generation)
 {
     struct hf_db *db = call->db;
     int64_t now_ns = clock_now();
@@ -172,7 +173,7 @@ static void connect_begin(struct call *call, struct pool *pool, uint64_t role_ge
     }
     atomic_fetch_add_explicit(&pool->stats.connects, 1, memory_order_relaxed);
     int64_t deadline_ns =
-        ns_min(call->run.deadline_ns, ns_add(now_ns, db->config.pool.connect_timeout_ns));
+        ns_min(call->guard.attempt_deadline_ns, ns_add(now_ns, db->config.pool.connect_timeout_ns));
     struct hf_err err;
     enum conn_step step = db_connect(db, call->endpoint, &call->conn->conn, deadline_ns, &err);
     turn_connecting(call, step, &err);
@@ -196,7 +197,7 @@ void attempt_begin(struct call *call)
 }
 
 /* The answer to a statement of our own: true once it is there, the first result in `*result`. */
-static bool take_answer(struct call *call, short ready, PGresult **result)
+HF_COLD static bool take_answer(struct call *call, short ready, PGresult **result)
 {
     struct conn *conn = &call->conn->conn;
     while (conn_pump(conn, ready, NULL) != CONN_WAITS) {
@@ -216,7 +217,7 @@ static bool take_answer(struct call *call, short ready, PGresult **result)
     return false;
 }
 
-static void turn_statement(struct call *call, short ready)
+HF_COLD static void turn_statement(struct call *call, short ready)
 {
     PGresult *result;
     if (!take_answer(call, ready, &result))
@@ -237,7 +238,7 @@ static void turn_statement(struct call *call, short ready)
     PQclear(result);
 }
 
-static void turn_resolving(struct call *call)
+HF_COLD static void turn_resolving(struct call *call)
 {
     ++call->wait_serial;
     if (call->ops->resolve_turn(call) == CALL_ENDED)
@@ -272,7 +273,7 @@ void attempt_turn(struct call *call, short ready)
 
 /* ---- stopping ---- */
 
-static void end_cancel(struct call *call)
+HF_COLD static void end_cancel(struct call *call)
 {
     loop_let_go(call, 1);
     cancel_close(&call->cancel);

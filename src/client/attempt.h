@@ -17,19 +17,19 @@ void attempt_begin(struct call *call);
 /* What it waited for is there. */
 void attempt_turn(struct call *call, short ready);
 /* STOP. */
-void attempt_stop(struct call *call);
+HF_COLD void attempt_stop(struct call *call);
 /* It has not stopped: another cancel request, unless one is still on its way. */
-void attempt_cancel_again(struct call *call);
+HF_COLD void attempt_cancel_again(struct call *call);
 /* The cancel request goes on. */
-void attempt_turn_cancel(struct call *call);
+HF_COLD void attempt_turn_cancel(struct call *call);
 /* The connection is given up: the server has not reacted in time. */
-void attempt_cut(struct call *call);
+HF_COLD void attempt_cut(struct call *call);
 /* ENDED to the guard, the connection back to the pool. */
 void attempt_report(struct call *call);
 
-void resolve_begin(struct call *call, int64_t deadline_ns);
+HF_COLD void resolve_begin(struct call *call, int64_t deadline_ns);
 /* RESOLVED to the guard. */
-void resolve_report(struct call *call);
+HF_COLD void resolve_report(struct call *call);
 
 /* ---- of call.c, for these ---- */
 

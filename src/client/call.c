@@ -69,7 +69,6 @@ void call_wake(struct call *call, enum call_news news)
 
 static void run(struct call *call, const struct guard_action *action)
 {
-    call->run = *action;
     call->endpoint = action->endpoint;
     call->is_stopping = false;
     attempt_begin(call);
@@ -77,7 +76,7 @@ static void run(struct call *call, const struct guard_action *action)
 
 /* ENTER, WITHDRAW, HAND_OVER. Whoever gets a permit is told while the lock is held: then nobody who
  * has had the lock since can meet a wake-up that is still on its way (see loop_free()). */
-static void at_queue(struct call *call, const struct guard_action *action)
+HF_COLD static void at_queue(struct call *call, const struct guard_action *action)
 {
     struct db_endpoint *endpoint = &call->db->endpoints[action->endpoint];
     int64_t now_ns = clock_now();
@@ -104,7 +103,7 @@ static void done(struct call *call, const struct guard_action *action)
         call->ops->answered(call);
 }
 
-static void look_into_cache(struct call *call)
+HF_COLD static void look_into_cache(struct call *call)
 {
     bool was_hit = call->ops->find_cached != NULL && call->ops->find_cached(call, true);
     struct guard_event event = event_of(call, GUARD_EV_CACHED, clock_now());
@@ -242,7 +241,7 @@ void call_resume(struct call *call)
     pursue(call);
 }
 
-static void cancel(struct call *call)
+HF_COLD static void cancel(struct call *call)
 {
     if (call->was_cancelled)
         return;

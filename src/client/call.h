@@ -177,6 +177,7 @@ struct call_watch {
     short events;
 };
 
+/* Every call touches what stands before `error`, so that lies together; few touch the rest. */
 struct call {
     struct guard_call guard; /* reason and numbers of the call: guard_reason(&call->guard) */
     struct guard_lane lane;  /* of this object, kept from call to call */
@@ -186,61 +187,59 @@ struct call {
 
     /* The work. */
     const struct call_ops *ops;
-    void *work;         /* its own; may point to `room` */
-    struct pconn *conn; /* while an attempt runs; NULL before and after */
-    uint32_t endpoint;  /* of the attempt */
+    void *work;           /* its own; may point to `room` */
+    struct pconn *conn;   /* while an attempt runs; NULL before and after */
+    uint32_t endpoint;    /* of the attempt */
+    uint32_t wait_serial; /* another one: wait.fd may be another file under the same number */
     struct call_wait wait;
     struct call_ending ended;
     /* What an attempt that is cut off now leaves: the worst from `begin` on, the work may know
      * better. */
     struct outcome_facts facts;
     bool is_stopping;
+    bool has_ended; /* the work has; only the cancel request is still out */
+    bool is_cancelling;
+    bool was_cancelled; /* CANCEL has been fed */
+    bool was_unsent;    /* the guard was told that nothing is sent yet */
     bool is_answered;
-    bool was_recalled;                   /* answered by the result cache without being started */
+    bool was_recalled; /* answered by the result cache without being started */
+    bool is_abandoned; /* the reaper has it: nothing of the caller's may be touched */
+    bool is_watching;  /* it is in db->watching: its driver's own note, read without the lock */
     struct operation *operation;         /* that the caller named; NULL: none */
     uint64_t held_before, queued_before; /* of lane.stats when it began */
-    bool is_abandoned; /* the reaper has it: nothing of the caller's may be touched */
-    enum guard_resolution resolution;
 
-    /* The answer, from CALL_IS_DONE or CALL_IS_LEFT on. */
+    /* The answer, from CALL_IS_DONE or CALL_IS_LEFT on; `error` belongs to it too. */
     enum guard_result result;
+    enum call_spend spending; /* what the time since mark_ns goes into */
     struct outcome outcome;
-    struct hf_error error; /* of the last attempt; call_fail() makes the answer of it */
+    int64_t started_ns;
+    int64_t mark_ns;
+    int64_t spent_ns[CALL_SPENDS];
 
     /* Who drives it. */
-    struct loop *loop;     /* NULL: a blocking caller */
-    struct hf_call *owner; /* who hears of its steps in a struct hf_loop: client/async.h */
-    int wake_fd;           /* the object's own eventfd, for a blocking driver */
+    struct loop *loop;      /* NULL: a blocking caller */
+    struct hf_call *owner;  /* who hears of its steps in a struct hf_loop: client/async.h */
+    struct call_view *view; /* its driver's, or its own */
+    struct call_view *own_view;
+    struct hf_cancel *user_cancel;
     _Atomic int64_t sleeps_until_ns; /* blocked without a timer until then: client/nudge.h */
+    int wake_fd;                     /* the object's own eventfd, for a blocking driver */
     _Atomic int wake_at;             /* the eventfd that wakes its driver */
     _Atomic uint32_t news;           /* enum call_news */
-    struct hf_cancel *user_cancel;
-    struct call_watch watches[3];
-    uint32_t wait_serial;    /* another one: wait.fd may be another file under the same number */
+    _Alignas(16) unsigned char room[CALL_ROOM];
+    struct statement_memo memo; /* of whoever had it last: with a thread of its own, the same */
+
+    struct hf_error error; /* of the last attempt; call_answer() makes the answer of it */
+    enum guard_resolution resolution;
     uint32_t watched_serial; /* client/call_loop.c's */
+    struct call_watch watches[3];
     struct timer timer;
     struct list_node link;     /* in its loop, or among the free */
     struct list_node watching; /* in db->watching: wants to hear of new snapshots */
-    bool is_watching;          /* it is in there: its driver's own note, read without the lock */
     struct list_node all;      /* in db->calls */
-
-    /* The engine's. */
-    struct cancel cancel; /* under way beside the connection */
-    bool is_cancelling;
-    bool was_cancelled;       /* CANCEL has been fed */
-    bool was_unsent;          /* the guard was told that nothing is sent yet */
-    struct pg_result *answer; /* to a statement of the engine's own */
-    int64_t started_ns;
-    bool has_ended; /* the work has; only the cancel request is still out */
+    struct cancel cancel;      /* under way beside the connection */
+    struct pg_result *answer;  /* to a statement of the engine's own */
     int64_t stop_by_ns, cancel_again_ns;
-    struct guard_action run; /* the attempt's RUN */
-    struct call_view *view;  /* its driver's, or its own */
-    struct call_view *own_view;
-    _Alignas(16) unsigned char room[CALL_ROOM];
-    struct statement_memo memo; /* of whoever had it last: with a thread of its own, the same */
-    enum call_spend spending;   /* what the time since mark_ns goes into */
-    int64_t mark_ns;
-    int64_t spent_ns[CALL_SPENDS];
 };
 
 /* ---- its owner ---- */

@@ -32,23 +32,23 @@ struct pg_result;
 void error_clear(struct hf_error *err);
 
 /* A failure of our own, in words; SQLSTATE and may_repeat follow from the code. */
-int error_set(struct hf_error *err, int code, const char *format, ...) HF_PRINTF(3, 4);
-void error_detail(struct hf_error *err, const char *format, ...) HF_PRINTF(2, 3);
-void error_hint(struct hf_error *err, const char *format, ...) HF_PRINTF(2, 3);
+HF_COLD int error_set(struct hf_error *err, int code, const char *format, ...) HF_PRINTF(3, 4);
+HF_COLD void error_detail(struct hf_error *err, const char *format, ...) HF_PRINTF(2, 3);
+HF_COLD void error_hint(struct hf_error *err, const char *format, ...) HF_PRINTF(2, 3);
 
 /* What a lower layer said. */
-int error_from_err(struct hf_error *err, int code, const struct hf_err *from);
+HF_COLD int error_from_err(struct hf_error *err, int code, const struct hf_err *from);
 
 /* The server's own words: SQLSTATE, message, detail, hint, constraint, position. NULL fields of a
  * result that is none of an error give an empty text. */
-int error_from_result(struct hf_error *err, const struct pg_result *result);
+HF_COLD int error_from_result(struct hf_error *err, const struct pg_result *result);
 
 /* How a call of the guard ended. `last` is what the last attempt left (error_from_result(),
  * error_from_err()), or empty: where an attempt's own error says more, it stands in the message and
  * the guard's numbers in the detail. `view` names the endpoint and may be NULL. */
-int error_from_guard(struct hf_error *err, enum guard_result result,
-                     const struct guard_reason *reason, const struct snapshot *view,
-                     const struct hf_error *last);
+HF_COLD int error_from_guard(struct hf_error *err, enum guard_result result,
+                             const struct guard_reason *reason, const struct snapshot *view,
+                             const struct hf_error *last);
 
 /* Which code an outcome of an attempt is, where no guard's reason goes before. */
 int error_code_of(struct outcome outcome);

@@ -41,21 +41,21 @@ static enum exec_step over(struct exec *exec, struct outcome outcome)
 }
 
 /* What stands before the statement is done, and the statement is not wanted any more. */
-static enum exec_step never_sent(struct exec *exec)
+HF_COLD static enum exec_step never_sent(struct exec *exec)
 {
     over(exec, (struct outcome){.code = OUTCOME_CANCELLED});
     exec->ended.facts = (struct outcome_facts){0};
     return EXEC_DONE;
 }
 
-static enum exec_step lost(struct exec *exec)
+HF_COLD static enum exec_step lost(struct exec *exec)
 {
     exec->conn->is_broken = true;
     return over(exec, (struct outcome){.code = OUTCOME_CONN_LOST});
 }
 
 /* Nothing went out: libpq refused it, or there is no memory. */
-static enum exec_step not_sent(struct exec *exec)
+HF_COLD static enum exec_step not_sent(struct exec *exec)
 {
     PGconn *pg = exec->conn->conn.pg;
     if (PQstatus(pg) == CONNECTION_BAD) {
@@ -118,6 +118,7 @@ static enum exec_step begin_phase(struct exec *exec, int phase)
     exec->phase = phase;
     if (send_phase(exec) == 0)
         return not_sent(exec);
+    exec->was_just_sent = true;
     if (phase == PHASE_STATEMENT) {
         exec->is_sent = true;
         if (exec->statement.chunk_rows > 0)
@@ -244,7 +245,7 @@ static enum exec_step phase_ended(struct exec *exec)
 }
 
 /* COPY needs other functions than these. The connection is closed rather than talked out of it. */
-static enum exec_step refuse_copy(struct exec *exec)
+HF_COLD static enum exec_step refuse_copy(struct exec *exec)
 {
     error_set(exec->error, HF_E_USAGE, "COPY from or to the client needs hf_copy_start()");
     exec->conn->is_broken = true;
@@ -252,7 +253,7 @@ static enum exec_step refuse_copy(struct exec *exec)
                 (struct outcome){.code = OUTCOME_SQLSTATE, .sqlstate = sqlstate_pack("0A000")});
 }
 
-static enum exec_step out_of_memory(struct exec *exec)
+HF_COLD static enum exec_step out_of_memory(struct exec *exec)
 {
     error_set(exec->error, HF_E_MEMORY, "out of memory for the rows of the result");
     exec->conn->is_broken = true;
@@ -305,6 +306,14 @@ static enum exec_step drained(struct exec *exec)
     return phase_ended(exec);
 }
 
+static enum conn_step pump(struct exec *exec, short ready)
+{
+    struct conn *conn = &exec->conn->conn;
+    const bool was_just_sent = exec->was_just_sent;
+    exec->was_just_sent = false;
+    return was_just_sent && ready == 0 ? conn_sent(conn, NULL) : conn_pump(conn, ready, NULL);
+}
+
 enum exec_step exec_turn(struct exec *exec, struct call_wait *wait)
 {
     struct conn *conn = &exec->conn->conn;
@@ -312,7 +321,7 @@ enum exec_step exec_turn(struct exec *exec, struct call_wait *wait)
     bool is_lost = false;
     while (exec->phase != PHASE_OVER) {
         /* Of a lost connection only what had come before is taken. */
-        enum conn_step pumped = is_lost ? CONN_FAILED : conn_pump(conn, ready, NULL);
+        enum conn_step pumped = is_lost ? CONN_FAILED : pump(exec, ready);
         is_lost = pumped == CONN_FAILED;
         if (pumped == CONN_WAITS) {
             *wait = (struct call_wait){

@@ -67,6 +67,7 @@ struct exec {
     bool is_stopped;          /* set by its owner: the statement is not sent any more */
     bool is_sent;             /* the statement's text and parameters are not needed any more */
     bool rows_shown;          /* EXEC_ROWS has been returned */
+    bool was_just_sent;       /* by begin_phase(): nothing was read since */
     char evicted[STATEMENTS_NAME_BYTES];
 };
 

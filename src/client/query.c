@@ -159,7 +159,7 @@ static bool is_recalled(const struct call *call, const struct query *query,
 }
 
 /* An answer without a call: it takes no permit and asks nobody. */
-static void serve_recalled(struct call *call, struct query *query)
+HF_COLD static void serve_recalled(struct call *call, struct query *query)
 {
     call->ops = &query_ops;
     call->work = query;
@@ -295,8 +295,9 @@ static int run(struct hf_db *db, const char *sql, const struct hf_params *params
 }
 
 /* The program's own answer where no server has one. */
-static int fall_back(struct hf_db *db, const char *sql, const struct hf_call_options *options,
-                     const struct hf_error *why, struct hf_rows **rows, struct hf_error *err)
+HF_COLD static int fall_back(struct hf_db *db, const char *sql,
+                             const struct hf_call_options *options, const struct hf_error *why,
+                             struct hf_rows **rows, struct hf_error *err)
 {
     struct fallback fallback;
     struct hf_error said;
@@ -322,8 +323,8 @@ static bool finds_outcome(struct hf_db *db, const char *sql, const struct hf_cal
            db_intent(db, sql, options) == ROUTE_WRITE;
 }
 
-static int found_rows(struct hf_db *db, const struct pipeline_answer *answer, struct hf_rows **rows,
-                      struct hf_error *err)
+HF_COLD static int found_rows(struct hf_db *db, const struct pipeline_answer *answer,
+                              struct hf_rows **rows, struct hf_error *err)
 {
     *rows = rows_take(answer->result, db->endpoints[answer->endpoint].name);
     return *rows != NULL ? HF_SUCCESS

@@ -39,7 +39,7 @@ void record_free(struct record *record, struct hf_db *db)
 /* ---- breakers ---- */
 
 /* Under news_lock. */
-static void tell_breaker_locked(struct hf_db *db, uint32_t index)
+HF_COLD static void tell_breaker_locked(struct hf_db *db, uint32_t index)
 {
     struct record_endpoint *told = &db->record->endpoints[index];
     const struct db_endpoint *endpoint = &db->endpoints[index];
@@ -92,7 +92,7 @@ static bool tell_bulkhead(struct hf_db *db, const struct call *call, uint32_t in
     return true;
 }
 
-static bool tell_slow(struct hf_db *db, const struct call *call, int64_t took_ns)
+HF_COLD static bool tell_slow(struct hf_db *db, const struct call *call, int64_t took_ns)
 {
     char detail[160];
     if (took_ns < db->config.slow_ns)

@@ -12,19 +12,23 @@
 
 #define MADE_COLUMNS_MAX 1664 /* as many as PostgreSQL's own results may have */
 
-static struct rows_body *body_take(struct pg_result *result, const char *endpoint)
+static void body_fill(struct rows_body *body, struct pg_result *result, const char *endpoint)
 {
-    struct rows_body *body = PQresultAlloc(result, sizeof *body);
-    if (body == NULL) {
-        PQclear(result);
-        return NULL;
-    }
     body->result = result;
     atomic_init(&body->holders, 1);
     if (endpoint != NULL)
         memcpy(body->endpoint, endpoint, sizeof body->endpoint);
     else
         body->endpoint[0] = '\0';
+}
+
+static struct rows_body *body_take(struct pg_result *result, const char *endpoint)
+{
+    struct rows_body *body = PQresultAlloc(result, sizeof *body);
+    if (body == NULL)
+        PQclear(result);
+    else
+        body_fill(body, result, endpoint);
     return body;
 }
 
@@ -37,17 +41,18 @@ static void show(struct hf_rows *rows, struct rows_body *body)
 
 struct hf_rows *rows_take(struct pg_result *result, const char *endpoint)
 {
-    struct rows_body *body = body_take(result, endpoint);
-    if (body == NULL)
-        return NULL;
-    struct hf_rows *rows = PQresultAlloc(result, sizeof *rows);
-    if (rows == NULL) {
+    struct {
+        struct hf_rows rows;
+        struct rows_body body;
+    } *both = PQresultAlloc(result, sizeof *both);
+    if (both == NULL) {
         PQclear(result);
         return NULL;
     }
-    *rows = (struct hf_rows){0};
-    show(rows, body);
-    return rows;
+    both->rows = (struct hf_rows){0};
+    body_fill(&both->body, result, endpoint);
+    show(&both->rows, &both->body);
+    return &both->rows;
 }
 
 struct hf_rows *rows_share(struct rows_body *body, int64_t age_ms, bool is_stale)

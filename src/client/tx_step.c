@@ -635,7 +635,7 @@ static enum call_step begin(struct call *call)
         call->ended = (struct call_ending){.outcome = {.code = OUTCOME_CANCELLED}};
         return CALL_ENDED;
     }
-    tx->attempt = call->run.attempt;
+    tx->attempt = call->guard.attempts;
     tx->place = TX_UNBEGUN;
     tx->level = 0;
     tx->pending[0] = (struct tx_pending){TX_SEND_BEGIN, 0};

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define DIGITS_SAFE 18 /* so many, with a sign or without, are below 2^63 */
+
 static uint64_t big_endian(const struct value *value)
 {
     uint64_t number = 0;
@@ -71,8 +73,28 @@ static int64_t int_of_double(double number)
     return number >= -9223372036854775808.0 && number < 9223372036854775808.0 ? (int64_t)number : 0;
 }
 
+/* Plain decimal digits that cannot overflow, as nearly all are: strtoll() by itself takes a tenth
+ * of what the library costs in a query, to be ready for locales. False: none, ask strtoll(). */
+static bool digits_int(const struct value *value, int64_t *out)
+{
+    const char *at = value->bytes;
+    bool is_negative = *at == '-';
+    int64_t number = 0;
+    if (is_negative)
+        ++at;
+    if (*at == '\0' || value->size > DIGITS_SAFE)
+        return false;
+    for (; *at >= '0' && *at <= '9'; at++)
+        number = number * 10 + (*at - '0');
+    *out = is_negative ? -number : number;
+    return *at == '\0';
+}
+
 static int64_t text_int(const struct value *value)
 {
+    int64_t plain;
+    if (digits_int(value, &plain))
+        return plain;
     char *end;
     errno = 0;
     long long number = strtoll(value->bytes, &end, 10);

@@ -55,8 +55,8 @@ void guard_call_init(struct guard_call *call, struct guard *guard, struct guard_
 
 /* ---- an attempt has ended ---- */
 
-static void try_again(struct guard_call *call, const struct guard_event *event,
-                      enum outcome_may may, enum outcome_kind kind)
+HF_COLD static void try_again(struct guard_call *call, const struct guard_event *event,
+                              enum outcome_may may, enum outcome_kind kind)
 {
     const struct guard_config *config = &call->guard->config;
     struct retry_ask ask = {
@@ -92,7 +92,7 @@ static void try_again(struct guard_call *call, const struct guard_event *event,
         guard_place(call, event);
 }
 
-static void resolve(struct guard_call *call)
+HF_COLD static void resolve(struct guard_call *call)
 {
     call->state = GUARD_RESOLVING;
     call->wait_until_ns =
@@ -152,7 +152,7 @@ static void settle(struct guard_call *call, const struct guard_event *event)
 
 /* ---- the states ---- */
 
-static void ignore(struct guard_call *call)
+HF_COLD static void ignore(struct guard_call *call)
 {
     ++call->lane->stats.ignored;
 }
@@ -181,7 +181,7 @@ static void in_idle(struct guard_call *call, const struct guard_event *event)
     guard_place(call, event);
 }
 
-static void in_holding(struct guard_call *call, const struct guard_event *event)
+HF_COLD static void in_holding(struct guard_call *call, const struct guard_event *event)
 {
     switch (event->kind) {
     case GUARD_EV_VIEW:
@@ -275,7 +275,7 @@ static void in_queued(struct guard_call *call, const struct guard_event *event)
 
 /* Out of the queue without a permit: by its wait limit, by its deadline, by the caller, or since
  * the role moved. */
-static void left_queue(struct guard_call *call, const struct guard_event *event)
+HF_COLD static void left_queue(struct guard_call *call, const struct guard_event *event)
 {
     if (call->wants_cancel)
         guard_refuse(call, GUARD_WHY_CANCELLED, OUTCOME_CANCELLED);
@@ -287,7 +287,7 @@ static void left_queue(struct guard_call *call, const struct guard_event *event)
         guard_place(call, event);
 }
 
-static void in_leaving(struct guard_call *call, const struct guard_event *event)
+HF_COLD static void in_leaving(struct guard_call *call, const struct guard_event *event)
 {
     if (event->kind == GUARD_EV_WITHDRAWN && event->was_waiting) {
         left_queue(call, event);
@@ -304,7 +304,7 @@ static void in_leaving(struct guard_call *call, const struct guard_event *event)
     }
 }
 
-static void stop(struct guard_call *call)
+HF_COLD static void stop(struct guard_call *call)
 {
     ++call->lane->stats.stopped;
     call->state = GUARD_STOPPING;
@@ -313,7 +313,7 @@ static void stop(struct guard_call *call)
 
 /* The deadline passes while the attempt is out: the caller is answered now, the permits follow with
  * ENDED. */
-static void answer_at_deadline(struct guard_call *call)
+HF_COLD static void answer_at_deadline(struct guard_call *call)
 {
     if (call->state == GUARD_RUNNING) {
         int64_t given_ns = call->deadline_ns - call->attempt_started_ns;
@@ -365,7 +365,7 @@ static void in_running(struct guard_call *call, const struct guard_event *event)
 }
 
 /* Answered, but an attempt, a grant, a resolution or a look into the cache is still out. */
-static void in_ending(struct guard_call *call, const struct guard_event *event)
+HF_COLD static void in_ending(struct guard_call *call, const struct guard_event *event)
 {
     switch (event->kind) {
     case GUARD_EV_ENDED:
@@ -393,7 +393,7 @@ static void in_ending(struct guard_call *call, const struct guard_event *event)
     }
 }
 
-static void in_backoff(struct guard_call *call, const struct guard_event *event)
+HF_COLD static void in_backoff(struct guard_call *call, const struct guard_event *event)
 {
     if (event->kind == GUARD_EV_TICK) {
         if (call->now_ns >= call->wait_until_ns)
@@ -406,7 +406,7 @@ static void in_backoff(struct guard_call *call, const struct guard_event *event)
     }
 }
 
-static void resolved(struct guard_call *call, const struct guard_event *event)
+HF_COLD static void resolved(struct guard_call *call, const struct guard_event *event)
 {
     ++call->lane->stats.resolved;
     switch (event->resolution) {
@@ -435,7 +435,7 @@ static void resolved(struct guard_call *call, const struct guard_event *event)
     }
 }
 
-static void in_resolving(struct guard_call *call, const struct guard_event *event)
+HF_COLD static void in_resolving(struct guard_call *call, const struct guard_event *event)
 {
     switch (event->kind) {
     case GUARD_EV_RESOLVED:
@@ -463,7 +463,7 @@ static void in_resolving(struct guard_call *call, const struct guard_event *even
     }
 }
 
-static void in_caching(struct guard_call *call, const struct guard_event *event)
+HF_COLD static void in_caching(struct guard_call *call, const struct guard_event *event)
 {
     enum guard_result without = call->attempts == 0 ? GUARD_REFUSED : GUARD_FAILED;
     if (event->kind == GUARD_EV_CACHED) {

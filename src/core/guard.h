@@ -201,8 +201,8 @@ struct guard_stats {
 };
 
 struct guard_lane {
-    struct route_state route;
     struct guard_stats stats;
+    struct route_state route; /* ends with what only ROUTE_ROUND_ROBIN touches */
 };
 
 /* Why the guard did what it did last. Log lines, metrics, error DETAILs and explain all read this
@@ -288,13 +288,15 @@ struct guard_call {
                    */
     bool was_limit; /* STOP was ordered because the attempt's limit passed */
     struct breaker_permit lease;
-    struct bulkhead_permit permit, hold_permit;
-    struct bulkhead_permit given_back[GUARD_GIVEN_BACK_MAX]; /* on their way: HAND_OVER */
-    uint8_t given_back_next;
-    struct bulkhead_waiter waiter;
+    struct bulkhead_permit permit;
     struct guard_reason reason;
     uint32_t action_first, action_count;
     struct guard_action actions[GUARD_ACTIONS_MAX];
+    /* Of calls that wait: last, so that what every call touches lies together. */
+    struct bulkhead_permit hold_permit;
+    struct bulkhead_permit given_back[GUARD_GIVEN_BACK_MAX]; /* on their way: HAND_OVER */
+    uint8_t given_back_next;
+    struct bulkhead_waiter waiter;
 };
 
 void guard_init(struct guard *guard, const struct guard_config *config);
@@ -309,8 +311,9 @@ static inline bool guard_next(struct guard_call *call, struct guard_action *acti
     if (call->action_count == 0)
         return false;
     *action = call->actions[call->action_first];
-    call->action_first = (call->action_first + 1) % GUARD_ACTIONS_MAX;
-    --call->action_count;
+    /* From the start again where that is possible: the same memory is warm. */
+    call->action_first =
+        --call->action_count == 0 ? 0 : (call->action_first + 1) % GUARD_ACTIONS_MAX;
     return true;
 }
 int64_t guard_deadline(const struct guard_call *call);

@@ -26,11 +26,11 @@ void guard_leave_hold(struct guard_call *call);
 void guard_finish(struct guard_call *call, enum guard_result result, enum guard_state state);
 
 /* What was still out when the caller got its answer has come back. */
-void guard_end(struct guard_call *call);
+HF_COLD void guard_end(struct guard_call *call);
 
 /* Nothing more can be attempted: an old result if one is welcome, else the answer. */
-void guard_give_up(struct guard_call *call, enum guard_why why);
-void guard_refuse(struct guard_call *call, enum guard_why why, enum outcome_code code);
+HF_COLD void guard_give_up(struct guard_call *call, enum guard_why why);
+HF_COLD void guard_refuse(struct guard_call *call, enum guard_why why, enum outcome_code code);
 
 /* ---- guard_place.c ---- */
 

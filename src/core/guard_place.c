@@ -49,7 +49,7 @@ struct obstacles {
     uint32_t races; /* breakers that changed their mind between the look and the permit */
 };
 
-static void note_breaker(const struct breaker *breaker, struct obstacles *in_the_way)
+HF_COLD static void note_breaker(const struct breaker *breaker, struct obstacles *in_the_way)
 {
     in_the_way->breaker_refused = true;
     in_the_way->breaker_retry_ns = ns_min(in_the_way->breaker_retry_ns, breaker_retry_at(breaker));
@@ -71,8 +71,8 @@ static bool admit(struct guard_call *call, struct obstacles *in_the_way)
 }
 
 /* Waits for the view to change, for at most the hold limit; refuses if it may not. */
-static void hold(struct guard_call *call, int64_t limit_ns, int64_t ask_again_ns,
-                 enum guard_why why, enum outcome_code code)
+HF_COLD static void hold(struct guard_call *call, int64_t limit_ns, int64_t ask_again_ns,
+                         enum guard_why why, enum outcome_code code)
 {
     if (call->held_since_ns == HF_NEVER)
         call->held_since_ns = call->now_ns;
@@ -113,7 +113,7 @@ static bool try_endpoint(struct guard_call *call, uint32_t endpoint, struct obst
     return admit(call, in_the_way);
 }
 
-static void enter_queue(struct guard_call *call, uint32_t endpoint)
+HF_COLD static void enter_queue(struct guard_call *call, uint32_t endpoint)
 {
     call->endpoint = endpoint;
     call->wait_until_ns =
@@ -130,7 +130,7 @@ static bool is_allowed(const struct guard_call *call, const struct snapshot *vie
            degrade_config_allows(ladder, (enum degrade_level)view->level, call->request.operation);
 }
 
-static void fall_back(struct guard_call *call, const struct snapshot *view)
+HF_COLD static void fall_back(struct guard_call *call, const struct snapshot *view)
 {
     const struct guard_config *config = &call->guard->config;
     call->endpoint = GUARD_NO_ENDPOINT;

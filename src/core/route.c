@@ -180,8 +180,9 @@ static struct pool pool_of(const struct snapshot *view, const struct route_reque
 }
 
 /* The other kinds, from better to worse, and then all of them among those who failed this call. */
-static uint32_t second_best(const struct snapshot *view, const struct route_request *request,
-                            const struct demand *demand, const struct pool *pool)
+HF_COLD static uint32_t second_best(const struct snapshot *view,
+                                    const struct route_request *request,
+                                    const struct demand *demand, const struct pool *pool)
 {
     for (int round = 0; round < 2; round++) {
         uint32_t mask = pool->usable & (round == 0 ? ~request->avoid : request->avoid);
@@ -346,8 +347,8 @@ static bool is_open_to(const struct snapshot_endpoint *endpoint,
 }
 
 /* Why the primary cannot take what only the primary may. */
-static enum route_reason reason_against_primary(const struct snapshot *view,
-                                                const struct route_request *request)
+HF_COLD static enum route_reason reason_against_primary(const struct snapshot *view,
+                                                        const struct route_request *request)
 {
     if (view->primary == SNAPSHOT_NO_ENDPOINT)
         return view->has_rivals ? ROUTE_RIVAL_PRIMARIES : ROUTE_NO_PRIMARY;
@@ -359,9 +360,9 @@ static enum route_reason reason_against_primary(const struct snapshot *view,
     return is_open_to(primary, request) ? ROUTE_PRIMARY_EXCLUDED : ROUTE_PRIMARY_CLOSED;
 }
 
-static enum route_reason reason_against(const struct snapshot *view,
-                                        const struct route_request *request,
-                                        const struct demand *demand)
+HF_COLD static enum route_reason reason_against(const struct snapshot *view,
+                                                const struct route_request *request,
+                                                const struct demand *demand)
 {
     if (request->intent == ROUTE_WRITE ||
         (request->intent == ROUTE_READ && request->consistency == ROUTE_PRIMARY))
@@ -377,8 +378,8 @@ static enum route_reason reason_against(const struct snapshot *view,
 
 /* A replica that lags L shows at t + L what was written at t, if it goes on as it does; and we hear
  * of it with the snapshot after that. */
-static int64_t ask_again_ns(const struct snapshot *view, const struct route_request *request,
-                            enum route_reason reason)
+HF_COLD static int64_t ask_again_ns(const struct snapshot *view,
+                                    const struct route_request *request, enum route_reason reason)
 {
     if (reason != ROUTE_PROMISE_UNMET && reason != ROUTE_TOO_STALE)
         return HF_NEVER;
@@ -395,8 +396,8 @@ static int64_t ask_again_ns(const struct snapshot *view, const struct route_requ
 
 /* ---- choosing ---- */
 
-static bool choose_none(const struct snapshot *view, const struct route_request *request,
-                        const struct demand *demand, struct route_decision *decision)
+HF_COLD static bool choose_none(const struct snapshot *view, const struct route_request *request,
+                                const struct demand *demand, struct route_decision *decision)
 {
     decision->endpoint = SNAPSHOT_NO_ENDPOINT;
     decision->reason = reason_against(view, request, demand);

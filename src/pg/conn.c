@@ -135,6 +135,15 @@ enum conn_step conn_pump(struct conn *conn, short ready, struct hf_err *err)
     return CONN_WAITS;
 }
 
+enum conn_step conn_sent(struct conn *conn, struct hf_err *err)
+{
+    const int left = PQflush(conn->pg);
+    if (left < 0 || PQstatus(conn->pg) == CONNECTION_BAD)
+        return conn_pump(conn, 0, err);
+    conn->wants = left > 0 ? POLLIN | POLLOUT : POLLIN;
+    return CONN_WAITS;
+}
+
 bool conn_is_usable(struct conn *conn)
 {
     if (PQstatus(conn->pg) != CONNECTION_OK)

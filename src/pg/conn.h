@@ -109,6 +109,10 @@ enum conn_step HF_MUST_USE conn_connect(struct conn *conn, int64_t now_ns, struc
  * libpq's own result that says so. Close it when done with that. */
 enum conn_step HF_MUST_USE conn_pump(struct conn *conn, short ready, struct hf_err *err);
 
+/* The same for what has been sent this moment: of its answer nothing can be there, so it is not
+ * looked for: WAITS, or FAILED. */
+enum conn_step HF_MUST_USE conn_sent(struct conn *conn, struct hf_err *err);
+
 /* What an open connection is polled by; -1 if it has none. */
 int conn_fd(const struct conn *conn);
 
