@@ -168,11 +168,13 @@ static enum hf_rc no_use(struct login *login, const char *method)
     const struct login_config *config = login->config;
     err_set(&login->err, HF_RC_DENIED, "28000", "no secret of user \"" SV_FMT "\" for %s",
             SV_ARG(config->user), method);
-    if (config->secret.size == 0)
-        return err_detail(&login->err, config->keys != NULL
-                                           ? "Only a client's SCRAM keys are known here."
-                                           : "The server asks for a password, and none is known "
-                                             "here.");
+    if (config->secret.size == 0 && config->keys != NULL)
+        return err_detail(&login->err, "Only a client's SCRAM keys are known here.");
+    if (config->secret.size == 0) {
+        err_detail(&login->err, "The server asks for a password, and none is known here.");
+        return err_hint(&login->err, "Give the proxy this user's password or secret: in auth_file, "
+                                     "or by PGPASSWORD or ~/.pgpass beside a connection string.");
+    }
     if (password_kind(config->secret) == PASSWORD_MD5)
         return err_detail(&login->err, "What is known here is an MD5 hash of the password.");
     err_detail(&login->err, "What is known here is a SCRAM verifier: it can check a password, but "
