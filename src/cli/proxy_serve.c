@@ -56,7 +56,9 @@ static enum hf_rc read_file(const char *path, struct mem *mem, struct proxy_conf
     if (config_read_file(config, path, mem, &faults) == HF_OK)
         return HF_OK;
     config_fault_as_err(&faults, path, err);
-    return err_hint(err, "holdfast config check %s shows all that is wrong.", path);
+    if (faults.total > 1) /* the advice for the first would be the one for all */
+        err_hint(err, "holdfast config check %s shows all that is wrong.", path);
+    return err->rc;
 }
 
 /* From the file, or from a connection string with no file at all. */

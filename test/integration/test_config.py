@@ -89,6 +89,19 @@ def test_certificates_that_it_names_are_read(holdfast, tmp_path):
     assert done.returncode == 1 and "c.pem" in done.stderr
 
 
+def test_the_proxy_gives_the_advice_for_a_setting_too(holdfast, tmp_path):
+    """One mistake is told with its own advice, more of them with how to see them all."""
+    (tmp_path / "one.yml").write_text("databases: {a: {hosts: b}}\npools: {log_slow: 1s}\n")
+    (tmp_path / "two.yml").write_text("databases: {a: {hosts: b}}\npools: {log_slow: 1s, x: 1}\n")
+    for name, advice in ("one.yml", 'It belongs into the section "proxy".'), (
+            "two.yml", "holdfast config check two.yml shows all that is wrong."):
+        done = subprocess.run([holdfast, "proxy", "--config", name], cwd=tmp_path, timeout=30,
+                              capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert f"{name}:2:9: pools.log_slow: there is no such setting here" in done.stderr
+        assert advice in done.stderr
+
+
 def test_a_wrong_call_is_told_from_a_wrong_file(holdfast, tmp_path):
     for words in ([], ["chekc"], ["check"], ["example", "x"], ["reference", "x"],
                   ["check", "a", "b"]):

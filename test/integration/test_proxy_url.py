@@ -5,6 +5,7 @@ The promises are those of src/config/config_url.h.
 
 import subprocess
 
+import pgwire
 import proxy_rig
 import pytest
 from demo_process import find_binary
@@ -88,6 +89,16 @@ def test_without_a_password_clients_are_trusted_and_are_who_they_say(proxy_of):
 def test_without_a_password_a_user_in_the_string_is_who_all_are(proxy_of):
     with proxy_of("postgresql://trusted@{server}/app?listen={listen}") as target:
         assert ask(target, user="anybody", password=None) == "trusted"
+
+
+def test_a_server_that_asks_for_a_password_is_told_with_where_to_give_it(proxy_of):
+    """The first thing that goes wrong for a newcomer."""
+    with proxy_of("postgresql://app@{server}/app?listen={listen}") as target:
+        target.expect_log("could not connect to server")
+        with pytest.raises(pgwire.ServerError) as caught:
+            target.connect(password=None)
+        assert caught.value.sqlstate == "28000" and 'no secret of user "app"' in str(caught.value)
+        assert "PGPASSWORD or ~/.pgpass" in caught.value.fields["H"]
 
 
 def test_a_password_and_trust_enter_as_the_user(proxy_of):
