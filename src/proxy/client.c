@@ -26,6 +26,28 @@ static bool refuse(struct client *client, const struct hf_err *err);
 
 /* ---- time ---- */
 
+/* Since when nothing is under way: the answer to its last request; or, if it has a connection for
+ * one that it has not sent whole yet, since it has that. */
+static int64_t rests_since(const struct client *client)
+{
+    return client->server != NULL ? ns_max(client->rested_ns, client->server->since_ns)
+                                  : client->rested_ns;
+}
+
+/* It waits for an answer, or for what is done before its request goes. */
+static bool is_served(const struct client *client)
+{
+    return client->request_ns != 0 ||
+           (client->server != NULL && client->server->listen != SERVER_LISTEN_REST);
+}
+
+/* It has a connection that it does not keep, and has sent a part of a message. */
+static bool is_half_said(const struct client *client)
+{
+    return client->state == CLIENT_ACTIVE && client->part->pool->mode != PROXY_POOL_SESSION &&
+           client->transaction_ns == 0 && client->pins == 0;
+}
+
 /* When the state that the client is in has lasted too long. */
 static int64_t deadline_of(const struct client *client)
 {
@@ -36,13 +58,14 @@ static int64_t deadline_of(const struct client *client)
     case CLIENT_AUTHENTICATING:
         return ns_add(client->connected_ns, client->worker->config->limits.client_login_timeout_ns);
     case CLIENT_IDLE:
+    case CLIENT_REFUSED:
         return ns_add(client->since_ns, part->config.client_idle_timeout_ns);
     case CLIENT_ACTIVE: {
         if (client->server != NULL && (client->server->is_syncing || client->server->is_asking))
             return HF_NEVER; /* the server has a limit for these */
-        int64_t idle_ns = client->request_ns == 0 ? part->config.idle_transaction_timeout_ns
-                                                  : part->config.query_timeout_ns;
-        int64_t from_ns = client->request_ns == 0 ? client->rested_ns : client->request_ns;
+        int64_t idle_ns = is_served(client) ? part->config.query_timeout_ns
+                                            : part->config.idle_transaction_timeout_ns;
+        int64_t from_ns = client->request_ns == 0 ? rests_since(client) : client->request_ns;
         if (part->pool->mode == PROXY_POOL_SESSION && client->server != NULL &&
             client->request_ns == 0 && client->server->replies.status == 'I')
             idle_ns = part->config.client_idle_timeout_ns;
@@ -64,7 +87,6 @@ static int64_t deadline_of(const struct client *client)
     case CLIENT_WAITING:
         return limits_deadline(client);
     case CLIENT_ENTERING: /* the pool's limits count */
-    case CLIENT_REFUSED:
     default:
         return HF_NEVER;
     }
@@ -107,21 +129,22 @@ void client_end_request(struct client *client, bool is_transaction_over)
 static void explain_timeout(const struct client *client, struct hf_err *err)
 {
     const struct proxy_pool *config = &client->part->config;
-    int64_t now_ns = worker_now(client->worker), from_ns = client->rested_ns, limit_ns;
+    int64_t now_ns = worker_now(client->worker), from_ns = rests_since(client), limit_ns;
     if (client->pins != 0 && client->transaction_ns == 0 &&
         config->pinned_idle_timeout_ns <= config->client_idle_timeout_ns) {
         err_set(err, HF_RC_LIMIT, "57P05", "terminating connection due to pinned_idle_timeout");
         limit_ns = config->pinned_idle_timeout_ns;
-    } else if (client->state == CLIENT_IDLE || client->transaction_ns == 0) {
+    } else if (client->transaction_ns == 0 && !is_half_said(client)) {
         err_set(err, HF_RC_LIMIT, "57P05", "terminating connection due to client_idle_timeout");
         limit_ns = config->client_idle_timeout_ns;
-    } else if (ns_add(client->transaction_ns, config->transaction_timeout_ns) <= now_ns) {
+    } else if (client->transaction_ns != 0 &&
+               ns_add(client->transaction_ns, config->transaction_timeout_ns) <= now_ns) {
         err_set(err, HF_RC_LIMIT, "25P04", "terminating connection due to transaction_timeout");
         from_ns = client->transaction_ns;
         limit_ns = config->transaction_timeout_ns;
-    } else if (client->request_ns != 0) {
+    } else if (is_served(client)) {
         err_set(err, HF_RC_LIMIT, "57014", "terminating connection due to query_timeout");
-        from_ns = client->request_ns;
+        from_ns = client->request_ns != 0 ? client->request_ns : from_ns;
         limit_ns = config->query_timeout_ns;
     } else {
         err_set(err, HF_RC_LIMIT, "25P03",
@@ -172,6 +195,7 @@ void client_timeout(struct client *client)
         stream_close(client->worker->loop, &client->stream, false);
         return;
     case CLIENT_IDLE:
+    case CLIENT_REFUSED:
     case CLIENT_ACTIVE:
         explain_timeout(client, &err);
         client_fail(client, &err);
@@ -183,7 +207,6 @@ void client_timeout(struct client *client)
         admin_timeout(client);
         return;
     case CLIENT_ENTERING:
-    case CLIENT_REFUSED:
     default:
         return;
     }

@@ -27,6 +27,12 @@ struct listen_told {
 static struct mem *mem_of(const struct client *client)
 {
     return client->worker->proxy->mem;
+/* What they take there, which for short ones is most of it. */
+static size_t cost_of(const struct listen_news *news)
+{
+    return sizeof(struct listen_told) + sizeof *news + news->size;
+}
+
 }
 
 static struct listens *listens_of(const struct client *client)
@@ -70,8 +76,10 @@ static struct listening *listening_new(struct client *client)
 static void untell(struct listening *listening, struct listen_told *told)
 {
     list_remove(&told->link);
-    if (told->news != NULL) {
-        listening->queued -= told->news->size;
+    if (told->news == NULL) {
+        listening->has_gap = false;
+    } else {
+        listening->queued -= cost_of(told->news);
         if (--told->news->holders == 0)
             listen_news_drop(listens_of(listening->client), told->news);
     }
@@ -545,20 +553,14 @@ static bool enqueue(struct listening *listening, struct listen_news *news,
         return false;
     told->news = news;
     told->channel = channel;
-    if (news != NULL) {
+    if (news == NULL) {
+        listening->has_gap = true;
+    } else {
         news->holders++;
-        listening->queued += news->size;
+        listening->queued += cost_of(news);
     }
     list_push_back(&listening->queue, &told->link);
     return true;
-}
-
-static bool has_gap(const struct listening *listening)
-{
-    list_for_each(node, &listening->queue)
-        if (container_of(node, struct listen_told, link)->news == NULL)
-            return true;
-    return false;
 }
 
 /* A gap is to be told behind what waits already; one that waits itself grows. Whoever cannot be
@@ -566,7 +568,7 @@ static bool has_gap(const struct listening *listening)
 static void note_gap(struct listening *listening, int64_t from_ns, int64_t to_ns)
 {
     struct client *client = listening->client;
-    if (has_gap(listening)) {
+    if (listening->has_gap) {
         listening->gap_to_ns = to_ns;
         return;
     }
@@ -606,7 +608,7 @@ static void came_to(struct listen_place *place, struct listen_news *news)
         return;
     }
     size_t most = (size_t)client->part->config.listen_queue;
-    if (listening->is_lossy || bytes.size > most || listening->queued > most - bytes.size ||
+    if (listening->is_lossy || listening->queued + cost_of(news) > most ||
         !enqueue(listening, news, channel))
         lose(listening, channel);
     else
@@ -645,7 +647,7 @@ void listen_news(struct worker *worker, struct listen_news *news)
         news->holders = 1;
         list_for_each(node, &news->channel->subscribers[worker->index])
             came_to(container_of(node, struct listen_place, of_channel), news);
-        listen_news_came(news);
+        listen_news_came(listens, news);
         if (--news->holders == 0)
             listen_news_drop(listens, news);
         return;
@@ -667,6 +669,7 @@ void listen_news(struct worker *worker, struct listen_news *news)
  * it is one, and not that it listens. Who only leaves needs no server for that. */
 static void end_waiting(struct listening *listening)
 {
+        listen_news_came(listens, news);
     struct hf_err err;
     struct client *client = listening->client;
     listening->leave_round = 0;
@@ -675,6 +678,7 @@ static void end_waiting(struct listening *listening)
         return;
     }
     err_set(&err, HF_RC_AGAIN, "08006", "could not listen: no connection to the server");
+    listen_news_came(listens, news);
     err_detail(&err,
                "It was waited for as long as server_down_timeout = %lld ms. The transaction "
                "that has listened is committed.",

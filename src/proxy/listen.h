@@ -61,9 +61,10 @@ struct listening {
     struct listen_hub *hub;
     struct list channels; /* struct listen_place */
     uint32_t count;
-    size_t queued;        /* bytes of news in the queue */
+    size_t queued;        /* bytes that the news in the queue take */
     struct list queue;    /* struct listen_told: what is still to be told, in order */
     uint64_t leave_round; /* of the hub, after which channels are left; 0: none are */
+    bool has_gap;         /* in the queue */
     bool is_lossy;        /* news are dropped until the gap is told */
     bool is_over;         /* it wants more channels than it may, or than there is memory for */
     int64_t gap_from_ns;  /* wall time, of the gap that is in the queue */

@@ -277,9 +277,11 @@ bool listen_begin(struct listening *listening, uint64_t round)
     return is_all;
 }
 
-void listen_news_came(struct listen_news *news)
+void listen_news_came(struct listens *listens, struct listen_news *news)
 {
-    struct listens *listens = listens_of(news->hub);
+    atomic_fetch_sub(&listens->news, 1);
+    if (news->channel == NULL)
+        return;
     pthread_mutex_lock(&listens->lock);
     news->channel->news--;
     settle(news->channel);
@@ -289,7 +291,6 @@ void listen_news_came(struct listen_news *news)
 
 void listen_news_drop(struct listens *listens, struct listen_news *news)
 {
-    atomic_fetch_sub(&listens->news, 1);
     mem_free(listens->proxy->mem, news);
 }
 

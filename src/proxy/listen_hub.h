@@ -152,7 +152,7 @@ struct listens {
     uint32_t bucket_count; /* a power of two */
     uint32_t channel_count;
     struct hash_key key;
-    _Atomic uint32_t news; /* on their way to workers, or in clients' queues */
+    _Atomic uint32_t news; /* on their way to workers */
 };
 
 /* With the proxy; freed when its workers have ended. NULL: no memory. */
@@ -174,9 +174,10 @@ uint64_t listen_round(struct listen_hub *hub, struct worker *worker);
 void listen_leave(struct listen_channel *channel, struct worker *worker);
 /* The round is done: what of a client begins with it, begins. True: all does. */
 bool listen_begin(struct listening *listening, uint64_t round);
-/* The worker has told its clients of a notification, or put it into their queues. */
-void listen_news_came(struct listen_news *news);
-/* The news are not needed any more. */
+/* The worker has told its clients of the news, or put them into their queues: they are no longer on
+ * their way. Queues have limits of their own; one that is full holds nobody else back. */
+void listen_news_came(struct listens *listens, struct listen_news *news);
+/* The news, which have come, are not needed any more. */
 void listen_news_drop(struct listens *listens, struct listen_news *news);
 
 /* ---- the home ---- */

@@ -434,11 +434,19 @@ static void lower_limit(struct pool_part *part)
     bulkhead_resize(part->bulkhead, limit - 1, worker_now(part->worker));
 }
 
+/* What a share travels in. Who has begged has a message of his own, which comes back with the
+ * answer: so an answer never fails, and nobody waits for one in vain. */
+static struct pool_message *give_message(struct mem *mem, struct pool_part *to, bool is_answer)
+{
+    hf_assert(to != NULL);
+    return is_answer ? &to->beg : mem_alloc(mem, sizeof(struct pool_message));
+}
+
 /* The share is on its way: without a connection. */
 static void send_share(struct pool_part *part, struct pool_part *to, uint32_t shares,
                        bool is_answer)
 {
-    struct pool_message *message = mem_alloc(part->pool->proxy->mem, sizeof *message);
+    struct pool_message *message = give_message(part->pool->proxy->mem, to, is_answer);
     if (message == NULL) { /* then it stays here */
         pool_set_share(part, pool_share(part) + shares);
         pool_touch(part);
@@ -470,9 +478,11 @@ void pool_left(struct server *server, struct pool_part *to, int fd)
 {
     struct pool_part *part = server->part;
     part->leaving--;
-    struct pool_message *message = mem_alloc(part->pool->proxy->mem, sizeof *message);
-    if (fd < 0 || message == NULL) {
-        mem_free(part->pool->proxy->mem, message);
+    struct mem *mem = part->pool->proxy->mem;
+    struct pool_message *message = fd < 0 ? NULL : give_message(mem, to, server->leaves_for_beg);
+    if (message == NULL) {
+        if (fd >= 0)
+            server_adopt(server, part, fd); /* it stays here */
         send_share(part, to, 1, server->leaves_for_beg);
         return;
     }
@@ -545,7 +555,8 @@ void pool_given(struct pool_part *part, struct pool_message *message)
         server_adopt(message->server, part, message->fd);
         is_surplus(message->server); /* if the share that came with it has paid a debt */
     }
-    mem_free(part->pool->proxy->mem, message);
+    if (message != &part->beg)
+        mem_free(part->pool->proxy->mem, message);
     if (shares > 0 && (bulkhead_waiting(part->bulkhead) > 0 || part->debt > 0))
         beg(part);
     pool_touch(part);
@@ -754,20 +765,6 @@ static void retire_idle(struct pool_part *part, int64_t now_ns)
     if (part->server_count < least && part->server_count < room && part->connecting == 0 &&
         part->retry_at_ns <= now_ns && part->pool->mode != PROXY_POOL_SESSION)
         server_open(part, NULL);
-}
-
-void pool_make_room(struct worker *worker)
-{
-    struct server *coldest = NULL;
-    list_for_each(part_node, &worker->parts) {
-        const struct pool_part *part = container_of(part_node, struct pool_part, link);
-        struct list_node *node = list_last(&part->idle);
-        struct server *server = node != NULL ? container_of(node, struct server, link) : NULL;
-        if (server != NULL && (coldest == NULL || server->since_ns < coldest->since_ns))
-            coldest = server;
-    }
-    if (coldest != NULL)
-        server_close(coldest, NULL);
 }
 
 /* A client waits for a server that has said nothing for a while: perhaps it is gone. */

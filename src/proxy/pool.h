@@ -106,7 +106,7 @@ struct pool_message {
     struct pool_part *part;      /* whose: the receiver's */
     uint32_t from;               /* BEG: the worker that asks */
     uint32_t shares;             /* GIVE */
-    bool is_answer;              /* GIVE: to a BEG, which is the sender's own again */
+    bool is_answer;              /* GIVE: to a BEG, and in the message of it */
     struct server *server;       /* GIVE: NULL, or a connection that has left its loop */
     int fd;
 };
@@ -230,9 +230,6 @@ const char *pool_mode_name(enum proxy_pool_mode mode);
 
 /* part->config has another size: the part's share changes with it. */
 void pool_resize(struct pool_part *part);
-
-/* The budget is wanted by others: the coldest idle connection of this worker makes room. */
-void pool_make_room(struct worker *worker);
 
 /* Once a second: idle and lifetime limits, minimum size, retries; and those who waited in vain. */
 void pool_tick(struct pool_part *part, int64_t now_ns);

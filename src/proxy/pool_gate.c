@@ -94,3 +94,17 @@ uint32_t pool_tainted(const struct pool_part *part)
         count += container_of(node, struct server, link)->is_tainted;
     return count;
 }
+
+void pool_make_room(struct worker *worker)
+{
+    struct server *coldest = NULL;
+    list_for_each(part_node, &worker->parts) {
+        const struct pool_part *part = container_of(part_node, struct pool_part, link);
+        struct list_node *node = list_last(&part->idle);
+        struct server *server = node != NULL ? container_of(node, struct server, link) : NULL;
+        if (server != NULL && (coldest == NULL || server->since_ns < coldest->since_ns))
+            coldest = server;
+    }
+    if (coldest != NULL)
+        server_close(coldest, NULL);
+}

@@ -17,6 +17,7 @@
 struct hf_err;
 struct pool_part;
 struct proxy_database;
+struct worker;
 
 void pool_hold(struct pool_part *part);
 void pool_let_go(struct pool_part *part);
@@ -36,5 +37,8 @@ void pool_kill(struct pool_part *part, const struct hf_err *reason);
 void pool_taint(struct pool_part *part, const struct proxy_database *database);
 /* Connections that are to be replaced, and are still there. */
 uint32_t pool_tainted(const struct pool_part *part);
+
+/* The budget is wanted by others: the coldest idle connection of this worker makes room. */
+void pool_make_room(struct worker *worker);
 
 #endif

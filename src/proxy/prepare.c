@@ -364,6 +364,7 @@ enum relay_step prepare_begin_assembly(struct client *client, struct relay_run *
     relay_run_put(run);
     frame_take(&client->frame, size);
     relay_run_drop(run, size);
+    client_watch(client); /* who does not send the rest of it must not keep a connection */
     return RELAY_DONE;
 }
 

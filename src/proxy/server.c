@@ -214,7 +214,9 @@ bool server_synced(struct server *server)
 void server_detach(struct server *server)
 {
     struct client *client = server->client;
-    bool is_between = frame_is_between(&client->frame) && server->pending == NULL;
+    /* Of a message that is being put together, nothing was sent yet. */
+    bool is_said = frame_is_between(&client->frame) || client->assembly != NULL;
+    bool is_between = is_said && server->pending == NULL;
     replies_detach(&server->replies);
     server->is_curing = false;
     server->has_listened = false;
@@ -409,6 +411,16 @@ void server_close(struct server *server, const struct hf_err *reason)
     }
     out = stream_out(worker->loop, &server->stream, 8);
     if (out != NULL && build_empty(out, 'X') != HF_OK)
+/* Leaving is not possible: the connection has ended, or says something, or is to be closed. The
+ * share that it was to go with goes alone. */
+static void stay(struct server *server)
+{
+    struct pool_part *to = server->to;
+    server->to = NULL;
+    server_enter(server, SERVER_IDLE);
+    pool_left(server, to, -1);
+}
+
         out = NULL;
     worker_timer(worker, &server->timer, ns_add(server->since_ns, HF_SEC(2)));
     stream_close(worker->loop, &server->stream, out != NULL);
@@ -416,6 +428,8 @@ void server_close(struct server *server, const struct hf_err *reason)
 
 void server_leave(struct server *server, struct pool_part *to, bool for_beg)
 {
+    if (server->state == SERVER_LEAVING)
+        stay(server);
     server->part->leaving++;
     server->leaves_for_beg = for_beg;
     server->to = to;
@@ -429,15 +443,6 @@ void server_adopt(struct server *server, struct pool_part *part, int fd)
     server->to = NULL;
     stream_join(part->worker->loop, &server->stream, fd, STREAM_SERVER);
     server_enter(server, SERVER_IDLE);
-}
-
-/* Leaving was not possible: the connection has ended, or says something. */
-static void stay(struct server *server)
-{
-    struct pool_part *to = server->to;
-    server->to = NULL;
-    server_enter(server, SERVER_IDLE);
-    pool_left(server, to, -1);
 }
 
 static void ended(struct server *server, const struct loop_event *event)

@@ -20,6 +20,7 @@
 #include "proxy/peers.h"
 #include "proxy/pool.h"
 #include "proxy/reload.h"
+#include "proxy/pool_gate.h"
 #include "proxy/server.h"
 #include "proxy/share.h"
 #include "proxy/sockets.h"
@@ -271,7 +272,8 @@ static void drain_idle(struct worker *worker)
                (long long)(worker->config->limits.drain_timeout_ns / HF_MS(1)));
     list_for_each(node, &worker->sessions) {
         struct client *client = container_of(node, struct client, link);
-        bool is_idle = client->state == CLIENT_IDLE || client->state <= CLIENT_ENTERING ||
+        bool is_idle = client->state == CLIENT_IDLE || client->state == CLIENT_REFUSED ||
+                       client->state <= CLIENT_ENTERING ||
                        (client->state == CLIENT_ACTIVE && client->transaction_ns == 0) ||
                        (client->state == CLIENT_ADMIN && !admin_is_busy(client));
         if (worker->is_stopping || is_idle)

@@ -487,6 +487,18 @@ def test_a_slow_listener_has_a_limit_and_is_told(start_proxy, channel):
 
 
 @proxied
+def test_a_listener_in_a_transaction_holds_nobody_back(proxy, channel):
+    """More news wait for it than may be on their way to workers; others are told theirs."""
+    with clients(proxy, 3) as (held, quick, sender):
+        ok(held, f"LISTEN {channel}", "BEGIN", "SELECT 1")
+        ok(quick, f"LISTEN {channel}_quick")
+        ok(sender, f"SELECT count(pg_notify('{channel}', n::text)) FROM "
+                   "generate_series(1, 12000) n")
+        ok(sender, f"NOTIFY {channel}_quick, 'one'")
+        assert read_news(quick, 1) == ["one"]
+
+
+@proxied
 def test_channels_have_a_limit(start_proxy, channel):
     proxy = start_proxy("transaction", limits={"listen_channels_per_client_max": 3,
                                                "listen_channels_max": 5})
