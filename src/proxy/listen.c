@@ -24,15 +24,15 @@ struct listen_told {
     const struct listen_channel *channel; /* of the news */
 };
 
-static struct mem *mem_of(const struct client *client)
-{
-    return client->worker->proxy->mem;
 /* What they take there, which for short ones is most of it. */
 static size_t cost_of(const struct listen_news *news)
 {
     return sizeof(struct listen_told) + sizeof *news + news->size;
 }
 
+static struct mem *mem_of(const struct client *client)
+{
+    return client->worker->proxy->mem;
 }
 
 static struct listens *listens_of(const struct client *client)
@@ -654,6 +654,7 @@ void listen_news(struct worker *worker, struct listen_news *news)
     }
     if (news->kind == LISTEN_NEWS_ON) {
         round_done(worker, news);
+        listen_news_came(listens, news);
         listen_news_drop(listens, news);
         return;
     }
@@ -662,6 +663,7 @@ void listen_news(struct worker *worker, struct listen_news *news)
         if (listening->hub == news->hub)
             gap_for(listening, news);
     }
+    listen_news_came(listens, news);
     listen_news_drop(listens, news);
 }
 
@@ -669,7 +671,6 @@ void listen_news(struct worker *worker, struct listen_news *news)
  * it is one, and not that it listens. Who only leaves needs no server for that. */
 static void end_waiting(struct listening *listening)
 {
-        listen_news_came(listens, news);
     struct hf_err err;
     struct client *client = listening->client;
     listening->leave_round = 0;
@@ -678,7 +679,6 @@ static void end_waiting(struct listening *listening)
         return;
     }
     err_set(&err, HF_RC_AGAIN, "08006", "could not listen: no connection to the server");
-    listen_news_came(listens, news);
     err_detail(&err,
                "It was waited for as long as server_down_timeout = %lld ms. The transaction "
                "that has listened is committed.",

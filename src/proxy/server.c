@@ -375,6 +375,16 @@ static void forget(struct server *server)
     mem_free(proxy->mem, server);
 }
 
+/* Leaving is not possible: the connection has ended, or says something, or is to be closed. The
+ * share that it was to go with goes alone. */
+static void stay(struct server *server)
+{
+    struct pool_part *to = server->to;
+    server->to = NULL;
+    server_enter(server, SERVER_IDLE);
+    pool_left(server, to, -1);
+}
+
 void server_close(struct server *server, const struct hf_err *reason)
 {
     struct worker *worker = worker_of(server);
@@ -382,6 +392,8 @@ void server_close(struct server *server, const struct hf_err *reason)
     struct buffer *out;
     if (server->state == SERVER_CLOSING)
         return;
+    if (server->state == SERVER_LEAVING)
+        stay(server);
     bool was_login = server->login != NULL;
     bool is_over =
         !was_login && server->is_started && replies_rest(&server->replies) == REPLIES_OVER;
@@ -411,16 +423,6 @@ void server_close(struct server *server, const struct hf_err *reason)
     }
     out = stream_out(worker->loop, &server->stream, 8);
     if (out != NULL && build_empty(out, 'X') != HF_OK)
-/* Leaving is not possible: the connection has ended, or says something, or is to be closed. The
- * share that it was to go with goes alone. */
-static void stay(struct server *server)
-{
-    struct pool_part *to = server->to;
-    server->to = NULL;
-    server_enter(server, SERVER_IDLE);
-    pool_left(server, to, -1);
-}
-
         out = NULL;
     worker_timer(worker, &server->timer, ns_add(server->since_ns, HF_SEC(2)));
     stream_close(worker->loop, &server->stream, out != NULL);
@@ -428,8 +430,6 @@ static void stay(struct server *server)
 
 void server_leave(struct server *server, struct pool_part *to, bool for_beg)
 {
-    if (server->state == SERVER_LEAVING)
-        stay(server);
     server->part->leaving++;
     server->leaves_for_beg = for_beg;
     server->to = to;
