@@ -46,20 +46,6 @@ size_t sv_find(struct sv view, char c)
     return found != NULL ? (size_t)(found - view.data) : view.size;
 }
 
-struct sv sv_take(struct sv view, size_t count)
-{
-    return sv_from(view.data, count < view.size ? count : view.size);
-}
-
-struct sv sv_drop(struct sv view, size_t count)
-{
-    if (count == 0)
-        return view; /* NULL + 0 is undefined in C11 */
-    if (count >= view.size)
-        count = view.size;
-    return view.size == 0 ? view : sv_from(view.data + count, view.size - count);
-}
-
 static bool is_blank(char c)
 {
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';

@@ -63,8 +63,19 @@ bool sv_ends_with(struct sv view, struct sv suffix);
 size_t sv_find(struct sv view, char c);
 
 /* The first `count` bytes, or what follows them; at most all of it. */
-struct sv sv_take(struct sv view, size_t count);
-struct sv sv_drop(struct sv view, size_t count);
+static inline struct sv sv_take(struct sv view, size_t count)
+{
+    return sv_from(view.data, count < view.size ? count : view.size);
+}
+
+static inline struct sv sv_drop(struct sv view, size_t count)
+{
+    if (count > view.size)
+        count = view.size;
+    if (count == 0)
+        return view; /* NULL + 0 is undefined in C11 */
+    return sv_from(view.data + count, view.size - count);
+}
 
 /* Without blanks (space, tab, newline, carriage return) at either end. */
 struct sv sv_trim(struct sv view);

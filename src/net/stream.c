@@ -413,9 +413,23 @@ size_t stream_room(struct loop *loop, struct stream *stream)
     return room;
 }
 
+/* As mostly: it fits into the block at hand. */
+static bool send_at_once(struct loop *loop, struct stream *stream, struct sv bytes)
+{
+    if (!takes_puts(stream) || is_sealed(stream))
+        return false;
+    struct loop_block *block = out_block(loop, stream);
+    if (block == NULL || !buffer_append(&block->buffer, bytes))
+        return false;
+    loop_mark_dirty(loop, stream);
+    return true;
+}
+
 size_t stream_send(struct loop *loop, struct stream *stream, struct sv bytes)
 {
     size_t done = 0;
+    if (bytes.size > 0 && send_at_once(loop, stream, bytes))
+        return bytes.size;
     while (done < bytes.size && takes_puts(stream)) {
         struct loop_block *block = is_sealed(stream) ? NULL : out_block(loop, stream);
         if (block != NULL && buffer_free(&block->buffer) == 0) {

@@ -86,9 +86,9 @@ void listen_expect(struct server *server, char type);
 bool listen_waits(struct server *server, char type);
 
 /* Few tags begin as LISTEN, UNLISTEN and DISCARD do: the others are not looked at any further. */
-static inline bool listen_is_tag(const struct frame_part *part)
+static inline bool listen_is_tag(struct sv message)
 {
-    struct sv tag = sv_drop(part->bytes, FRAME_HEADER_SIZE);
+    struct sv tag = sv_drop(message, FRAME_HEADER_SIZE);
     return tag.size > 2 && ((tag.data[0] == 'L' && tag.data[1] == 'I') ||
                             (tag.data[0] == 'U' && tag.data[1] == 'N') ||
                             (tag.data[0] == 'D' && tag.data[1] == 'I'));

@@ -665,31 +665,42 @@ static void unnamed_settled(struct server *server, uint32_t count, bool is_answe
         client->unnamed = client->unnamed_kept;
 }
 
+static void settle_change(struct server *server, uint32_t tag,
+                          void (*how)(const struct prepared *, uint32_t))
+{
+    struct prepared prepared = prepare_meet(server, server->client);
+    pthread_mutex_lock(&proxy_of(server)->lock);
+    how(&prepared, tag);
+    pthread_mutex_unlock(&proxy_of(server)->lock);
+}
+
+void prepare_ended(struct server *server, uint32_t tag)
+{
+    if (tag == PREPARED_TAG_UNNAMED)
+        unnamed_settled(server, 1, true);
+    else if (prepared_is_change(tag))
+        settle_change(server, tag, prepared_done);
+}
+
 bool prepare_from_server(struct server *server, struct relay_run *run,
                          const struct frame_part *part, const struct replies_verdict *verdict)
 {
-    struct proxy *proxy = proxy_of(server);
     struct sv command;
-    if (verdict->is_last && verdict->tag == PREPARED_TAG_UNNAMED)
-        unnamed_settled(server, 1, true);
+    if (verdict->is_last && (part->type != 'E' || verdict->tag == PREPARED_TAG_UNNAMED))
+        prepare_ended(server, verdict->tag);
     if (server->prepared == NULL)
         return false;
-    if (part->type == 'Z')
-        prepared_ready(server->prepared, &server->replies);
     if (part->type == 'E')
         return failed(server, run, part, verdict);
-    struct prepared prepared = prepare_meet(server, server->client);
-    if (verdict->is_last && prepared_is_change(verdict->tag)) {
-        pthread_mutex_lock(&proxy->lock);
-        prepared_done(&prepared, verdict->tag);
-        pthread_mutex_unlock(&proxy->lock);
-    }
+    if (part->type == 'Z')
+        prepared_ready(server->prepared, &server->replies);
     if (part->type == 'C' && part->bytes.size > FRAME_HEADER_SIZE &&
         part->bytes.data[FRAME_HEADER_SIZE] == 'D' &&
         message_text(message_of(part), &command) == MESSAGE_OK && prepared_is_discard(command)) {
-        pthread_mutex_lock(&proxy->lock);
+        struct prepared prepared = prepare_meet(server, server->client);
+        pthread_mutex_lock(&proxy_of(server)->lock);
         prepared_discarded(&prepared);
-        pthread_mutex_unlock(&proxy->lock);
+        pthread_mutex_unlock(&proxy_of(server)->lock);
         if (server->client != NULL && sv_eq(command, SV("DISCARD ALL")))
             client_discarded(server->client);
     }
@@ -698,30 +709,20 @@ bool prepare_from_server(struct server *server, struct relay_run *run,
 
 void prepare_dropped(struct server *server, const struct replies_dropped *dropped)
 {
-    struct proxy *proxy = proxy_of(server);
     if (server->client != NULL && server->client->sql != NULL)
         sql_prepared_dropped(server, dropped);
     if (dropped->tag == PREPARED_TAG_UNNAMED)
         unnamed_settled(server, dropped->count, false);
-    if (server->prepared == NULL || !prepared_is_change(dropped->tag))
-        return;
-    struct prepared prepared = prepare_meet(server, server->client);
-    pthread_mutex_lock(&proxy->lock);
-    prepared_undone(&prepared, dropped->tag);
-    pthread_mutex_unlock(&proxy->lock);
+    if (server->prepared != NULL && prepared_is_change(dropped->tag))
+        settle_change(server, dropped->tag, prepared_undone);
 }
 
 static void answer(struct server *server, const struct replies_request *local, struct buffer *out)
 {
-    struct proxy *proxy = proxy_of(server);
     enum hf_rc rc = build_empty(out, local->type == 'P' ? '1' : '3');
     hf_assert(rc == HF_OK);
-    if (!prepared_is_change(local->tag))
-        return;
-    struct prepared prepared = prepare_meet(server, server->client);
-    pthread_mutex_lock(&proxy->lock);
-    prepared_done(&prepared, local->tag);
-    pthread_mutex_unlock(&proxy->lock);
+    if (prepared_is_change(local->tag))
+        settle_change(server, local->tag, prepared_done);
 }
 
 bool prepare_answer(struct server *server)

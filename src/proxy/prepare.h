@@ -16,6 +16,9 @@ struct server;
 enum relay_step prepare_from_client(struct client *client, struct relay_run *run,
                                     const struct frame_part *part);
 
+/* A request with this tag has ended well; one about the unnamed statement, well or not. */
+void prepare_ended(struct server *server, uint32_t tag);
+
 /* A message of the server that was accounted for: it may settle what was prepared. True: it is not
  * forwarded, as something else was put in its place. */
 bool prepare_from_server(struct server *server, struct relay_run *run,

@@ -17,61 +17,9 @@
 #include "wire/message.h"
 #include "wire/prepared.h"
 
-bool relay_run_fit(struct relay_run *run)
-{
-    size_t room = run->to != NULL ? stream_room(run->loop, run->to) : SIZE_MAX;
-    size_t most = room > RELAY_RESERVE ? room - RELAY_RESERVE : 0;
-    hf_assert(run->size == 0);
-    if (run->view.size > most) {
-        run->is_cut = true;
-        run->view = sv_take(run->view, most);
-    }
-    return run->view.size > 0;
-}
-
-/* All that is in the view and finds room; false: nothing. */
-static bool run_begin(struct relay_run *run, struct loop *loop, struct stream *from,
-                      struct stream *to)
-{
-    *run = (struct relay_run){.loop = loop, .from = from, .to = to, .view = stream_view(from)};
-    bool has_any = relay_run_fit(run);
-    run->offered = run->view.size;
-    return has_any;
-}
-
-/* Puts what is left. True: there was more than there was room for, and now there is room, so it
- * must be gone on with; if there is none, LOOP_DRAINED of `to` follows. */
-static bool run_end(struct relay_run *run)
-{
-    relay_run_put(run);
-    if (!run->is_cut || stream_out(run->loop, run->to, LOOP_BLOCK_SIZE) == NULL)
-        return false;
-    return run->taken > 0 || LOOP_BLOCK_SIZE - RELAY_RESERVE > run->offered;
-}
-
-/* Puts what has gathered. What stands behind it is the front of the view afterwards. */
-void relay_run_put(struct relay_run *run)
-{
-    if (run->size == 0)
-        return;
-    if (run->to != NULL) {
-        size_t sent = stream_send(run->loop, run->to, sv_take(run->view, run->size));
-        hf_assert(sent == run->size);
-    }
-    stream_consume(run->loop, run->from, run->size);
-    run->view = sv_drop(run->view, run->size);
-    run->taken += run->size;
-    run->size = 0;
-}
-
-/* The front of the view is dealt with. */
-void relay_run_drop(struct relay_run *run, size_t size)
-{
-    hf_assert(run->size == 0);
-    stream_consume(run->loop, run->from, size);
-    run->view = sv_drop(run->view, size);
-    run->taken += size;
-}
+/* Not to be made a part of its caller, the path of a query, which would carry an error's kilobyte
+ * of stack from then on. */
+#define RARE __attribute__((noinline))
 
 /* ---- from the client ---- */
 
@@ -145,6 +93,9 @@ enum relay_step relay_send_plain(struct client *client, struct relay_run *run,
  * In any mode what follows a RESET or DISCARD waits, as the settings must be brought back first. */
 static bool waits_in_turn(const struct client *client, char type)
 {
+    bool is_usual = (client->server->unusual | client->server->acts) == 0;
+    if (is_usual && client->part->pool->mode != PROXY_POOL_STATEMENT)
+        return false;
     bool goes_back = (client->server->acts & (ACTS_RESET | ACTS_DISCARD)) != 0;
     bool one_by_one = client->part->pool->mode == PROXY_POOL_STATEMENT ||
                       client->server->is_discarding || (goes_back && client->startup != 0);
@@ -157,12 +108,9 @@ static bool waits_in_turn(const struct client *client, char type)
 /* DISCARD ALL and RESET ALL go back to the values that a session began with. The connection began
  * with others than its client did, so what the server reports then is not for the client, whose own
  * values are brought there with its next request. */
-static bool goes_back_to_startup(const struct client *client, const struct frame_part *part)
+static bool goes_back_to_startup(const struct client *client, struct sv text)
 {
-    struct sv text;
-    if ((client->startup == 0 && client->settings == 0) ||
-        client->part->pool->mode == PROXY_POOL_SESSION ||
-        message_query(message_of(part), &text) != MESSAGE_OK)
+    if (client->startup == 0 && client->settings == 0)
         return false;
     text = sv_trim(text);
     if (sv_ends_with(text, SV(";")))
@@ -170,18 +118,10 @@ static bool goes_back_to_startup(const struct client *client, const struct frame
     return sv_eq_nocase(text, SV("DISCARD ALL")) || sv_eq_nocase(text, SV("RESET ALL"));
 }
 
-/* What the text of a Query may do to the session is looked at before it goes. */
-static enum relay_step look_at_query(struct client *client, struct relay_run *run,
-                                     const struct frame_part *part)
+/* What the text of a Query does to the session is seen to before it goes. */
+static enum relay_step see_to_acts(struct client *client, struct relay_run *run,
+                                   const struct frame_part *part, struct sv text, uint32_t acts)
 {
-    struct sv text;
-    bool is_whole = message_query(message_of(part), &text) != MESSAGE_MORE;
-    if (!is_whole && part->bytes.size < LOOP_BLOCK_SIZE / 2 &&
-        client->part->pool->mode != PROXY_POOL_SESSION)
-        return RELAY_STOP; /* how a text is cut on its way must not matter */
-    uint32_t acts = session_acts(client, text, is_whole);
-    if (acts == 0)
-        return RELAY_PASS;
     enum relay_step step = session_from_client(client, run, part, text, acts);
     if (step != RELAY_PASS || (acts & ACTS_PREPARED) == 0)
         return step;
@@ -189,20 +129,30 @@ static enum relay_step look_at_query(struct client *client, struct relay_run *ru
 }
 
 /* What goes back to startup waits until nothing else is owed, so that it is known which reports are
- * its own. In a transaction block the server refuses it. */
+ * its own. In a transaction block the server refuses it. Almost no text has acts. */
 static enum relay_step send_query(struct client *client, struct relay_run *run,
                                   const struct frame_part *part)
 {
     struct server *server = client->server;
-    bool goes_back = !server->replies.is_skipping && goes_back_to_startup(client, part);
-    enum replies_rest rest = replies_rest(&server->replies);
-    if (goes_back && rest == REPLIES_OPEN)
-        return relay_send_flush(server, run);
-    if (goes_back && rest == REPLIES_BUSY)
-        return RELAY_STOP;
-    enum relay_step step = look_at_query(client, run, part);
-    if (step != RELAY_PASS)
-        return step;
+    struct sv text;
+    enum message_rc rc = message_query(message_of(part), &text);
+    if (rc == MESSAGE_MORE && part->bytes.size < LOOP_BLOCK_SIZE / 2 &&
+        client->part->pool->mode != PROXY_POOL_SESSION)
+        return RELAY_STOP; /* how a text is cut on its way must not matter */
+    uint32_t acts = session_acts(client, text, rc != MESSAGE_MORE);
+    bool goes_back = false;
+    if (acts != 0) {
+        goes_back =
+            rc == MESSAGE_OK && !server->replies.is_skipping && goes_back_to_startup(client, text);
+        enum replies_rest rest = replies_rest(&server->replies);
+        if (goes_back && rest == REPLIES_OPEN)
+            return relay_send_flush(server, run);
+        if (goes_back && rest == REPLIES_BUSY)
+            return RELAY_STOP;
+        enum relay_step step = see_to_acts(client, run, part, text, acts);
+        if (step != RELAY_PASS)
+            return step;
+    }
     server->is_discarding = goes_back && replies_is_clean(&server->replies);
     prepare_note_unnamed(client); /* which it ends */
     return relay_send_plain(client, run, part, 0, PREPARED_TAG_UNNAMED);
@@ -294,6 +244,31 @@ static enum relay_step from_client_seen(struct client *client, struct relay_run 
     return step;
 }
 
+/* What a peer says is no protocol. */
+static RARE enum relay_step fail_client_frame(struct client *client)
+{
+    struct hf_err err;
+    frame_error(&client->frame, &err);
+    client_fail(client, &err);
+    return RELAY_OVER;
+}
+
+static RARE enum relay_step fail_server_frame(struct server *server)
+{
+    struct hf_err err;
+    frame_error(&server->frame, &err);
+    server_close(server, &err);
+    return RELAY_OVER;
+}
+
+static RARE enum relay_step fail_violation(struct server *server)
+{
+    struct hf_err err;
+    replies_error(&server->replies, &err);
+    server_close(server, &err);
+    return RELAY_OVER;
+}
+
 /* As much as can go to the server connection that the client has. */
 static enum relay_step pass_from_client(struct client *client)
 {
@@ -303,10 +278,10 @@ static enum relay_step pass_from_client(struct client *client)
         return RELAY_STOP;
     if (!prepare_flush(server))
         return RELAY_STOP; /* LOOP_DRAINED follows */
-    bool is_empty = !run_begin(&run, client->worker->loop, &client->stream, &server->stream);
+    bool is_empty = !relay_run_begin(&run, client->worker->loop, &client->stream, &server->stream);
     client->part->stats.received += run.view.size;
     if (is_empty && client->assembly == NULL)
-        return run_end(&run) ? RELAY_DONE : RELAY_STOP;
+        return relay_run_end(&run) ? RELAY_DONE : RELAY_STOP;
     if (client->assembly != NULL) {
         enum relay_step step = prepare_assemble(client, &run);
         if (step != RELAY_DONE || server->pending != NULL)
@@ -316,11 +291,8 @@ static enum relay_step pass_from_client(struct client *client)
         struct frame_part part;
         enum frame_status status = frame_look(&client->frame, sv_drop(run.view, run.size), &part);
         if (status == FRAME_BAD) {
-            struct hf_err err;
             relay_run_put(&run);
-            frame_error(&client->frame, &err);
-            client_fail(client, &err);
-            return RELAY_OVER;
+            return fail_client_frame(client);
         }
         enum relay_step step = RELAY_PASS;
         if (status == FRAME_MORE)
@@ -333,7 +305,7 @@ static enum relay_step pass_from_client(struct client *client)
             frame_take(&client->frame, part.bytes.size);
             run.size += part.bytes.size;
         } else if (step == RELAY_STOP) {
-            return run_end(&run) ? RELAY_DONE : RELAY_STOP;
+            return relay_run_end(&run) ? RELAY_DONE : RELAY_STOP;
         }
     }
 }
@@ -357,18 +329,9 @@ static enum relay_step answer_alone(struct client *client, const struct frame_pa
 static enum relay_step begin_request(struct client *client)
 {
     struct frame_part part;
-    struct hf_err err;
-    switch (frame_look(&client->frame, stream_view(&client->stream), &part)) {
-    case FRAME_MORE:
-        return RELAY_STOP;
-    case FRAME_PART:
-        break;
-    case FRAME_BAD:
-    default:
-        frame_error(&client->frame, &err);
-        client_fail(client, &err);
-        return RELAY_OVER;
-    }
+    enum frame_status status = frame_look(&client->frame, stream_view(&client->stream), &part);
+    if (status != FRAME_PART)
+        return status == FRAME_MORE ? RELAY_STOP : fail_client_frame(client);
     /* Who sends a message in small pieces shall not hold a connection meanwhile. */
     if (!part.is_last && part.bytes.size < LOOP_BLOCK_SIZE / 2)
         return RELAY_STOP;
@@ -472,14 +435,11 @@ static int64_t in_us(int64_t duration_ns)
 }
 
 /* What a slow query has waited for. Its text is not logged: there may be secrets in it. */
-static void log_slow(const struct server *server, const struct client *client, int64_t now_ns)
+static RARE void log_slow(const struct server *server, const struct client *client, int64_t from_ns,
+                          int64_t now_ns)
 {
     const struct worker *worker = client->worker;
-    bool has_queued = server->wanted_ns != 0;
-    int64_t from_ns = has_queued ? server->wanted_ns : client->request_ns;
-    int64_t queue_ns = has_queued ? server->since_ns - server->wanted_ns : 0;
-    if (now_ns - from_ns < worker->config->proxy.log_slow_ns)
-        return;
+    int64_t queue_ns = server->wanted_ns != 0 ? server->since_ns - server->wanted_ns : 0;
     log_emit(worker->proxy->log, LOG_AT_INFO, "slow query",
              log_text("database", client->part->pool->name),
              log_text("role", client->part->pool->role), log_int("pid", client->pid),
@@ -493,7 +453,9 @@ static void count_ready(struct server *server, struct client *client)
 {
     struct pool_stats *stats = &client->part->stats;
     int64_t now_ns = worker_now(client->part->worker);
-    log_slow(server, client, now_ns);
+    int64_t from_ns = server->wanted_ns != 0 ? server->wanted_ns : client->request_ns;
+    if (now_ns - from_ns >= client->worker->config->proxy.log_slow_ns)
+        log_slow(server, client, from_ns, now_ns);
     if (client->watch != NULL)
         query_log_ready(client, server, now_ns);
     server->wanted_ns = 0;
@@ -555,7 +517,7 @@ static void look_for_channels(struct server *server, const struct frame_part *pa
 {
     if (server->part->pool->mode == PROXY_POOL_SESSION || server->client == NULL)
         return;
-    if (part->type == 'C' && verdict->whose == REPLIES_CLIENT && listen_is_tag(part))
+    if (part->type == 'C' && verdict->whose == REPLIES_CLIENT && listen_is_tag(part->bytes))
         listen_completed(server, part);
     else if (part->type == 'D' && server->listen == SERVER_LISTEN_ASKED)
         listen_row(server, part);
@@ -582,7 +544,6 @@ static bool is_taken(struct server *server, struct relay_run *run, const struct 
 static enum relay_step from_server(struct server *server, struct relay_run *run,
                                    const struct frame_part *part)
 {
-    struct hf_err err;
     if (needs_more(server, part) || session_needs_more(server, part))
         return RELAY_STOP;
     if (server->is_blind) {
@@ -597,9 +558,7 @@ static enum relay_step from_server(struct server *server, struct relay_run *run,
     }
     if (verdict.action == REPLIES_VIOLATION) {
         relay_run_put(run);
-        replies_error(&server->replies, &err);
-        server_close(server, &err);
-        return RELAY_OVER;
+        return fail_violation(server);
     }
     /* What comes by itself while the connection is made ready for its client is not the client's;
      * notifications are of whoever listened, which only in session mode is the one that is here. */
@@ -623,6 +582,32 @@ static enum relay_step from_server(struct server *server, struct relay_run *run,
     if (part->type == 'Z' && verdict.whose == REPLIES_OURS)
         server->is_answered = true;
     return server->passes ? RELAY_PASS : RELAY_DROP;
+}
+
+/* Most messages of a server are parts of an answer that its client waits for, and nobody wants to
+ * know more of them: those at the front of the view pass without from_server(). A tag that may tell
+ * of LISTEN or DISCARD is looked at. */
+static enum relay_step pass_plain(struct server *server, struct relay_run *run)
+{
+    const struct client *client = server->client;
+    uint32_t tag;
+    if (client == NULL || (server->unusual | server->acts | server->refused) != 0 ||
+        client->sql != NULL || client->watch != NULL)
+        return RELAY_PASS;
+    for (;;) {
+        struct sv rest = sv_drop(run->view, run->size);
+        size_t size = frame_whole(&server->frame, rest);
+        if (size == 0 || (rest.data[0] == 'C' && listen_is_tag(rest)) ||
+            !replies_pass(&server->replies, rest.data[0], &tag))
+            return RELAY_PASS;
+        server->passes = true;
+        run->size += size;
+        cure_shown(server);
+        if (tag != 0)
+            prepare_ended(server, tag);
+        if (replies_has_local(&server->replies))
+            return after_reply(server, run);
+    }
 }
 
 /* One part: accounted for, and put into the run or taken out of the view. */
@@ -733,35 +718,34 @@ static enum relay_step pass_from_server(struct server *server)
     bool was_due = replies_has_local(&server->replies);
     if (was_due && !prepare_answer(server))
         return RELAY_DROP;
-    bool has_any = run_begin(&run, server->part->worker->loop, &server->stream, to);
+    bool has_any = relay_run_begin(&run, server->part->worker->loop, &server->stream, to);
     if (client != NULL && client->watch != NULL)
         query_log_room(client, has_any || !run.is_cut);
     if (!has_any) {
-        if (run_end(&run))
+        if (relay_run_end(&run))
             return RELAY_DONE;
         return was_due ? RELAY_STOP : RELAY_DROP;
     }
     if (client != NULL)
         client->part->stats.sent += run.view.size;
-    enum relay_step step = RELAY_PASS;
+    enum relay_step step = pass_plain(server, &run);
     while (step == RELAY_PASS) {
         struct frame_part part;
         enum frame_status status = frame_look(&server->frame, sv_drop(run.view, run.size), &part);
         if (status == FRAME_PART) {
             step = take_part(server, &run, &part);
+            if (step == RELAY_PASS && run.size < run.view.size)
+                step = pass_plain(server, &run);
         } else if (status == FRAME_BAD) {
-            struct hf_err err;
             relay_run_put(&run);
-            frame_error(&server->frame, &err);
-            server_close(server, &err);
-            return RELAY_OVER;
+            return fail_server_frame(server);
         } else {
             step = RELAY_STOP;
         }
     }
     if (step == RELAY_OVER)
         return RELAY_OVER;
-    return run_end(&run) ? RELAY_DONE : RELAY_STOP;
+    return relay_run_end(&run) ? RELAY_DONE : RELAY_STOP;
 }
 
 void relay_from_server(struct server *server)

@@ -1,5 +1,5 @@
 /*
- * What the files of the relay share: a run of bytes that pass unchanged.
+ * What the files of the relay share.
  */
 #ifndef HF_PROXY_RELAY_INT_H
 #define HF_PROXY_RELAY_INT_H
@@ -7,8 +7,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "net/loop.h"
 #include "proxy/relay.h"
+#include "proxy/relay_run.h"
 #include "wire/frame.h"
 
 struct client;
@@ -22,28 +22,6 @@ enum relay_step {
     RELAY_STOP, /* not now */
     RELAY_OVER, /* the pair is no more: touch nothing */
 };
-
-/* Bytes at the front of a view that pass, and are not put into the other stream yet. */
-struct relay_run {
-    struct loop *loop;
-    struct stream *from;
-    struct stream *to; /* NULL: nobody gets them */
-    struct sv view;    /* cut to the room there is */
-    size_t size;
-    size_t offered; /* how much of the view there was room for at first */
-    size_t taken;   /* of it, dealt with */
-    bool is_cut;
-};
-
-/* Puts what has gathered. What stands behind it is the front of the view afterwards. */
-void relay_run_put(struct relay_run *run);
-
-/* The front of the view, before which nothing has gathered, is dealt with. */
-void relay_run_drop(struct relay_run *run, size_t size);
-
-/* Cuts the view to the room that there is now; false: nothing is left. To be called again, with
- * nothing gathered, whenever something else was put into the stream. */
-bool relay_run_fit(struct relay_run *run);
 
 /* A message that goes to the server as it is: accounted for. `target` of a Describe: S or P. */
 enum relay_step relay_send_plain(struct client *client, struct relay_run *run,

@@ -110,12 +110,21 @@ struct server {
     uint32_t pid;
     uint16_t key_size;
     uint8_t state;
-    bool passes;         /* the message at hand goes to the client */
-    bool is_syncing;     /* ACTIVE: the settings of its client are on their way */
-    bool is_asking;      /* ACTIVE: a census of its session is under way */
-    bool is_blind;       /* ACTIVE in session mode: messages pass without being accounted for */
-    bool is_discarding;  /* what it reports now is not its client's: see relay.c */
-    bool is_curing;      /* a pipeline will be sent again, and its first answer is swallowed */
+    bool passes; /* the message at hand goes to the client */
+    /* What makes the path of bytes another one than usual, to be seen by one look: mostly none. */
+    union {
+        uint64_t unusual;
+        struct {
+            bool is_syncing;    /* ACTIVE: the settings of its client are on their way */
+            bool is_asking;     /* ACTIVE: a census of its session is under way */
+            bool is_blind;      /* ACTIVE in session mode: messages pass without being accounted */
+            bool is_discarding; /* what it reports now is not its client's: see relay.c */
+            bool is_curing;     /* a pipeline will be sent again; its first answer is swallowed */
+            bool is_spanning;   /* statement mode: its client has begun a transaction block */
+            uint8_t listen;     /* enum server_listen */
+            uint8_t expects;    /* enum server_expects */
+        };
+    };
     bool is_answered;    /* a query of ours has been */
     bool is_tainted;     /* not to be used again: lifetime over, RECONNECT, its host has changed */
     bool in_budget;      /* counted by the budget of server connections */
@@ -126,14 +135,11 @@ struct server {
     bool leaves_for_beg; /* LEAVING: as the answer to a WORKER_BEG */
     bool was_told;       /* the client got the server's last words */
     bool has_cancelled;  /* CLEANING: its query was cancelled */
-    bool is_spanning;    /* statement mode: its client has begun a transaction block */
     bool is_listening;   /* it listens, or may: UNLISTEN before another client has it */
     bool has_listened;   /* in the running transaction, or UNLISTEN */
     bool is_held;        /* a ReadyForQuery for its client is held back */
-    uint8_t listen;      /* enum server_listen */
     uint8_t listen_tries;
     uint8_t primed;           /* enum server_primed */
-    uint8_t expects;          /* enum server_expects */
     struct list_node *primes; /* PRIMING: the first of its client's channels not asked for yet */
     uint64_t unnamed;         /* what was done last to its unnamed statement: client->unnamed */
     uint64_t unnamed_kept;    /* the same, as far as it is answered */

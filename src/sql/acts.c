@@ -3,16 +3,10 @@
 #include <string.h>
 
 #include "base/bug.h"
+#include "sql/acts_plain.h"
 
 #define CODE_TOKENS_MAX 256 /* arguments of a set_config() that are looked at */
 #define NAME_SIZE_MAX   63  /* of a name of PostgreSQL's */
-
-/* ---- Texts that need no lexing ---- */
-
-static bool is_blank(char c)
-{
-    return c == ' ' || (c >= '\t' && c <= '\r');
-}
 
 static bool is_name(char c)
 {
@@ -24,111 +18,6 @@ static bool is_name(char c)
 static char small(char c)
 {
     return (char)(c | 0x20);
-}
-
-#define BLOCK sizeof(uint64_t)
-#define ONES  UINT64_C(0x0101010101010101)
-
-static uint64_t eight(const char *data)
-{
-    uint64_t bytes;
-    memcpy(&bytes, data, sizeof bytes);
-    return bytes;
-}
-
-/* Has a high bit for each byte that is `c`; and maybe for some above the first of them. */
-static uint64_t marks(uint64_t bytes, char c)
-{
-    uint64_t zero = bytes ^ (ONES * (unsigned char)c);
-    return (zero - ONES) & ~zero & (ONES << 7);
-}
-
-/* The size of the first word if it begins a statement that has no acts but those that stand inside;
- * else 0. The word and what it is compared with are both taken from memory as numbers, so that the
- * order of bytes in a number does not matter. */
-static size_t plain_verb(struct sv text)
-{
-    static const char verbs[][BLOCK + 1] = {"select\0", "insert\0", "update\0", "delete\0",
-                                            "values\0"};
-    if (text.size <= BLOCK)
-        return 0;
-    uint64_t first = eight(text.data) | ONES * 0x20;
-    uint64_t six = first & eight("\xff\xff\xff\xff\xff\xff\0");
-    for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
-        if (six == eight(verbs[i]))
-            return is_name(text.data[6]) ? 0 : 6;
-    bool is_with = (first & eight("\xff\xff\xff\xff\0\0\0")) == eight("with\0\0\0");
-    return is_with && !is_name(text.data[4]) ? 4 : 0;
-}
-
-/* Whether the byte at `at` is a part of anything suspicious: a semicolon that does not end the
- * text, set_config, pg_advisory..., pg_try_..., pg_temp, temp, or U&"..." which may be any name. */
-static bool is_suspicious(struct sv text, size_t at)
-{
-    const char *data = text.data;
-    bool has_next = at + 1 < text.size;
-    switch (data[at]) {
-    case ';':
-        while (++at < text.size)
-            if (!is_blank(data[at]))
-                return true;
-        return false;
-    case '_':
-        if (at < 2 || !has_next)
-            return false;
-        if (small(data[at - 1]) == 'g' && small(data[at - 2]) == 'p')
-            return small(data[at + 1]) == 'a' || small(data[at + 1]) == 't';
-        return small(data[at - 1]) == 't' && small(data[at - 2]) == 'e' &&
-               small(data[at + 1]) == 'c';
-    case 'm':
-    case 'M':
-        return at >= 2 && has_next && small(data[at - 1]) == 'e' && small(data[at - 2]) == 't' &&
-               small(data[at + 1]) == 'p' && (at == 2 || !is_name(data[at - 3]));
-    case '&':
-        return has_next && data[at + 1] == '"';
-    default:
-        return false;
-    }
-}
-
-/* Nothing in these eight bytes has to be looked at one by one. There is a byte before and one
- * behind them. It says no whenever is_suspicious() says yes for one: texts are mostly passed over
- * this way. */
-static bool is_quiet(const char *data)
-{
-    const uint64_t small_letters = ONES * 0x20;
-    uint64_t bytes = eight(data), small_ones = bytes | small_letters;
-    uint64_t ends = marks(bytes, ';') | marks(bytes, '&');
-    uint64_t under = marks(bytes, '_'), m = marks(small_ones, 'm');
-    if ((ends | under | m) == 0)
-        return true;
-    uint64_t before = eight(data - 1) | small_letters;
-    under &= marks(before, 'g') | marks(before, 't');
-    m &= marks(before, 'e') & marks(eight(data + 1) | small_letters, 'p');
-    return (ends | under | m) == 0;
-}
-
-/* Without acts for certain: nothing that could be one stands in it, in whatever quotes. */
-static bool is_plain(struct sv text)
-{
-    size_t at = 0;
-    while (at < text.size && is_blank(text.data[at]))
-        at++;
-    size_t verb = plain_verb(sv_drop(text, at));
-    if (verb == 0)
-        return false;
-    at += verb;
-    while (at < text.size) {
-        if (text.size - at > BLOCK && is_quiet(text.data + at)) {
-            at += BLOCK;
-            continue;
-        }
-        size_t end = text.size - at > BLOCK ? at + BLOCK : text.size;
-        for (; at < end; at++)
-            if (is_suspicious(text, at))
-                return false;
-    }
-    return true;
 }
 
 /* ---- One pass over a statement's tokens ---- */
@@ -734,7 +623,7 @@ uint32_t acts_mask(struct sv text, const struct lex_rules *rules)
     struct acts_walk walk;
     struct acts_statement statement;
     uint32_t mask = 0, count = 0;
-    if (!rules->is_unreadable && is_plain(text))
+    if (!rules->is_unreadable && acts_is_plain(text))
         return 0;
     acts_begin(&walk, text, rules);
     while (acts_next(&walk, &statement)) {

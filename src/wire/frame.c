@@ -114,10 +114,8 @@ static enum frame_status begin(struct frame *frame, struct sv view)
         return FRAME_MORE;
     const struct frame_type *row = frame_type_find(frame->side, view.data[0]);
     frame->type = view.data[0];
-    if (row == NULL)
-        return refuse(frame, FRAME_ERROR_TYPE);
-    if ((row->phases & frame->phase) == 0)
-        return refuse(frame, FRAME_ERROR_PHASE);
+    if (row == NULL || (row->phases & frame->phase) == 0)
+        return refuse(frame, row == NULL ? FRAME_ERROR_TYPE : FRAME_ERROR_PHASE);
     if (view.size < FRAME_HEADER_SIZE)
         return FRAME_MORE;
     uint32_t length = bytes_u32(view.data + 1);
@@ -146,6 +144,18 @@ enum frame_status frame_look(struct frame *frame, struct sv view, struct frame_p
     part->size = frame->size;
     part->bytes = sv_from(view.data, part->is_last ? frame->left : view.size);
     return FRAME_PART;
+}
+
+size_t frame_whole(const struct frame *frame, struct sv view)
+{
+    if (frame->left > 0 || view.size < FRAME_HEADER_SIZE || frame->error != FRAME_ERROR_NONE)
+        return 0;
+    const struct frame_type *row = frame_type_find(frame->side, view.data[0]);
+    uint32_t length = bytes_u32(view.data + 1);
+    if (row == NULL || (row->phases & frame->phase) == 0 || length < row->length_min ||
+        length > row->length_max || view.size <= length)
+        return 0;
+    return (size_t)length + 1;
 }
 
 void frame_take(struct frame *frame, size_t count)

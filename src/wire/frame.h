@@ -102,6 +102,11 @@ struct frame_part {
 /* What stands at the front of the view. */
 enum frame_status frame_look(struct frame *frame, struct sv view, struct frame_part *part);
 
+/* The size of the message at the front of the view if all of it is there, it may be there, and no
+ * other one is half taken: then it may be dealt with and the frame told nothing of it. Else 0, and
+ * frame_look() says what there is. */
+size_t frame_whole(const struct frame *frame, struct sv view);
+
 /* The first `count` bytes of what frame_look() gave last are done with. */
 void frame_take(struct frame *frame, size_t count);
 

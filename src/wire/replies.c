@@ -30,7 +30,7 @@ enum reply {
     R_COPY_DATA,
     R_COPY_DONE,
     R_VALUE,
-    R_READY,
+    R_READY, /* this one and the next are no plain answers: replies_pass() */
     R_ERROR,
     REPLIES
 };
@@ -503,6 +503,26 @@ static struct replies_verdict answer(struct replies *replies, char type, enum re
     return verdict;
 }
 
+bool replies_pass(struct replies *replies, char type, uint32_t *tag)
+{
+    unsigned char index = (unsigned char)type;
+    enum reply reply = index < sizeof replies_of ? replies_of[index] : R_NONE;
+    enum state state = replies->state;
+    enum state next = steps[state][reply];
+    if (next == REFUSE || reply >= R_READY || state == EXECUTE_COPY_IN || state == QUERY_COPY_IN)
+        return false;
+    const struct replies_run *run = run_at(replies, 0);
+    if (run->whose != REPLIES_CLIENT || replies->dropped > 0 || replies->doubt > 0 ||
+        replies->end != NOT_OVER)
+        return false;
+    *tag = next == LEAVE ? run->tag : 0;
+    if (next == LEAVE)
+        leave_request(replies);
+    else
+        replies->state = (uint8_t)next;
+    return true;
+}
+
 struct replies_verdict replies_receive(struct replies *replies, char type, char detail)
 {
     unsigned char index = (unsigned char)type;
@@ -530,7 +550,7 @@ struct replies_verdict replies_receive(struct replies *replies, char type, char 
 
 bool replies_has_local(const struct replies *replies)
 {
-    return replies->dropped == 0 && replies->end == NOT_OVER && replies->state == LOCAL;
+    return replies->state == LOCAL && replies->dropped == 0 && replies->end == NOT_OVER;
 }
 
 bool replies_next_local(struct replies *replies, struct replies_request *request)

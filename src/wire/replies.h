@@ -176,6 +176,12 @@ struct replies_verdict {
     uint32_t request; /* which one of the clients' requests, from 0: with OURS, STANDIN: the next */
 };
 
+/* The short way for most messages: an answer of any kind but ReadyForQuery and an error to a
+ * request of a client's, unless it copies into the server. True: it is accounted for as by
+ * replies_receive(), and goes to the client; nothing is dropped by it. `*tag`: of the request, if
+ * it has ended, else 0. False: nothing was done. */
+bool replies_pass(struct replies *replies, char type, uint32_t *tag);
+
 /* What replies_receive() must know of an ErrorResponse that is fatal (message_error_is_fatal). */
 #define REPLIES_FATAL 'F'
 
@@ -221,7 +227,8 @@ bool replies_is_ambiguous(const struct replies *replies);
 /* Idle, and outside a transaction: it may serve another client. */
 static inline bool replies_is_clean(const struct replies *replies)
 {
-    return replies_rest(replies) == REPLIES_IDLE && replies->status == 'I';
+    return replies->used == 0 && replies->status == 'I' && replies->end == 0 && !replies->is_open &&
+           !replies->is_skipping && replies->doubt == 0;
 }
 
 /* Why the connection is over: 08P01 if the server's messages make no sense, 08006 after a fatal

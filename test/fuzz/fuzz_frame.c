@@ -36,7 +36,11 @@ static size_t take(struct frame *frame, struct sv view, struct outcome *outcome)
     struct frame_part part;
     enum frame_status status;
     size_t taken = 0;
+    bool was_looked_at = frame->left > 0;
+    size_t whole = frame_whole(frame, view);
     while ((status = frame_look(frame, view, &part)) == FRAME_PART) {
+        bool is_whole = part.is_first && part.is_last && !was_looked_at;
+        FUZZ_CHECK(whole == (is_whole ? part.size : 0));
         check_part(frame, view, &part);
         if (part.is_first)
             outcome->messages =
@@ -45,7 +49,10 @@ static size_t take(struct frame *frame, struct sv view, struct outcome *outcome)
         FUZZ_CHECK(part.is_last == frame_is_between(frame));
         view = sv_drop(view, part.bytes.size);
         taken += part.bytes.size;
+        was_looked_at = frame->left > 0;
+        whole = frame_whole(frame, view);
     }
+    FUZZ_CHECK(whole == 0);
     outcome->is_bad = status == FRAME_BAD;
     FUZZ_CHECK(outcome->is_bad || view.size < FRAME_HEADER_SIZE);
     return taken;

@@ -88,7 +88,7 @@ static void one_receive(struct replies *replies, struct ledger *ledger, uint8_t 
         detail = "ITE"[how % 3];
     else if (how == 0)
         detail = REPLIES_FATAL;
-    struct replies_verdict verdict = replies_receive(replies, type, detail);
+    struct replies_verdict verdict = both_receive(replies, type, detail);
     FUZZ_CHECK(!was_over || verdict.action == REPLIES_VIOLATION);
     check_verdict(replies, ledger, type, verdict);
 }

@@ -19,6 +19,7 @@
 #define HF_TEST_UNIT_REPLIES_TRIAL_H
 
 #include "pg_model.h"
+#include "replies_both.h"
 #include "wire/replies.h"
 
 #define TRIAL_REQUESTS_MAX 1024
@@ -167,7 +168,7 @@ static inline bool trial_receive(struct trial *trial)
     struct model_message answer;
     if (trial->is_over || !model_receive(&trial->model, &answer))
         return false;
-    struct replies_verdict verdict = replies_receive(&trial->replies, answer.type, answer.detail);
+    struct replies_verdict verdict = both_receive(&trial->replies, answer.type, answer.detail);
     TRIAL_CHECK(verdict.action != REPLIES_VIOLATION);
     TRIAL_CHECK(!trial->is_disowned || verdict.action == REPLIES_SWALLOW || answer.id == 0);
     if (answer.id != 0)

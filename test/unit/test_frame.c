@@ -31,8 +31,12 @@ static struct sv take_all(struct frame *frame, struct sv view, struct seen *seen
 {
     struct frame_part part;
     enum frame_status status;
+    bool was_looked_at = frame->left > 0;
+    size_t whole = frame_whole(frame, view);
     while ((status = frame_look(frame, view, &part)) == FRAME_PART) {
         struct frame_part again;
+        bool is_whole = part.is_first && part.is_last && !was_looked_at;
+        assert_int_equal(whole, is_whole ? part.size : 0);
         assert_int_equal(frame_look(frame, view, &again), FRAME_PART);
         assert_memory_equal(&again.bytes, &part.bytes, sizeof part.bytes);
         assert_int_equal(again.is_first, part.is_first);
@@ -47,8 +51,11 @@ static struct sv take_all(struct frame *frame, struct sv view, struct seen *seen
         frame_take(frame, part.bytes.size);
         assert_int_equal(part.is_last, frame_is_between(frame));
         view = sv_drop(view, part.bytes.size);
+        was_looked_at = frame->left > 0;
+        whole = frame_whole(frame, view);
     }
     assert_int_equal(status, FRAME_MORE);
+    assert_int_equal(whole, 0);
     return view;
 }
 

@@ -4,6 +4,9 @@
 
 #include "wire/replies.h"
 
+#define TRIAL_CHECK(condition) assert_true(condition)
+#include "replies_both.h"
+
 /*
  * Sequences as text, word by word. To the server:
  *     >X  a client's message X      +X  ours      *X  in a client's stead     ~X  answered locally
@@ -75,7 +78,7 @@ static void receive_word(struct run *run)
         detail = 'I';
     else if (type != 'Z' && type != 'E')
         detail = 0;
-    struct replies_verdict verdict = replies_receive(&run->replies, type, detail);
+    struct replies_verdict verdict = both_receive(&run->replies, type, detail);
     expect(run, verdict.action == expected, "received otherwise");
     expect(run, type != 'Z' || run->replies.status == detail || expected == REPLIES_VIOLATION,
            "status otherwise");
