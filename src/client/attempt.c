@@ -26,6 +26,8 @@ HF_COLD static void end(struct call *call, enum outcome_code code)
 
 static void let_go(struct call *call, const struct pconn *conn)
 {
+    if (call->loop == NULL)
+        return;
     if (conn_fd(&conn->conn) < 0)
         loop_has_gone(call, 0);
     else

@@ -155,7 +155,9 @@ struct call *db_call_new(struct hf_db *db)
     }
     call->loop = NULL;
     call->view = call->own_view;
-    atomic_store(&call->wake_at, call->wake_fd);
+    /* A locked instruction, which is hardly ever needed: mostly a blocking caller had it before. */
+    if (atomic_load_explicit(&call->wake_at, memory_order_relaxed) != call->wake_fd)
+        atomic_store(&call->wake_at, call->wake_fd);
     return call;
 }
 

@@ -311,7 +311,7 @@ static enum conn_step pump(struct exec *exec, short ready)
     struct conn *conn = &exec->conn->conn;
     const bool was_just_sent = exec->was_just_sent;
     exec->was_just_sent = false;
-    return was_just_sent && ready == 0 ? conn_sent(conn, NULL) : conn_pump(conn, ready, NULL);
+    return was_just_sent ? conn_sent(conn, NULL) : conn_pump_answer(conn, ready, NULL);
 }
 
 enum exec_step exec_turn(struct exec *exec, struct call_wait *wait)

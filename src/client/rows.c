@@ -103,7 +103,9 @@ void rows_body_hold(void *body)
 void rows_body_drop(void *body)
 {
     struct rows_body *held = body;
-    if (atomic_fetch_sub_explicit(&held->holders, 1, memory_order_acq_rel) == 1)
+    /* The last holder is alone: only who holds a body can make it another's too. */
+    if (atomic_load_explicit(&held->holders, memory_order_acquire) == 1 ||
+        atomic_fetch_sub_explicit(&held->holders, 1, memory_order_acq_rel) == 1)
         PQclear(held->result);
 }
 

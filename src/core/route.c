@@ -180,9 +180,8 @@ static struct pool pool_of(const struct snapshot *view, const struct route_reque
 }
 
 /* The other kinds, from better to worse, and then all of them among those who failed this call. */
-HF_COLD static uint32_t second_best(const struct snapshot *view,
-                                    const struct route_request *request,
-                                    const struct demand *demand, const struct pool *pool)
+static uint32_t second_best(const struct snapshot *view, const struct route_request *request,
+                            const struct demand *demand, const struct pool *pool)
 {
     for (int round = 0; round < 2; round++) {
         uint32_t mask = pool->usable & (round == 0 ? ~request->avoid : request->avoid);
@@ -193,7 +192,7 @@ HF_COLD static uint32_t second_best(const struct snapshot *view,
             mask & ~view->up & pool->last,
         };
         for (uint32_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
-            uint32_t best = best_of(view, demand, kinds[k], pool->zone);
+            uint32_t best = kinds[k] != 0 ? best_of(view, demand, kinds[k], pool->zone) : 0;
             if (best != 0)
                 return best;
         }
@@ -209,7 +208,7 @@ static uint32_t narrow(const struct snapshot *view, const struct route_request *
         return writer_of(view, request);
     struct pool pool = pool_of(view, request);
     uint32_t first_kind = pool.usable & view->up & ~pool.last & ~request->avoid;
-    uint32_t best = best_of(view, demand, first_kind, pool.zone);
+    uint32_t best = first_kind != 0 ? best_of(view, demand, first_kind, pool.zone) : 0;
     return best != 0 ? best : second_best(view, request, demand, &pool);
 }
 

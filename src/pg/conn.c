@@ -120,9 +120,8 @@ enum conn_role conn_role(const struct conn *conn)
     return strcmp(standby, "on") == 0 ? CONN_ROLE_STANDBY : CONN_ROLE_PRIMARY;
 }
 
-enum conn_step conn_pump(struct conn *conn, short ready, struct hf_err *err)
+static enum conn_step read_on(struct conn *conn, short ready, bool is_sending, struct hf_err *err)
 {
-    const bool is_sending = PQflush(conn->pg) == 1;
     const bool is_read = (ready & ~POLLOUT) == 0 || PQconsumeInput(conn->pg) == 1;
     if (!is_read || PQstatus(conn->pg) == CONNECTION_BAD) {
         conn->outcome = (struct outcome){.code = OUTCOME_CONN_LOST};
@@ -133,6 +132,16 @@ enum conn_step conn_pump(struct conn *conn, short ready, struct hf_err *err)
         return CONN_DONE;
     conn->wants = is_sending ? POLLIN | POLLOUT : POLLIN;
     return CONN_WAITS;
+}
+
+enum conn_step conn_pump(struct conn *conn, short ready, struct hf_err *err)
+{
+    return read_on(conn, ready, PQflush(conn->pg) == 1, err);
+}
+
+enum conn_step conn_pump_answer(struct conn *conn, short ready, struct hf_err *err)
+{
+    return conn->wants == POLLIN ? read_on(conn, ready, false, err) : conn_pump(conn, ready, err);
 }
 
 enum conn_step conn_sent(struct conn *conn, struct hf_err *err)

@@ -113,6 +113,9 @@ enum conn_step HF_MUST_USE conn_pump(struct conn *conn, short ready, struct hf_e
  * looked for: WAITS, or FAILED. */
 enum conn_step HF_MUST_USE conn_sent(struct conn *conn, struct hf_err *err);
 
+/* conn_pump() after that: what conn_sent() found to be sent is not sent again. */
+enum conn_step HF_MUST_USE conn_pump_answer(struct conn *conn, short ready, struct hf_err *err);
+
 /* What an open connection is polled by; -1 if it has none. */
 int conn_fd(const struct conn *conn);
 
