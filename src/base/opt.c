@@ -4,7 +4,6 @@
 
 #include "base/bug.h"
 #include "base/secret.h"
-#include "base/units.h"
 
 /* What text means to a row: a number, or the text itself for strings and secrets. */
 struct value {
@@ -157,7 +156,7 @@ static enum hf_rc parse_text(const struct opt_row *row, struct sv text, struct v
     return rc;
 }
 
-static const char *print_number(enum opt_type type, int64_t number, char out[UNITS_TEXT_MAX])
+const char *opt_print_number(enum opt_type type, int64_t number, char out[UNITS_TEXT_MAX])
 {
     if (type == OPT_DURATION)
         return units_print_duration(number, out);
@@ -182,10 +181,12 @@ static enum hf_rc check_range(const struct opt_row *row, const struct value *val
     if (!has_range(row->type) || (value->number >= row->min && value->number <= row->max))
         return HF_OK;
     char given[UNITS_TEXT_MAX], low[UNITS_TEXT_MAX], high[UNITS_TEXT_MAX];
-    err_set(err, HF_RC_INVALID, "22023", "%s is %s", print_number(row->type, value->number, given),
+    err_set(err, HF_RC_INVALID, "22023", "%s is %s",
+            opt_print_number(row->type, value->number, given),
             value->number < row->min ? "too small" : "too large");
-    return err_hint(err, "Choose a value from %s to %s.", print_number(row->type, row->min, low),
-                    print_number(row->type, row->max, high));
+    return err_hint(err, "Choose a value from %s to %s.",
+                    opt_print_number(row->type, row->min, low),
+                    opt_print_number(row->type, row->max, high));
 }
 
 /* ---- In the struct ---- */
@@ -286,7 +287,7 @@ bool opt_print(const struct opt_row *row, const void *config, struct buffer *out
     case OPT_DURATION:
     case OPT_SIZE:
     case OPT_PERCENT:
-        text = print_number(row->type, load_number(row, field), number);
+        text = opt_print_number(row->type, load_number(row, field), number);
         break;
     case OPT_ENUM:
         text = row->names[load_number(row, field)];

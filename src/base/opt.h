@@ -47,6 +47,7 @@
 #include "base/buffer.h"
 #include "base/err.h"
 #include "base/sv.h"
+#include "base/units.h"
 
 enum opt_type {
     OPT_BOOL,
@@ -102,6 +103,9 @@ enum hf_rc opt_set_row(const struct opt_row *row, void *config, struct sv text,
 
 /* Appends the value as text; false, and nothing appended, if it does not fit. */
 bool opt_print(const struct opt_row *row, const void *config, struct buffer *out);
+
+/* A number of such a type, as opt_set() takes it: "10s", "64kB", "5%", "20". */
+const char *opt_print_number(enum opt_type type, int64_t number, char out[UNITS_TEXT_MAX]);
 
 /* The next row whose value differs between two configurations, or NULL at the end; `*cursor` starts
  * at 0.

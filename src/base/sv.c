@@ -70,6 +70,15 @@ bool sv_split(struct sv *rest, char separator, struct sv *field)
     return true;
 }
 
+int sv_hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
 bool sv_take_quoted(struct sv *rest, char *out, struct sv *text)
 {
     size_t used = 0;

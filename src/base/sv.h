@@ -88,6 +88,9 @@ struct sv sv_trim(struct sv view);
  */
 bool sv_split(struct sv *rest, char separator, struct sv *field);
 
+/* What a hexadecimal digit stands for; -1: it is none. */
+int sv_hex_digit(char c);
+
 /* Reads "...", where a doubled quote stands for one, from the front of `rest`, and leaves there
  * what follows. What it says goes to `out`, which has room for rest->size bytes and may be the
  * view's own bytes, as it only gets shorter. False: there is no quote, or it does not end. */

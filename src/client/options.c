@@ -103,24 +103,13 @@ struct place {
     const struct option_mate *mate;
 };
 
-static const char *print_number(enum opt_type type, int64_t value, char out[UNITS_TEXT_MAX])
-{
-    if (type == OPT_DURATION)
-        return units_print_duration(value, out);
-    if (type == OPT_SIZE)
-        return units_print_size(value, out);
-    if (type == OPT_PERCENT)
-        return units_print_percent(value, out);
-    return units_print_int(value, out);
-}
-
 static enum hf_rc refuse_number(const struct place *place, int64_t number, struct hf_err *err)
 {
     const struct opt_row *row = place->row;
     char low[UNITS_TEXT_MAX], high[UNITS_TEXT_MAX];
     err_set(err, HF_RC_INVALID, "22023", "%s.%s is %lld, and %s to %s%s%s was expected",
             place->path, place->mate->field, (long long)number,
-            print_number(row->type, row->min, low), print_number(row->type, row->max, high),
+            opt_print_number(row->type, row->min, low), opt_print_number(row->type, row->max, high),
             row->unit != NULL ? " " : "", row->unit != NULL ? row->unit : "");
     return err_detail(err, "0 is the default, %s%s.", row->default_text,
                       place->mate->has_none ? "; a negative number is none" : "");
@@ -352,7 +341,8 @@ static enum hf_rc check_order(const char *low_name, int64_t low, const char *hig
     if (low <= high)
         return HF_OK;
     err_set(err, HF_RC_INVALID, "22023", "options.%s (%s) is above options.%s (%s)", low_name,
-            print_number(type, low, low_text), high_name, print_number(type, high, high_text));
+            opt_print_number(type, low, low_text), high_name,
+            opt_print_number(type, high, high_text));
     return err_hint(err, "Set both of them.");
 }
 

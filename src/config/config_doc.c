@@ -12,17 +12,6 @@
 
 /* ---- words about a row ---- */
 
-static const char *number(enum opt_type type, int64_t value, char out[UNITS_TEXT_MAX])
-{
-    if (type == OPT_DURATION)
-        return units_print_duration(value, out);
-    if (type == OPT_SIZE)
-        return units_print_size(value, out);
-    if (type == OPT_PERCENT)
-        return units_print_percent(value, out);
-    return units_print_int(value, out);
-}
-
 /* "1 to 10000 connections", "session, transaction, statement"; Markdown marks words with `mark`. */
 static void print_range(FILE *out, const struct opt_row *row, const char *mark)
 {
@@ -35,8 +24,8 @@ static void print_range(FILE *out, const struct opt_row *row, const char *mark)
     case OPT_DURATION:
     case OPT_SIZE:
     case OPT_PERCENT:
-        fprintf(out, "%s to %s%s%s", number(row->type, row->min, low),
-                number(row->type, row->max, high), row->unit != NULL ? " " : "",
+        fprintf(out, "%s to %s%s%s", opt_print_number(row->type, row->min, low),
+                opt_print_number(row->type, row->max, high), row->unit != NULL ? " " : "",
                 row->unit != NULL ? row->unit : "");
         break;
     case OPT_ENUM:

@@ -66,17 +66,6 @@ static const char reasons[] =
 
 /* ---- words about a row ---- */
 
-static const char *number(enum opt_type type, int64_t value, char out[UNITS_TEXT_MAX])
-{
-    if (type == OPT_DURATION)
-        return units_print_duration(value, out);
-    if (type == OPT_SIZE)
-        return units_print_size(value, out);
-    if (type == OPT_PERCENT)
-        return units_print_percent(value, out);
-    return units_print_int(value, out);
-}
-
 static void print_range(FILE *out, const struct opt_row *row, const struct option_mate *mate)
 {
     char low[UNITS_TEXT_MAX], high[UNITS_TEXT_MAX];
@@ -88,8 +77,8 @@ static void print_range(FILE *out, const struct opt_row *row, const struct optio
     } else if (row->type == OPT_STRING) {
         fprintf(out, "text");
     } else {
-        fprintf(out, "%s to %s%s%s", number(row->type, row->min, low),
-                number(row->type, row->max, high), row->unit != NULL ? " " : "",
+        fprintf(out, "%s to %s%s%s", opt_print_number(row->type, row->min, low),
+                opt_print_number(row->type, row->max, high), row->unit != NULL ? " " : "",
                 row->unit != NULL ? row->unit : "");
     }
     if (mate->has_none)

@@ -70,15 +70,6 @@ static char *add_setting(struct url_parts *parts, const struct url_setting *sett
 
 /* ---- URLs ---- */
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* As libpq does it: %XX, and a plus is a plus. */
 static enum hf_rc decode(struct sv text, char *out, size_t *size, struct hf_err *err)
 {
@@ -86,8 +77,8 @@ static enum hf_rc decode(struct sv text, char *out, size_t *size, struct hf_err 
     for (size_t i = 0; i < text.size; i++) {
         char c = text.data[i];
         if (c == '%') {
-            const int high = i + 2 < text.size ? hex_digit(text.data[i + 1]) : -1;
-            const int low = i + 2 < text.size ? hex_digit(text.data[i + 2]) : -1;
+            const int high = i + 2 < text.size ? sv_hex_digit(text.data[i + 1]) : -1;
+            const int low = i + 2 < text.size ? sv_hex_digit(text.data[i + 2]) : -1;
             if (high < 0 || low < 0 || high + low == 0)
                 return err_set(err, HF_RC_INVALID, "22023",
                                "a %% in the connection string is not followed by two digits");

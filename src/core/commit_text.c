@@ -72,15 +72,6 @@ const char *commit_probe_check_sql(int server_version)
 
 /* ---- values ---- */
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* One to eight hexadecimal digits and nothing else. */
 static bool read_hex(struct sv text, uint32_t *out)
 {
@@ -88,7 +79,7 @@ static bool read_hex(struct sv text, uint32_t *out)
     if (text.size == 0 || text.size > 8)
         return false;
     for (size_t i = 0; i < text.size; i++) {
-        int digit = hex_digit(text.data[i]);
+        int digit = sv_hex_digit(text.data[i]);
         if (digit < 0)
             return false;
         number = number << 4 | (uint32_t)digit;

@@ -164,21 +164,12 @@ struct sv json_raw_string(struct json_at value)
     return sv_from(begin, size > 0 ? size - 1 : 0);
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* Four hexadecimal digits, or -1. */
 static int code_unit(struct sv text)
 {
     int unit = 0;
     for (size_t i = 0; i < 4; i++) {
-        const int digit = i < text.size ? hex_digit(text.data[i]) : -1;
+        const int digit = i < text.size ? sv_hex_digit(text.data[i]) : -1;
         if (digit < 0)
             return -1;
         unit = unit * 16 + digit;

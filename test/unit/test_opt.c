@@ -425,6 +425,16 @@ static void opt__a_default_that_its_row_refuses_is_a_bug(void **state)
     assert_true(dies(set_bad_default, NULL));
 }
 
+static void opt__numbers_are_printed_by_their_type(void **state)
+{
+    (void)state;
+    char out[UNITS_TEXT_MAX];
+    assert_string_equal(opt_print_number(OPT_DURATION, HF_SEC(10), out), "10s");
+    assert_string_equal(opt_print_number(OPT_SIZE, 65536, out), "64kB");
+    assert_string_equal(opt_print_number(OPT_PERCENT, 50000, out), "5%");
+    assert_string_equal(opt_print_number(OPT_INT, 20, out), "20");
+}
+
 static void opt__every_type_has_a_name(void **state)
 {
     (void)state;
@@ -449,6 +459,7 @@ int main(void)
         cmocka_unit_test(opt__diff_names_exactly_the_changed_options),
         cmocka_unit_test(opt__setting_what_was_printed_changes_nothing),
         cmocka_unit_test(opt__a_default_that_its_row_refuses_is_a_bug),
+        cmocka_unit_test(opt__numbers_are_printed_by_their_type),
         cmocka_unit_test(opt__every_type_has_a_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

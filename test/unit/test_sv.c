@@ -217,6 +217,18 @@ static void sv__quoted_text_may_be_read_in_place(void **state)
     assert_sv(rest, " c");
 }
 
+static void sv__hexadecimal_digits_are_read(void **state)
+{
+    (void)state;
+    const char digits[] = "0123456789abcdef", capitals[] = "0123456789ABCDEF";
+    for (int i = 0; i < 16; i++) {
+        assert_int_equal(sv_hex_digit(digits[i]), i);
+        assert_int_equal(sv_hex_digit(capitals[i]), i);
+    }
+    for (const char *other = "/:@G`g \x80"; *other != '\0'; other++)
+        assert_int_equal(sv_hex_digit(*other), -1);
+}
+
 static void sv__distance_counts_single_mistakes(void **state)
 {
     (void)state;
@@ -274,6 +286,7 @@ int main(void)
         cmocka_unit_test(sv__printing_is_bounded),
         cmocka_unit_test(sv__quoted_text_loses_its_quotes),
         cmocka_unit_test(sv__quoted_text_may_be_read_in_place),
+        cmocka_unit_test(sv__hexadecimal_digits_are_read),
         cmocka_unit_test(sv__distance_counts_single_mistakes),
         cmocka_unit_test(sv__distance_of_long_words_is_beyond_the_bound),
     };
