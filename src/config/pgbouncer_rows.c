@@ -22,9 +22,6 @@
 #define SYSLOG                                                                                     \
     "Logs go to stderr, one line of key=value each; under systemd they are in the journal, which " \
     "can hand them to syslog."
-#define KEEPALIVE                                                                                  \
-    "TCP keepalive is on for every connection, with the kernel's times; connections that say "     \
-    "nothing are bounded by client_idle_timeout and server_idle_timeout."
 #define TLS13      "For TLS 1.3, OpenSSL's own ciphers are in force."
 #define EXCHANGES  "OpenSSL's own key exchanges are in force."
 #define AUTH_QUERY "asked in auth_dbname, else in postgres; search_path is pg_catalog"
@@ -48,6 +45,10 @@ static const struct pgbouncer_row global_rows[] = {
     CARRY("stats_users", NAMES, "proxy", "stats_users"),
     CARRY("log_connections", BOOL, "proxy", "log_connections"),
     CARRY("log_disconnections", BOOL, "proxy", "log_disconnections"),
+    CARRY("tcp_keepidle", TIME, "proxy", "tcp_keepidle"),
+    CARRY("tcp_keepintvl", TIME, "proxy", "tcp_keepintvl"),
+    CARRY("tcp_keepcnt", COUNT, "proxy", "tcp_keepcnt"),
+    CARRY("tcp_user_timeout", MILLIS, "proxy", "tcp_user_timeout"),
 
     CARRY("client_tls_sslmode", WORD, "proxy.client_tls", "sslmode"),
     CARRY("client_tls_cert_file", PATH, "proxy.client_tls", "cert_file"),
@@ -88,6 +89,7 @@ static const struct pgbouncer_row global_rows[] = {
     CARRY("server_idle_timeout", LIMIT, "pools", "server_idle_timeout"),
     CARRY("server_lifetime", TIME, "pools", "server_lifetime"),
     CARRY("server_reset_query", TEXT, "pools", "server_reset_query"),
+    CARRY("server_round_robin", BOOL, "pools", "server_round_robin"),
     CARRY("application_name_add_host", BOOL, "pools", "application_name_add_host"),
 
     NEEDLESS("autodb_idle_timeout", "3600", "What is not used is given back by itself."),
@@ -131,19 +133,16 @@ static const struct pgbouncer_row global_rows[] = {
     LOST("query_wait_notify", "5", "Clients that wait are not sent a notice."),
     LOST("resolv_conf", "", DNS),
     LOST("server_fast_close", "0", "A session keeps its server connection until it ends."),
-    LOST("server_reset_query_always", "0",
-         "In transaction mode nothing is reset: what a client has set follows it."),
-    LOST("server_round_robin", "0",
-         "The connection that was used last is used first. load_balance_hosts spreads new ones."),
+    NEEDLESS(
+        "server_reset_query_always", "0",
+        "In transaction mode what a client sets follows it, and what else it leaves (temporary "
+        "objects, locks of the session) keeps the connection to it until that has ended, or is "
+        "refused: see pools.session_features. So nobody finds anything of somebody else's."),
     LOST("server_tls13_ciphers", "", TLS13),
     LOST("syslog", "0", SYSLOG),
     LOST("syslog_facility", "daemon", SYSLOG),
     LOST("syslog_ident", "pgbouncer", SYSLOG),
-    NEEDLESS("tcp_keepalive", "1", KEEPALIVE),
-    LOST("tcp_keepcnt", "0", KEEPALIVE),
-    LOST("tcp_keepidle", "0", KEEPALIVE),
-    LOST("tcp_keepintvl", "0", KEEPALIVE),
-    LOST("tcp_user_timeout", "0", KEEPALIVE),
+    NEEDLESS("tcp_keepalive", "1", "TCP keepalive is on for every connection."),
     LOST("unix_socket_group", "", "Set the group of the socket's folder instead."),
     LOST("user", "", "The proxy runs as who starts it: User= in a unit of systemd."),
     LOST("verbose", "0", "The log has one level of detail."),
@@ -160,6 +159,7 @@ static const struct pgbouncer_row database_rows[] = {
     CARRY_AS("auth_query", TEXT, "databases", "auth_query", NULL, AUTH_QUERY),
     CARRY("target_session_attrs", WORD, "databases", "target_session_attrs"),
     CARRY("load_balance_hosts", WORD, "databases", "load_balance_hosts"),
+    CARRY("connect_query", TEXT, "databases", "connect_query"),
     CARRY("max_db_client_connections", COUNT, "databases", "clients_max"),
     CARRY("max_db_connections", COUNT, "databases", "server_connections_max"),
     CARRY("pool_mode", WORD, "pools", "pool_mode"),
@@ -174,8 +174,6 @@ static const struct pgbouncer_row database_rows[] = {
     NEEDLESS("port", NULL, NULL),
     LOST("application_name", NULL, STARTUP),
     LOST("client_encoding", NULL, STARTUP),
-    LOST("connect_query", NULL,
-         "Nothing is run on a new connection. What sets something fits into ALTER ROLE ... SET."),
     LOST("datestyle", NULL, STARTUP),
     LOST("timezone", NULL, STARTUP),
 };

@@ -32,6 +32,7 @@ enum pgbouncer_kind {
     PGBOUNCER_BOOL,      /* 0 or another number */
     PGBOUNCER_TIME,      /* seconds, with a fraction */
     PGBOUNCER_LIMIT,     /* the same, and 0 is never */
+    PGBOUNCER_MILLIS,    /* milliseconds */
     PGBOUNCER_WORD,      /* one of a list, in any case of letters */
     PGBOUNCER_AUTH,      /* a way of logging in */
     PGBOUNCER_LISTEN,    /* addresses to listen on */

@@ -113,6 +113,16 @@ static enum hf_rc convert_bool(const struct conversion *c)
     return put(c, value != 0 ? SV("on") : SV("off"));
 }
 
+static enum hf_rc convert_millis(const struct conversion *c)
+{
+    int64_t value = 0;
+    char number[UNITS_TEXT_MAX];
+    if (!to_int(c->text, &value) || value < 0)
+        return refuse(c, "number of milliseconds");
+    const int64_t value_ns = value < INT32_MAX ? value * HF_MS(1) : HF_MS((int64_t)INT32_MAX);
+    return put(c, sv_from_cstr(units_print_duration(clamp(c, value_ns), number)));
+}
+
 static enum hf_rc convert_time(const struct conversion *c, bool zero_is_never)
 {
     int64_t value = 0;
@@ -280,6 +290,8 @@ static enum hf_rc convert(const struct conversion *c, enum pgbouncer_kind kind)
         return convert_time(c, false);
     case PGBOUNCER_LIMIT:
         return convert_time(c, true);
+    case PGBOUNCER_MILLIS:
+        return convert_millis(c);
     case PGBOUNCER_WORD:
         return convert_word(c);
     case PGBOUNCER_AUTH:

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "net/keepalive.h"
 #include "net/resolve.h"
 #include "os/entropy.h"
 #include "proxy/access.h"
@@ -190,6 +191,7 @@ static void connect_to(struct dial *dial, const struct address *address)
     dial->address = *address;
     entropy_fill(dial->config.random, sizeof dial->config.random);
     stream_connect(dial->worker->loop, dial->stream, &dial->address, (uint8_t)dial->stream->kind);
+    keepalive_apply(dial->stream->fd, &dial->worker->config->proxy.keepalive);
     dial->calls->connecting(dial);
 }
 

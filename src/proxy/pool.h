@@ -120,7 +120,8 @@ struct pool_part {
     struct proxy_pool config;              /* of the same: database and role together */
     void *memory;
     struct bulkhead *bulkhead;
-    struct list idle;     /* servers, the warmest first */
+    struct list idle;     /* servers, in the order in which clients get them: the warmest first, or
+                           * with server_round_robin the coldest */
     struct list servers;  /* all others: connecting, active, draining */
     struct list awaiting; /* struct wait: with a permit, without a connection; the oldest first */
     uint32_t server_count;

@@ -45,6 +45,7 @@
 #include "base/opt.h"
 #include "base/secret.h"
 #include "base/sv.h"
+#include "net/keepalive.h"
 #include "os/mem.h"
 #include "proxy/groups.h"
 
@@ -194,6 +195,7 @@ struct proxy_settings {
     bool log_disconnections;
     int64_t log_slow_ns; /* HF_NEVER: off */
     bool track_statements;
+    struct keepalive keepalive; /* of clients and servers */
 
     /* From listen_text, port and unix_socket_*, by proxy_config_finish(). */
     struct proxy_host listeners[PROXY_LISTENERS_MAX]; /* the unix socket is the last one */
@@ -269,6 +271,7 @@ struct proxy_pool {
     uint32_t server_lifetime_jitter_ppm; /* of the lifetime, taken off at random */
     int64_t server_clean_timeout_ns;     /* what a client left behind is cancelled and drained */
     char server_reset_query[256];        /* after a session; "": none */
+    bool server_round_robin;             /* the connection that rests longest is used first */
 
     bool application_name_add_host;
     enum proxy_query_log query_log;
@@ -290,7 +293,8 @@ struct proxy_database {
     struct secret password;        /* of `user` */
     char service[PROXY_NAME_SIZE]; /* entry of a service file that config/ has read; "": none */
     struct proxy_lookup lookup;    /* begins as proxy.lookup */
-    enum proxy_demand demand;      /* of its clients */
+    char connect_query[PROXY_LIST_SIZE];
+    enum proxy_demand demand; /* of its clients */
     enum proxy_target target_session_attrs;
     enum proxy_balance load_balance_hosts;
     enum proxy_sslmode sslmode;     /* begins as server_tls.sslmode */

@@ -134,6 +134,16 @@ static const struct opt_row settings_rows[] = {
     BOOL(proxy_settings, track_statements, "track_statements", LIVE, "on",
          "Remembers the beginning of each running statement, for SHOW STATEMENTS; it shows none "
          "of their literals."),
+    TIME(proxy_settings, keepalive.idle_ns, "tcp_keepidle", "0s", 0, HF_SEC(32767),
+         "How long a client or server may say nothing until TCP asks whether it is there; 0 is as "
+         "the system has it, here and below. A reload changes it for new connections."),
+    TIME(proxy_settings, keepalive.interval_ns, "tcp_keepintvl", "0s", 0, HF_SEC(32767),
+         "How long after that it asks again."),
+    COUNT(proxy_settings, keepalive.count, "tcp_keepcnt", LIVE, "0", 0, 127, "probes",
+          "How often it asks in vain, until the connection is over."),
+    TIME(proxy_settings, keepalive.user_ns, "tcp_user_timeout", "0s", 0, 24 * DAY,
+         "How long what was sent may stay without an acknowledgement, until the connection is "
+         "over."),
 };
 
 /* ---- proxy.client_tls, proxy.server_tls ---- */
@@ -295,6 +305,10 @@ static const struct opt_row pool_rows[] = {
     TEXT(proxy_pool, server_reset_query, "server_reset_query", LIVE, "DISCARD ALL",
          "What a server connection is reset with, in session mode, before another client has it; "
          "empty is not at all."),
+    BOOL(proxy_pool, server_round_robin, "server_round_robin", LIVE, "off",
+         "Gives a client the server connection that has rested longest, and not the one that was "
+         "used last, so that all have the same share of the work; then more are kept open than "
+         "are needed."),
     BOOL(proxy_pool, application_name_add_host, "application_name_add_host", LIVE, "off",
          "Adds the client's address and port to the application_name that it logs in with, so "
          "that servers know who is behind the proxy."),
@@ -347,6 +361,10 @@ static const struct opt_row database_rows[] = {
          "PostgreSQL 14 or newer."),
     ENUM(proxy_database, load_balance_hosts, "load_balance_hosts", LIVE, "disable", balances,
          "Whether new connections begin at the next server each time, or at the first that works."),
+    TEXT(proxy_database, connect_query, "connect_query", LIVE, "",
+         "What is run on each new connection to its servers before anybody has it; an error is one "
+         "of connecting. What it sets with SET does not outlive a client's RESET or DISCARD ALL: "
+         "for that there is ALTER ROLE ... SET."),
     ENUM(proxy_database, sslmode, "sslmode", LIVE, "prefer", sslmodes,
          "TLS to its servers; without it, as server_tls has it."),
     COUNT(proxy_database, clients_max, "clients_max", LIVE, "0", 0, 1000000, "clients",

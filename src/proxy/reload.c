@@ -78,6 +78,7 @@ static void retire(struct pool_part *part)
 static bool connects_otherwise(const struct proxy_database *one, const struct proxy_database *other)
 {
     return strcmp(one->dbname, other->dbname) != 0 || strcmp(one->user, other->user) != 0 ||
+           strcmp(one->connect_query, other->connect_query) != 0 ||
            one->sslmode != other->sslmode ||
            one->target_session_attrs != other->target_session_attrs;
 }

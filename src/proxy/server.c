@@ -32,10 +32,12 @@ void server_enter(struct server *server, enum server_state state)
     server->since_ns = worker_now(part->worker);
     if (list_is_linked(&server->link))
         list_remove(&server->link);
-    if (state == SERVER_IDLE)
-        list_push_front(&part->idle, &server->link);
-    else
+    if (state != SERVER_IDLE)
         list_push_back(&part->servers, &server->link);
+    else if (part->config.server_round_robin)
+        list_push_back(&part->idle, &server->link);
+    else
+        list_push_front(&part->idle, &server->link);
 }
 
 void server_note_error(struct server *server, const struct message_error *error)

@@ -27,6 +27,7 @@ struct login_task {
     char application_name[64];     /* the same */
     char user_name[PROXY_NAME_SIZE];
     char database[PROXY_NAME_SIZE];
+    char connect_query[PROXY_LIST_SIZE];
 };
 
 static struct worker *worker_of(const struct server *server)
@@ -72,7 +73,7 @@ static void failed(struct dial *dial, const struct dial_failure *failure)
     struct login_task *task = server->login;
     struct pool_part *part = server->part;
     struct pool_failure told = {.err = failure->err,
-                                .words = failure->words,
+                                .words = dial->login.is_in_query ? SV("") : failure->words,
                                 .is_final = failure->is_final,
                                 .opener = server->opener};
     log_failure(server, failure);
@@ -199,6 +200,10 @@ static void fill_task(struct login_task *task, const struct client *client)
     config->sslmode = (enum login_sslmode)database->sslmode;
     config->is_local = task->dial.host.is_unix;
     config->methods = LOGIN_METHODS_ALL;
+    if (!pool->is_replication) { /* which may know no SQL */
+        memcpy(task->connect_query, database->connect_query, sizeof task->connect_query);
+        config->query = sv_from_cstr(task->connect_query);
+    }
     take_user(task, pool, database);
     if (pool->mode == PROXY_POOL_SESSION)
         take_parameters(task, client);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/bug.h"
+#include "net/keepalive.h"
 #include "os/clock.h"
 #include "os/entropy.h"
 #include "proxy/admin.h"
@@ -216,6 +217,7 @@ static void accepted(struct worker *worker, const struct loop_event *event)
 {
     struct peer peer = peer_from_address(&event->peer);
     atomic_fetch_add(&worker->proxy->client_count, 1);
+    keepalive_apply(event->fd, &worker->config->proxy.keepalive);
     client_accept(worker, event->fd, &peer, event->listener->kind);
 }
 

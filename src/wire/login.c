@@ -469,7 +469,18 @@ static enum hf_rc read_parameter(struct login *login, struct message message,
     return HF_OK;
 }
 
-static enum hf_rc read_ready(struct login *login, struct message message, struct login_event *event)
+static enum hf_rc begin_query(struct login *login, struct buffer *out)
+{
+    const enum hf_rc rc = build_query(out, login->config->query);
+    if (rc != HF_OK)
+        return unwritten(login, rc);
+    frame_init(&login->frame, FRAME_BACKEND, FRAME_SESSION);
+    login->is_in_query = true;
+    return HF_OK;
+}
+
+static enum hf_rc read_ready(struct login *login, struct message message, struct buffer *out,
+                             struct login_event *event)
 {
     char status;
     enum message_rc rc = message_ready(message, &status);
@@ -480,16 +491,55 @@ static enum hf_rc read_ready(struct login *login, struct message message, struct
     if (status != 'I') /* nobody has begun that transaction, so nobody could have its connection */
         return err_set(&login->err, HF_RC_PEER, "08P01",
                        "the server ends the login inside a transaction");
+    if (login->config->query.size > 0 && !login->is_in_query)
+        return begin_query(login, out);
     login->state = OVER;
     login->end = LOGIN_READY;
     event->kind = LOGIN_READY;
     return HF_OK;
 }
 
+static enum hf_rc read_query_error(struct login *login, const struct frame_part *part,
+                                   struct login_event *event)
+{
+    (void)!read_error(login, part, event);
+    const struct hf_err said = login->err;
+    err_set(&login->err, said.rc, said.sqlstate, "connect_query failed: %s", said.message);
+    err_detail(&login->err, "%s", said.detail);
+    return err_hint(&login->err, "%s", said.hint);
+}
+
+/* What config.query answers. */
+static enum hf_rc read_answer(struct login *login, const struct frame_part *part,
+                              struct login_event *event)
+{
+    switch (part->type) {
+    case 'E':
+        return read_query_error(login, part, event);
+    case 'N':
+        event->kind = LOGIN_NOTICE;
+        event->message = part->bytes;
+        return HF_OK;
+    case 'S':
+        return read_parameter(login, message_of(part), event);
+    case 'Z':
+        return read_ready(login, message_of(part), NULL, event);
+    case 'G':
+    case 'H':
+    case 'W':
+        err_set(&login->err, HF_RC_INVALID, "0A000", "connect_query cannot copy");
+        return err_hint(&login->err, "Leave COPY out of it.");
+    default: /* rows and the like */
+        return HF_OK;
+    }
+}
+
 static enum hf_rc read_message(struct login *login, const struct frame_part *part,
                                struct buffer *out, struct login_event *event)
 {
     struct message message = message_of(part);
+    if (login->is_in_query)
+        return read_answer(login, part, event);
     switch (part->type) {
     case 'R':
         return read_auth(login, message, out, event);
@@ -506,7 +556,7 @@ static enum hf_rc read_message(struct login *login, const struct frame_part *par
     case 'v':
         return read_negotiate(login, message, event);
     case 'Z':
-        return read_ready(login, message, event);
+        return read_ready(login, message, out, event);
     default: /* the frame lets no other one pass in a login */
         return out_of_place(login, part->type);
     }
@@ -531,7 +581,8 @@ static enum hf_rc read_bad_frame(struct login *login, struct sv view)
 static enum hf_rc judge_size(struct login *login, const struct frame_part *part, bool *is_skipped)
 {
     bool is_long = part->size > LOGIN_MESSAGE_MAX;
-    *is_skipped = is_long && part->type == 'N';
+    bool is_row = login->is_in_query && (part->type == 'D' || part->type == 'T');
+    *is_skipped = is_long && (part->type == 'N' || is_row);
     if (part->type == 'E')
         return HF_OK;
     if (login->messages < LOGIN_MESSAGES_MAX && part->size <= LOGIN_BYTES_MAX - login->bytes &&

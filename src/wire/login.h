@@ -9,7 +9,7 @@
  *         ^   |
  *         |   v  MORE: send what was written, read more
  *         |   v  WORK: login_work(), a slice of hashing at a time, with other work in between
- *         '---'  READY, FAILED: the end
+ *         '---'  READY, FAILED: the end. Before READY config.query is run, if there is one
  *
  * login_feed() is given all bytes that were received and not consumed, and consumes at most one
  * message: the caller drops `event.consumed` bytes and calls again, until MORE. Feed again also
@@ -101,6 +101,10 @@ struct login_config {
     const struct scram_verifier *verifier;
 
     char random[SCRAM_NONCE_BYTES]; /* fresh for each login */
+
+    /* To be run before READY, as a simple Query; empty: none. What it answers is passed over, an
+     * error is a failure of the login. */
+    struct sv query;
 };
 
 enum login_kind {
@@ -143,6 +147,7 @@ struct login {
     bool is_asked;    /* for a proof of who we are */
     bool is_accepted; /* AuthenticationOk was said */
     bool is_made;     /* `keys` were stretched here */
+    bool is_in_query; /* config.query was sent: what fails now is that */
     uint16_t key_size;
     uint16_t messages;
     uint32_t bytes;

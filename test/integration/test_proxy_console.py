@@ -214,9 +214,9 @@ What differs from PgBouncer: `SHOW HELP` answers with rows instead of a notice; 
 neither keys of cancel requests nor secrets; `SHOW DNS_ZONES` has no rows; SQLSTATEs tell what is
 wrong, where PgBouncer has 08P01 for everything; `SHUTDOWN DRAIN` is ours.
 
-What is the same, and may surprise: a `SET` holds until the next `RELOAD`, which brings back what the
-file says. A client that waits because of a `PAUSE` is refused after `query_wait_timeout`, as any
-other; raise that first where a pause may take longer.
+What is the same, and may surprise: a `SET` holds until the next `RELOAD`, which brings back what
+the file says. A client that waits because of a `PAUSE` is refused after `query_wait_timeout`, as
+any other; raise that first where a pause may take longer.
 
 """
 

@@ -1,7 +1,7 @@
 """A reload changes what is not marked as for a restart, in pools and for clients that are there.
 
-CASES has what can be seen of each setting of pools, databases and limits; a test holds the reference
-page against it, so that none is forgotten.
+CASES has what can be seen of each setting of pools, databases and limits; a test holds the
+reference page against it, so that none is forgotten.
 """
 
 import re
@@ -108,6 +108,13 @@ def is_not_reset(proxy, _):
             wire.rows("SELECT set_config('my.mark', 'left', false)")
 
 
+def all_are_used(proxy, wire):
+    with in_transactions(proxy, 2):
+        pass
+    wait_until(lambda: len({wire.value("SELECT pg_backend_pid()") for _ in range(4)}) == 2,
+               SECONDS, "both have been cleaned up, and are used in turn")
+
+
 def address_is_added(proxy, _):
     with proxy.connect(parameters={"application_name": "shop"}) as wire:
         assert wire.value("SHOW application_name").startswith("shop - 127.0.0.1:")
@@ -145,7 +152,7 @@ def listens_to_one(_, wire):
         wire.rows("LISTEN two")
 
 
-# ------------------------------------------------------------------------------------------ the cases
+# ---------------------------------------------------------------------------------------- the cases
 
 class Case(NamedTuple):
     """`after` of pools, unless these are parts of other sections."""
@@ -172,12 +179,15 @@ CASES = {
     "server_idle_timeout": Case(server_is_closed, "100ms"),
     "server_lifetime": Case(server_is_closed, "1s"),
     "server_reset_query": Case(is_not_reset, "", {"pool_mode": "session", "pool_size": 2}),
+    "server_round_robin": Case(all_are_used, "on", {"pool_size": 2}),
     "application_name_add_host": Case(address_is_added, "on"),
     "query_log": Case(is_logged("msg=query .*select"), "all"),
     "query_log_slow": Case(is_logged("msg=query .*select"), 0),
     "query_log_sample": Case(is_logged("msg=query .*select"), "100%"),
     "query_log_text": Case(is_logged("msg=query .*'a'"), "full", {"query_log": "all"}),
     "dbname": Case(answers("SELECT current_database()", "second"), "second", part="databases"),
+    "connect_query": Case(answers("SHOW work_mem", "5MB"), "SET work_mem TO '5MB'",
+                          part="databases"),
     "user": Case(answers("SELECT current_user", "other"), "other", part="databases"),
     "clients_max": Case(next_is_refused, 1, part="databases"),
     "server_connections_max": Case(fails_while_busy("53300"), 1,
@@ -194,8 +204,8 @@ CASES = {
                                                         "reserve_pool_timeout": "1h"}),
 }
 
-# Each is looked at where it is used, in the configuration of the worker or of the part that a reload
-# replaces as a whole; tests of their own show what they do.
+# Each is looked at where it is used, in the configuration of the worker or of the part that a
+# reload replaces as a whole; tests of their own show what they do.
 LOOKED_UP = set("""server_down_timeout server_connect_timeout server_login_retry
     server_lifetime_jitter server_clean_timeout listen_gap listen_queue hosts password service
     auth_user auth_dbname auth_query client_sslmode target_session_attrs load_balance_hosts sslmode

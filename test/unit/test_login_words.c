@@ -464,6 +464,76 @@ static void login_words__no_room_for_an_answer_is_a_failure(void **state)
     assert_int_equal(rig_next(&rig), LOGIN_FAILED);
 }
 
+/* Rows are passed over, of any length; what the session reports is told. */
+static void login_words__a_query_of_ours_is_run_before_anybody_is_told(void **state)
+{
+    (void)state;
+    static char row[LOGIN_MESSAGE_MAX + 100];
+    memset(row, 'x', sizeof row - 1);
+    rig_init(&rig);
+    rig.config.query = SV("SET TimeZone TO 'UTC'");
+    rig_begin(&rig);
+    rig_accepts(&rig);
+    assert_int_equal(rig_next(&rig), LOGIN_PARAMETER);
+    assert_int_equal(rig_next(&rig), LOGIN_KEY);
+    assert_int_equal(rig_next(&rig), LOGIN_MORE);
+    assert_int_equal(buffer_held(&rig.out), 5 + rig.config.query.size + 1);
+    assert_int_equal(buffer_view(&rig.out).data[0], 'Q');
+    rig_says(&rig, SV("T\0\0\0\6\0\0"));
+    rig_says(&rig, SV("D\0\0\x40\x6d\0\1\0\0\x40\x63"));
+    rig_says(&rig, sv_from(row, sizeof row - 1));
+    rig_says(&rig, SV("C\0\0\0\10SET\0"));
+    assert_int_equal(build_parameter_status(&rig.said, SV("TimeZone"), SV("CET")), HF_OK);
+    assert_int_equal(rig_next(&rig), LOGIN_PARAMETER);
+    assert_true(sv_eq(rig.event.value, SV("CET")));
+    assert_int_equal(rig_next(&rig), LOGIN_MORE);
+    assert_int_equal(build_ready(&rig.said, 'I'), HF_OK);
+    assert_int_equal(rig_next(&rig), LOGIN_READY);
+}
+
+static void login_words__a_query_of_ours_that_fails_is_a_failure(void **state)
+{
+    (void)state;
+    static const struct {
+        struct sv said;
+        enum hf_rc rc;
+        const char *sqlstate, *message;
+    } cases[] = {
+        {SV_INIT("E\0\0\0\22C42P01\0Mnone\0\0"), HF_RC_PEER, "42P01", "connect_query failed: none"},
+        {SV_INIT("G\0\0\0\7\0\0\0"), HF_RC_INVALID, "0A000", "connect_query cannot copy"},
+        {SV_INIT("Z\0\0\0\5T"), HF_RC_PEER, "08P01",
+         "the server ends the login inside a transaction"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        rig_init(&rig);
+        rig.config.query = SV("SELECT 1");
+        rig_begin(&rig);
+        rig_accepts(&rig);
+        while (rig_next(&rig) != LOGIN_MORE)
+            continue;
+        rig_says(&rig, cases[i].said);
+        assert_int_equal(rig_next(&rig), LOGIN_FAILED);
+        rig_expect_failure(&rig, cases[i].rc, cases[i].sqlstate);
+        assert_string_equal(rig.login.err.message, cases[i].message);
+        assert_true(rig.login.is_in_query);
+    }
+}
+
+static void login_words__a_query_of_ours_needs_room(void **state)
+{
+    (void)state;
+    char block[10];
+    struct buffer small;
+    rig_init(&rig);
+    rig.config.query = SV("SELECT 1");
+    rig_begin(&rig);
+    rig_auth(&rig, BUILD_AUTH_OK, SV(""));
+    assert_int_equal(build_ready(&rig.said, 'I'), HF_OK);
+    buffer_init(&small, block, sizeof block);
+    login_feed(&rig.login, buffer_view(&rig.said), &small, &rig.event);
+    rig_expect_failure(&rig, HF_RC_LIMIT, "54000");
+}
+
 /* The proof is what does not fit, with keys at hand and after the work. */
 static void login_words__no_room_for_the_proof_is_a_failure(void **state)
 {
@@ -494,6 +564,10 @@ int main(void)
         cmocka_unit_test_setup(login_words__an_error_is_the_servers_own, open_rig),
         cmocka_unit_test_setup(login_words__of_a_long_error_the_beginning_is_told, open_rig),
         cmocka_unit_test_setup(login_words__a_long_text_is_cut, open_rig),
+        cmocka_unit_test_setup(login_words__a_query_of_ours_is_run_before_anybody_is_told,
+                               open_rig),
+        cmocka_unit_test_setup(login_words__a_query_of_ours_that_fails_is_a_failure, open_rig),
+        cmocka_unit_test_setup(login_words__a_query_of_ours_needs_room, open_rig),
         cmocka_unit_test_setup(login_words__who_is_encrypted_already_has_nothing_else_to_try,
                                open_rig),
         cmocka_unit_test_setup(login_words__what_the_mode_allows_is_tried_again, open_rig),

@@ -148,7 +148,7 @@ static void pgbouncer_import__databases_and_users_become_entries(void **state)
              "\"o \"\"x\"\"\" = pool_size=7 pool_mode=Statement connect_query='SELECT 1'\n"
              "* = host=/run/postgresql pool_size=1 pool_size=2\n"
              "shop2 = host=old\n"
-             "shop2 = host=new query_wait_timeout=-1\n"
+             "shop2 = host=new query_wait_timeout=-1 timezone=UTC\n"
              "[pgbouncer]\n"
              "query_timeout = 10\n"
              "unix_socket_dir = /var/run/pg\n"
@@ -161,9 +161,11 @@ static void pgbouncer_import__databases_and_users_become_entries(void **state)
               "    load_balance_hosts: round-robin  # PgBouncer's default\n"
               "    dbname: live\n    user: app\n    password: \"a'b c\"\n");
     check_has("\n  \"o \\\"x\\\"\":\n    hosts: /var/run/pg\n    pool_size: 7\n"
-              "    pool_mode: statement\n    # connect_query: Nothing is run");
+              "    pool_mode: statement\n");
+    check_has("\n    connect_query: \"SELECT 1\"\n");
     check_has("\n  \"*\":\n    hosts: /run/postgresql\n    pool_size: 2\n");
     check_has("\n  shop2:\n    hosts: new\n");
+    check_has("\n    # timezone: Set it for the role");
     check_has_not("hosts: old");
     check_has("\nroles:\n  bob:\n    pool_mode: session\n    server_connections_max: 3\n"
               "    query_timeout: 20s  # PgBouncer lets this replace the general one");
@@ -205,10 +207,16 @@ static void pgbouncer_import__peers_are_carried_where_pgbouncer_has_some(void **
     (void)state;
     struct hf_err err;
     assert_int_equal(make("[databases]\n* = host=db1\n[pgbouncer]\npeer_id = 2\n"
+                          "tcp_keepidle = 60\ntcp_keepcnt = 200\ntcp_user_timeout = 12345\n"
+                          "server_round_robin = 1\nserver_reset_query_always = 1\n"
                           "[peers]\n1 = host=/tmp/p1\n2 = host=::1 port=6433 pool_size=3\n",
                           &err),
                      HF_OK);
     check_has("\n  instance_id: 2  # its peers");
+    check_has("\n  tcp_keepidle: 1min\n  tcp_keepcnt: 127  # PgBouncer has 200; ");
+    check_has("\n  tcp_user_timeout: 12345ms\n");
+    check_has("\n  server_round_robin: on\n");
+    check_has("\n#   server_reset_query_always (x.ini:9): In transaction mode what a client sets");
     check_has("\npeers:\n  1:\n    id: 1\n    host: /tmp/p1\n  2:\n    id: 2\n    host: \"[::1]\"\n"
               "    port: 6433\n    # pool_size: limits.cancels_max");
     check_is_taken();
