@@ -6,6 +6,8 @@ What a test demands of a client's session passes against PostgreSQL itself, too
 
 import contextlib
 import itertools
+import os
+import signal
 import struct
 import subprocess
 from pathlib import Path
@@ -352,12 +354,17 @@ def test_a_client_that_keeps_its_connection_listens_like_others(proxy, channel):
 
 # -------------------------------------------------------------------------------------------- gaps
 
-def cut(proxy, channel):
-    """Ends the connection that listens to a channel."""
+def backend_of(proxy, channel):
+    """The process at the other end of the connection that listens to a channel."""
     with proxy.connect(database="holdfast") as console:
         pids = {row[6] for row in console.rows("SHOW CHANNELS") if row[1] == channel}
     assert len(pids) == 1 and pids != {"0"}
-    proxy.server.sql(f"SELECT pg_terminate_backend({pids.pop()})")
+    return int(pids.pop())
+
+
+def cut(proxy, channel):
+    """Ends the connection that listens to a channel."""
+    proxy.server.sql(f"SELECT pg_terminate_backend({backend_of(proxy, channel)})")
 
 
 @proxied
@@ -405,6 +412,48 @@ def test_a_restart_of_the_server_is_a_gap(start_proxy, postgres, channel):
         ok(late, f"LISTEN {channel}", f"NOTIFY {channel}, 'again'")
         assert read_news(late, 1) == read_news(listener, 1) == ["again"]
         assert late.is_quiet(0.05)  # who came later has missed nothing
+
+
+@proxied
+def test_another_role_listens_where_the_first_may_not_log_in(start_proxy, postgres, channel):
+    proxy = start_proxy("transaction")
+    proxy.expect_log("notifications may have been lost|could not connect.*role=other")
+    with proxy.connect(user="other") as first, proxy.connect() as second:
+        ok(first, f"LISTEN {channel}")  # whose role the connection is opened with
+        ok(second, f"LISTEN {channel}")
+        try:
+            postgres.sql("ALTER ROLE other NOLOGIN")
+            cut(proxy, channel)
+            for each in (first, second):
+                assert each.read(30).sqlstate == GAP
+            ok(second, f"NOTIFY {channel}, 'on'")
+            assert read_news(first, 1) == read_news(second, 1) == ["on"]
+            role = postgres.sql("SELECT usename FROM pg_stat_activity WHERE pid = "
+                                f"{backend_of(proxy, channel)}")
+            assert role == [("app",)]
+        finally:
+            postgres.sql("ALTER ROLE other LOGIN")
+
+
+@proxied
+def test_a_connection_that_does_not_answer_is_replaced(start_proxy, channel):
+    """After LISTEN_CHECK_NS, which is 10 s. A round that a LISTEN waits for is a probe like any."""
+    proxy = start_proxy("transaction", server_down_timeout="60s")
+    proxy.expect_log("notifications may have been lost|does not answer")
+    with proxy.connect() as listener, proxy.connect() as late:
+        ok(listener, f"LISTEN {channel}")
+        mute = backend_of(proxy, channel)
+        os.kill(mute, signal.SIGSTOP)
+        try:
+            late.send(query(f"LISTEN {channel}_more"))
+            warning = listener.read(60)
+            assert (warning.kind, warning.sqlstate) == ("N", GAP)
+            late.read_until_ready(seconds=60)
+            assert backend_of(proxy, channel) != mute
+            ok(late, f"NOTIFY {channel}, 'on'", f"NOTIFY {channel}_more, 'too'")
+            assert read_news(listener, 1) == ["on"] and read_news(late, 1) == ["too"]
+        finally:
+            os.kill(mute, signal.SIGCONT)
 
 
 @proxied
