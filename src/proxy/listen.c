@@ -10,11 +10,14 @@
 #include "proxy/worker.h"
 #include "wire/build.h"
 #include "wire/channels.h"
+#include "wire/frame.h"
+#include "wire/question.h"
 #include "wire/settings.h"
 
 #define NOTICE_SIZE  1024 /* of a NoticeResponse of ours */
 #define NAMES_SIZE   160  /* of the channels that a notice names */
 #define TRIES_MAX    3    /* of asking a server what it listens to, as a cancel may hit that */
+#define PRIMES_MAX   32   /* channels that a server is asked to listen to at a time */
 #define RESERVE_KEPT 512  /* of RELAY_RESERVE: for what others tell a client before it is ready */
 
 /* News in the queue of a client. */
@@ -165,20 +168,32 @@ static bool may_matter(const struct frame_part *part)
     return strchr("PBDCE", part->type) != NULL;
 }
 
-/* Those that one query has room for, from the place where the last one ended. */
+/* False: no room for it now. */
+static bool put_listen(const struct listen_place *place, struct buffer *questions)
+{
+    char bytes[256];
+    struct buffer message;
+    buffer_init(&message, bytes, sizeof bytes);
+    struct build query = build_begin(&message, 'Q');
+    channels_ask(&query, CHANNELS_LISTEN, sv_from_cstr(place->channel->name));
+    enum hf_rc rc = build_end(&query);
+    hf_assert(rc == HF_OK); /* it has room for the longest name */
+    return question_put(questions, sv_drop(buffer_view(&message), FRAME_HEADER_SIZE)) == HF_OK;
+}
+
+/* As many as are asked at a time, from the place where the last ones ended. */
 static bool prime(struct server *server)
 {
     struct listening *listening = server->client->listening;
     char bytes[LOOP_BLOCK_SIZE / 2];
-    struct buffer text;
+    struct buffer questions;
     struct list_node *node = server->primes;
-    buffer_init(&text, bytes, sizeof bytes);
-    struct build query = build_begin(&text, 'Q');
-    for (; node != &listening->channels.head && channels_fit(&query); node = node->next)
-        channels_ask(
-            &query, CHANNELS_LISTEN,
-            sv_from_cstr(container_of(node, struct listen_place, of_client)->channel->name));
-    if (channels_end(&query) != HF_OK || !server_ask_message(server, buffer_view(&text)))
+    uint32_t count = 0;
+    buffer_init(&questions, bytes, sizeof bytes);
+    for (; node != &listening->channels.head && count < PRIMES_MAX; node = node->next, count++)
+        if (!put_listen(container_of(node, struct listen_place, of_client), &questions))
+            break;
+    if (!server_ask_questions(server, buffer_view(&questions), count))
         return false;
     server->primes = node;
     server->listen = SERVER_LISTEN_PRIMING;
@@ -383,7 +398,7 @@ void listen_found(struct server *server)
 static bool ask_channels(struct server *server)
 {
     struct listening *listening = server->client->listening;
-    if (!server_ask(server, SV("SELECT pg_catalog.pg_listening_channels()")))
+    if (!server_ask_question(server, SV("SELECT pg_catalog.pg_listening_channels()")))
         return false;
     server->listen = SERVER_LISTEN_ASKED;
     server->listen_tries++;

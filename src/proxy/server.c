@@ -13,7 +13,10 @@
 #include "proxy/session_state.h"
 #include "proxy/worker.h"
 #include "wire/build.h"
+#include "wire/question.h"
 #include "wire/settings.h"
+
+#define QUESTION_SIZE 352 /* room for a short one, and what stands around it */
 
 static struct worker *worker_of(const struct server *server)
 {
@@ -83,29 +86,48 @@ void server_report(struct server *server, struct sv name, struct sv value)
 
 /* ---- asking in our own name ---- */
 
-static bool asked(struct server *server)
+/* By a Query, of a connection that is being cleaned. */
+static bool ask(struct server *server, struct sv text)
 {
     struct replies_request request = {.type = 'Q', .whose = REPLIES_OURS};
+    struct buffer *out = stream_out(loop_of(server), &server->stream, text.size + 16);
+    if (out == NULL || replies_room(&server->replies) == 0 || build_query(out, text) != HF_OK)
+        return false;
     server->is_answered = false;
     server->is_failed = false;
     prepare_synced(server);
     return replies_send(&server->replies, request) == REPLIES_OWED;
 }
 
-bool server_ask(struct server *server, struct sv text)
+bool server_ask_questions(struct server *server, struct sv questions, uint32_t count)
 {
-    struct buffer *out = stream_out(loop_of(server), &server->stream, text.size + 16);
-    if (out == NULL || replies_room(&server->replies) == 0 || build_query(out, text) != HF_OK)
+    size_t requests = count * (sizeof QUESTION_REQUESTS - 1) + 1;
+    struct buffer *out = stream_out(loop_of(server), &server->stream, questions.size + 8);
+    if (out == NULL || replies_room(&server->replies) < requests)
         return false;
-    return asked(server);
+    if (!buffer_append(out, questions) || build_empty(out, 'S') != HF_OK)
+        return false;
+    for (size_t i = 0; i < requests; i++) {
+        bool is_sync = i + 1 == requests;
+        char type = is_sync ? 'S' : QUESTION_REQUESTS[i % (sizeof QUESTION_REQUESTS - 1)];
+        struct replies_request request = {.type = type, .target = 'S', .whose = REPLIES_OURS};
+        enum replies_sent sent = replies_send(&server->replies, request);
+        hf_assert(sent == REPLIES_OWED);
+    }
+    server->is_answered = false;
+    server->is_failed = false;
+    prepare_synced(server);
+    return true;
 }
 
-bool server_ask_message(struct server *server, struct sv message)
+bool server_ask_question(struct server *server, struct sv text)
 {
-    struct buffer *out = stream_out(loop_of(server), &server->stream, message.size);
-    if (out == NULL || replies_room(&server->replies) == 0 || !buffer_append(out, message))
-        return false;
-    return asked(server);
+    char bytes[QUESTION_SIZE];
+    struct buffer question;
+    buffer_init(&question, bytes, sizeof bytes);
+    enum hf_rc rc = question_put(&question, text);
+    hf_assert(rc == HF_OK);
+    return server_ask_questions(server, buffer_view(&question), 1);
 }
 
 void server_settle(struct server *server)
@@ -283,14 +305,14 @@ static bool ask_reset(struct server *server)
     struct sv text = SV("DISCARD ALL");
     if (server->part->pool->mode == PROXY_POOL_SESSION)
         text = sv_from_cstr(server->part->config.server_reset_query);
-    server->asked_reset = text.size == 0 || server_ask(server, text);
+    server->asked_reset = text.size == 0 || ask(server, text);
     return text.size > 0 && server->asked_reset;
 }
 
 /* The channels of the client that had it are no longer its own. */
 static bool ask_to_unlisten(struct server *server)
 {
-    if (!server_ask(server, SV("UNLISTEN *")))
+    if (!server_ask_question(server, SV("UNLISTEN *")))
         return false;
     server->is_listening = false;
     return true;
@@ -306,10 +328,10 @@ static bool ask_to_rest(struct server *server)
     case REPLIES_COPYING:
         return send_to_rest(server, 'f');
     case REPLIES_DOUBTFUL:
-        return server_ask(server, SV(""));
+        return ask(server, SV(""));
     case REPLIES_IDLE:
         if (server->replies.status != 'I')
-            return server_ask(server, SV("ROLLBACK"));
+            return ask(server, SV("ROLLBACK"));
         if (server->is_listening)
             return ask_to_unlisten(server);
         return needs_reset(server) && ask_reset(server);

@@ -180,10 +180,12 @@ void server_clean(struct server *server);
 /* Ends it. `reason` is for the log, and for the client that is attached. */
 void server_close(struct server *server, const struct hf_err *reason);
 
-/* Asks in our own name: a query, or a whole message Query; nobody sees the answer, after which
- * is_answered is set, and is_failed if it was an error. False: no room now. */
-bool server_ask(struct server *server, struct sv text);
-bool server_ask_message(struct server *server, struct sv message);
+/* Asks in our own name, by questions (wire/question.h), which leave the client's unnamed statement
+ * as it is: one, up to 200 bytes long; or so many, behind which the Sync is put. Nobody sees the
+ * answers, after which is_answered is set, and is_failed if there was an error. False: no room now.
+ */
+bool server_ask_question(struct server *server, struct sv text);
+bool server_ask_questions(struct server *server, struct sv questions, uint32_t count);
 
 /* ACTIVE, REPLIES_DOUBTFUL: finds out whether the doubtful reply comes. */
 void server_settle(struct server *server);

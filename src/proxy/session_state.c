@@ -13,9 +13,11 @@
 #include "wire/census.h"
 #include "wire/message.h"
 #include "wire/prepared.h"
+#include "wire/question.h"
 
 #define NAMES_SIZE 4096 /* of settings of the application's own, in texts since the last census */
 #define ASKED_SIZE 8192 /* these, and those that are set already */
+#define TEXT_SIZE  (ASKED_SIZE + 3072)
 
 /* What the texts may leave that cannot move. */
 #define HOLDING (ACTS_CURSOR | ACTS_TEMPORARY | ACTS_ADVISORY | ACTS_LOAD)
@@ -375,6 +377,17 @@ static struct sv gather_names(struct server *server, uint32_t parts, char *out)
     return sv_from(out, size);
 }
 
+static bool ask(struct server *server, uint32_t parts, struct sv names)
+{
+    char text_bytes[TEXT_SIZE], bytes[TEXT_SIZE + 256];
+    struct buffer text, question;
+    buffer_init(&text, text_bytes, sizeof text_bytes);
+    buffer_init(&question, bytes, sizeof bytes);
+    return census_text(parts, names, &text) == HF_OK &&
+           question_put(&question, buffer_view(&text)) == HF_OK &&
+           server_ask_questions(server, buffer_view(&question), 1);
+}
+
 static void begin_census(struct server *server, uint32_t parts)
 {
     struct client *client = server->client;
@@ -382,9 +395,7 @@ static void begin_census(struct server *server, uint32_t parts)
     struct session *session = session_of(client);
     char names[ASKED_SIZE];
     struct hf_err err;
-    struct buffer *out = stream_out(worker->loop, &server->stream, LOOP_BLOCK_SIZE);
-    if (session == NULL || out == NULL ||
-        census_ask(parts, gather_names(server, parts, names), out) != HF_OK) {
+    if (session == NULL || !ask(server, parts, gather_names(server, parts, names))) {
         err_set(&err, HF_RC_LIMIT, "53200", "could not ask what the session has set");
         client_fail(client, &err);
         return;
@@ -405,14 +416,6 @@ static void begin_census(struct server *server, uint32_t parts)
     if (client->part->database != NULL && client->part->database->user[0] != '\0')
         session->census.user = sv_from_cstr(client->part->database->user);
     server->is_asking = true;
-    server->is_answered = false;
-    server->is_failed = false;
-    prepare_synced(server);
-    for (const char *type = CENSUS_REQUESTS; *type != '\0'; type++) {
-        struct replies_request request = {.type = *type, .whose = REPLIES_OURS};
-        enum replies_sent sent = replies_send(&server->replies, request);
-        hf_assert(sent == REPLIES_OWED); /* nothing is owed, so there is room */
-    }
     worker_timer(worker, &server->timer,
                  ns_add(worker_now(worker), client->part->config.server_clean_timeout_ns));
 }

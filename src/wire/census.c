@@ -1,14 +1,6 @@
 #include "wire/census.h"
 
-#include "base/bug.h"
-#include "wire/build.h"
-
 #define COLUMNS 3 /* sort, name, value */
-
-/* No statement that wire/prepared.h names is called so: no digit of theirs follows "hf_". */
-#define NAME SV("hf__census")
-
-#define REST_SIZE 128 /* of what follows the Parse, and more */
 
 /* ---- The question ---- */
 
@@ -53,61 +45,30 @@ bool census_can_ask(struct sv name)
     return name.size > 0 && name.size <= SETTINGS_NAME_MAX;
 }
 
-static void put_names(struct build *build, struct sv names)
+static bool put_names(struct sv names, struct buffer *out)
 {
     struct sv name;
-    bool has_any = false;
+    bool has_any = false, has_room = true;
     while (names.size > 0 && sv_split(&names, '\0', &name)) {
         if (!census_can_ask(name))
             continue;
-        build_bytes(build, has_any ? SV(",") : sv_from_cstr(names_begin));
-        build_bytes(build, name);
+        has_room = has_room && buffer_append(out, has_any ? SV(",") : sv_from_cstr(names_begin)) &&
+                   buffer_append(out, name);
         has_any = true;
     }
-    if (has_any)
-        build_bytes(build, sv_from_cstr(names_end));
+    return has_room && (!has_any || buffer_append(out, sv_from_cstr(names_end)));
 }
 
-/* The statement is bound to the unnamed portal, executed, closed, and all is committed. */
-static void put_rest(struct buffer *out)
+enum hf_rc census_text(uint32_t parts, struct sv names, struct buffer *out)
 {
-    struct build bind = build_begin(out, 'B');
-    build_cstr(&bind, SV(""));
-    build_cstr(&bind, NAME);
-    for (int list = 0; list < 3; list++) /* formats, values, formats of results: all is text */
-        build_u16(&bind, 0);
-    enum hf_rc rc = build_end(&bind);
-    struct build execute = build_begin(out, 'E');
-    build_cstr(&execute, SV(""));
-    build_u32(&execute, 0); /* all rows */
-    bool is_whole = rc == HF_OK && build_end(&execute) == HF_OK &&
-                    build_close_statement(out, NAME) == HF_OK && build_empty(out, 'S') == HF_OK;
-    hf_assert(is_whole);
-}
-
-enum hf_rc census_ask(uint32_t parts, struct sv names, struct buffer *out)
-{
-    char memory[REST_SIZE];
-    struct buffer rest;
-    buffer_init(&rest, memory, sizeof memory);
-    put_rest(&rest);
-    struct build build = build_begin(out, 'P');
-    build_cstr(&build, NAME);
-    build_bytes(&build, sv_from_cstr(begin));
+    bool has_room = buffer_append(out, sv_from_cstr(begin));
     if ((parts & CENSUS_SETTINGS) != 0)
-        build_bytes(&build, sv_from_cstr(settings));
+        has_room = has_room && buffer_append(out, sv_from_cstr(settings));
     if ((parts & (CENSUS_SETTINGS | CENSUS_NAMES)) != 0)
-        put_names(&build, names);
+        has_room = has_room && put_names(names, out);
     if ((parts & CENSUS_HOLDS) != 0)
-        build_bytes(&build, sv_from_cstr(holds));
-    build_cstr(&build, sv_from_cstr(end));
-    build_u16(&build, 0); /* no parameters */
-    if (buffer_free(out) < build.size + buffer_held(&rest))
-        return HF_RC_LIMIT;
-    enum hf_rc rc = build_end(&build);
-    bool has_room = rc != HF_OK || buffer_append(out, buffer_view(&rest));
-    hf_assert(has_room);
-    return rc;
+        has_room = has_room && buffer_append(out, sv_from_cstr(holds));
+    return has_room && buffer_append(out, sv_from_cstr(end)) ? HF_OK : HF_RC_LIMIT;
 }
 
 /* ---- The answer ---- */

@@ -2,8 +2,8 @@
  * A census: what a session has, by the server's own word. It is asked for when a transaction that
  * may have changed the session is over, and before another client gets the connection.
  *
- *     census_ask(parts, names, out)        CENSUS_REQUESTS messages; their answers are swallowed
- *     census_row(&census, store, row)      each DataRow of them
+ *     census_text(parts, names, out)       the statement, for wire/question.h
+ *     census_row(&census, store, row)      each DataRow of its answer
  *
  * So nothing of what the client said is interpreted here: a SET that was rolled back, SET LOCAL, a
  * savepoint, a function that sets something, quoting of lists: PostgreSQL says what came of it.
@@ -20,13 +20,6 @@
  * Everything is called by its schema, operators too: a search_path of the client's can put nothing
  * in the way. Values come in the database's encoding, byte for byte, whatever the client_encoding:
  * what is not ASCII is escaped. So they are what settings_diff() brings to the next connection.
- *
- * How it asks
- *  By the extended protocol under a name of its own, as a Query would end the unnamed prepared
- *  statement, which the client may Bind again in its next batch. The name is closed in the same
- *  batch. If that is skipped for an error the name stays, and the census has failed: the connection
- *  is reset before anybody has it again, or closed. The portal is the unnamed one, of which nothing
- *  can be left here: it ends with its transaction.
  *
  * Invariants
  *  1. The question changes nothing and needs no privilege.
@@ -63,12 +56,9 @@ enum census_hold {
 /* Letters, digits, _ . $ of ASCII only: it can be asked for. */
 bool census_can_ask(struct sv name);
 
-/* The types of the messages that are asked with, in their order. */
-#define CENSUS_REQUESTS "PBECS"
-
-/* Writes them. `names`: of settings, each with a zero byte behind it; those that cannot be asked
- * for are left out. HF_RC_LIMIT if not all of it fits: then nothing was written. */
-enum hf_rc census_ask(uint32_t parts, struct sv names, struct buffer *out) HF_MUST_USE;
+/* Writes the statement. `names`: of settings, each with a zero byte behind it; those that cannot be
+ * asked for are left out. HF_RC_LIMIT if it does not fit. */
+enum hf_rc census_text(uint32_t parts, struct sv names, struct buffer *out) HF_MUST_USE;
 
 struct census {
     uint32_t

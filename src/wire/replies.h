@@ -217,7 +217,7 @@ enum replies_rest {
 
 enum replies_rest replies_rest(const struct replies *replies);
 
-/* COPYING for an Execute: what is no part of a copy makes it fail, and is skipped, whatever it is. */
+/* COPYING for an Execute: what is no part of a copy makes it fail, and is skipped. */
 bool replies_is_breaking(const struct replies *replies);
 
 /* REPLIES_OVER, as it cannot be known any more what is owed. No message of the server needs to

@@ -84,6 +84,16 @@ SESSION = ["PREPARE s1 AS SELECT 'by SQL'", "EXECUTE s1", "DEALLOCATE s1", "LIST
            "SET ROLE app", "SELECT set_config('custom.one', 'kept', false)",
            # Once it was set it stays known, as an empty text, even after DISCARD ALL.
            "SELECT coalesce(nullif(current_setting('custom.one', true), ''), 'none')"]
+# What stays on a server connection, so that the client of a pool keeps it; and what ends that.
+PINNING = ["SELECT pg_advisory_lock(1)", "SELECT pg_advisory_unlock(1)",
+           "SELECT pg_advisory_unlock_all()", "CREATE TEMP TABLE kept (a int)", "DISCARD TEMP",
+           "INSERT INTO kept VALUES (1)", "SELECT * FROM kept", "DROP TABLE kept", "CLOSE h",
+           "DECLARE h CURSOR WITH HOLD FOR SELECT i FROM small ORDER BY i", "FETCH 2 FROM h",
+           "SELECT pg_advisory_lock(2); SELECT 1/0", "BEGIN; CREATE TEMP TABLE kept (a int)"]
+# Nobody notifies here: when news come is nobody's promise.
+CHANNELS = ["LISTEN here", "LISTEN there", "UNLISTEN here", "UNLISTEN *", "LISTEN here; SELECT 1/0",
+            "SELECT pg_listening_channels() ORDER BY 1", "BEGIN; LISTEN there",
+            "LISTEN here; UNLISTEN there", "NOTIFY nobody, 'news'"]
 # What a server does not report, and yet belongs to the session. No name means something else under
 # any of these: a Parse of a text that a connection knows already is answered without the server,
 # and what is wrong with it then is told by its Bind.
@@ -162,15 +172,27 @@ class Maker:
     def session(self):
         return [["Q", self.one(SESSION)]]
 
-    def unreported(self):
+    def _said(self, text):
         """As a query, or prepared, where it is one statement."""
-        text = self.one(UNREPORTED)
         if ";" in text or self.chance(0.6):
             return [["Q", text]]
         name = self.one(["", "s1", "s2"])
         self.known[name] = []
         return [["C", "S", name], ["P", name, text, []], ["B", "", name, [], [], []], ["E", "", 0],
                 ["S"]]
+
+    def _alone(self, texts):
+        """Those that a mode allows: no transaction blocks in statement mode."""
+        return [text for text in texts if self.mode != "statement" or "BEGIN" not in text]
+
+    def pinning(self):
+        return self._said(self.one(self._alone(PINNING)))
+
+    def channels(self):
+        return self._said(self.one(self._alone(CHANNELS)))
+
+    def unreported(self):
+        return self._said(self.one(UNREPORTED))
 
     def _sql_prepared(self, texts):
         text, _, values = self.one(STATEMENTS)
@@ -207,13 +229,13 @@ class Maker:
         is ended by what does not belong there: else nobody but the server can know whether a failed
         COPY still swallowed it, and a pooler may then give up the session."""
         ends = [["c"], ["c"], ["c"], ["f", "the client's own reason"]]
-        breaks = [["P", "", "SELECT 1", []], ["P", "s1", "SELECT 1", []], ["C", "S", "s1"],
-                  ["B", "", "s1", [], [], []], ["D", "S", "s2"], ["E", "", 0], ["Q", "SELECT 1"]]
-        ignored = [["S"], ["H"]]
+        breaks = [["P", "", "SELECT 1", []], ["B", "", "s1", [], [], []], ["D", "S", "s2"],
+                  ["E", "", 0], ["Q", "SELECT 1"]]
+        others = [["S"], ["H"], ["C", "S", "s1"]]
         if self.mode != "session":
             ending = self.one(ends + breaks if may_break and self.chance(0.5) else ends)
         else:
-            ending = self.one(ends + self.one([breaks, ignored]))
+            ending = self.one(ends + self.one([breaks, others]))
         late = [["d", self.one(COPY_LINES)] for _ in range(self.rng.randint(0, 2))]
         is_late = self.chance(0.15) and (self.mode == "session" or may_break)
         return [ending, *(late if is_late else []),
@@ -346,10 +368,12 @@ PHRASES = [
     (10, ANY_MODE, Maker.simple),
     (3, ANY_MODE, Maker.pipeline),
     (8, TRANSACTION_MODE, Maker.block),
-    (4, TRANSACTION_MODE, Maker.setting),
-    (1, TRANSACTION_MODE, Maker.reset_setting),
-    (1, TRANSACTION_MODE, Maker.discard),
+    (4, ANY_MODE, Maker.setting),
+    (1, ANY_MODE, Maker.reset_setting),
+    (1, ANY_MODE, Maker.discard),
     (4, SESSION_MODE, Maker.session),
+    (3, ANY_MODE, Maker.pinning),
+    (2, ANY_MODE, Maker.channels),
     (4, ANY_MODE, Maker.sql_prepared),
     (3, ANY_MODE, Maker.sql_prepared_extended),
     (3, ANY_MODE, Maker.copy_out),
@@ -366,16 +390,17 @@ PHRASES = [
 # Of sequences about settings that are not reported. In transaction mode the proxy asks after such a
 # statement what became of the session.
 SETTING_PHRASES = [
-    (6, TRANSACTION_MODE, Maker.unreported),
-    (2, TRANSACTION_MODE, Maker.setting),
-    (1, TRANSACTION_MODE, Maker.reset_setting),
-    (1, TRANSACTION_MODE, Maker.discard),
+    (6, ANY_MODE, Maker.unreported),
+    (2, ANY_MODE, Maker.setting),
+    (1, ANY_MODE, Maker.reset_setting),
+    (1, ANY_MODE, Maker.discard),
     (3, TRANSACTION_MODE, Maker.block),
-    (3, TRANSACTION_MODE, Maker.simple),
-    (1, TRANSACTION_MODE, Maker.pipeline),
-    (1, TRANSACTION_MODE, Maker.copy_out),
+    (3, ANY_MODE, Maker.simple),
+    (1, ANY_MODE, Maker.pipeline),
+    (2, ANY_MODE, Maker.pinning),
+    (1, ANY_MODE, Maker.copy_out),
     (3, TRANSACTION_MODE, Maker.well_formed_block),
-    (3, TRANSACTION_MODE, Maker.again),
+    (3, ANY_MODE, Maker.again),
     (2, TRANSACTION_MODE, Maker.wild_block),
 ]
 DELIVERIES = {"steps": 5, "burst": 3, "all": 1, "cut": 2}  # see exchange.run()
@@ -394,9 +419,8 @@ def generate(seed, mode, functions):
     rng = random.Random(f"{mode} {seed}")
     maker = Maker(rng, functions, mode)
     allowed = [(weight, phrase) for weight, modes, phrase in PHRASES if mode in modes]
-    is_about_settings = mode != "statement" and rng.random() < 0.3
-    if is_about_settings:
-        allowed = [(weight, phrase) for weight, _, phrase in SETTING_PHRASES]
+    if rng.random() < 0.3:
+        allowed = [(weight, phrase) for weight, modes, phrase in SETTING_PHRASES if mode in modes]
     chunks = []
     for _ in range(rng.randint(1, 8)):
         phrase, = rng.choices([p for _, p in allowed], [w for w, _ in allowed])

@@ -5,7 +5,6 @@
 #include "base/buffer.h"
 #include "wire/build.h"
 #include "wire/census.h"
-#include "wire/frame.h"
 
 struct rig {
     struct settings store;
@@ -127,45 +126,22 @@ static void census__names_that_would_need_quotes_are_not_asked_for(void **state)
     char memory[4096];
     struct buffer out;
     buffer_init(&out, memory, sizeof memory);
-    assert_int_equal(census_ask(CENSUS_SETTINGS, sv_from(names, sizeof names), &out), HF_OK);
+    assert_int_equal(census_text(CENSUS_SETTINGS, sv_from(names, sizeof names), &out), HF_OK);
     assert_true(contains(buffer_view(&out), "'{a.b,h.i}'"));
     assert_true(contains(buffer_view(&out), "pg_settings"));
     assert_false(contains(buffer_view(&out), "pg_locks"));
     buffer_clear(&out);
-    assert_int_equal(census_ask(CENSUS_HOLDS, SV(""), &out), HF_OK);
+    assert_int_equal(census_text(CENSUS_HOLDS, SV(""), &out), HF_OK);
     assert_true(contains(buffer_view(&out), "pg_locks"));
     assert_false(contains(buffer_view(&out), "pg_settings"));
-}
-
-/* A Query would end the client's unnamed statement. */
-static void census__asks_by_a_statement_of_its_own_and_closes_it(void **state)
-{
-    (void)state;
-    char memory[4096];
-    struct buffer out;
-    struct frame frame;
-    struct frame_part part;
-    buffer_init(&out, memory, sizeof memory);
-    assert_int_equal(census_ask(CENSUS_HOLDS, SV(""), &out), HF_OK);
-    struct sv rest = buffer_view(&out);
-    size_t size = rest.size;
-    frame_init(&frame, FRAME_FRONTEND, FRAME_SESSION);
-    for (const char *type = CENSUS_REQUESTS; *type != '\0'; type++) {
-        assert_int_equal(frame_look(&frame, rest, &part), FRAME_PART);
-        assert_int_equal(part.type, *type);
-        if (strchr("PBC", *type) != NULL)
-            assert_true(contains(part.bytes, "hf__census"));
-        frame_take(&frame, part.bytes.size);
-        rest = sv_drop(rest, part.bytes.size);
-    }
-    assert_int_equal(rest.size, 0);
-    for (size_t room = 0; room < size; room++) { /* all of it, or nothing */
+    buffer_clear(&out);
+    assert_int_equal(census_text(CENSUS_SETTINGS | CENSUS_HOLDS, SV("a\0b\0"), &out), HF_OK);
+    size_t size = buffer_held(&out);
+    for (size_t room = 0; room < size; room++) {
         buffer_init(&out, memory, room);
-        assert_int_equal(census_ask(CENSUS_HOLDS, SV(""), &out), HF_RC_LIMIT);
-        assert_int_equal(buffer_held(&out), 0);
+        assert_int_equal(census_text(CENSUS_SETTINGS | CENSUS_HOLDS, SV("a\0b\0"), &out),
+                         HF_RC_LIMIT);
     }
-    buffer_init(&out, memory, size);
-    assert_int_equal(census_ask(CENSUS_HOLDS, SV(""), &out), HF_OK);
 }
 
 int main(void)
@@ -174,7 +150,6 @@ int main(void)
         cmocka_unit_test(census__rows_become_settings_and_holds),
         cmocka_unit_test(census__what_is_no_row_of_ours_is_refused),
         cmocka_unit_test(census__names_that_would_need_quotes_are_not_asked_for),
-        cmocka_unit_test(census__asks_by_a_statement_of_its_own_and_closes_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
