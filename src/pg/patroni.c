@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/ns.h"
+#include "base/sv.h"
 #include "os/clock.h"
 #include "os/sys.h"
 
@@ -214,14 +215,11 @@ static bool read_url(const char *text, size_t size, struct url *url)
     char *port = strchr(rest, ':');
     if (port != NULL)
         *port++ = '\0';
-    const size_t path_size = path != NULL ? strlen(path) : 0;
-    if (host[0] == '\0' || strlen(host) >= sizeof url->host ||
-        (port != NULL && strlen(port) >= sizeof url->port) || path_size >= sizeof url->path)
+    url->path[0] = '/';
+    if (host[0] == '\0' || !sv_copy(sv_from_cstr(host), url->host, sizeof url->host) ||
+        !sv_copy(sv_from_cstr(port != NULL ? port : "8008"), url->port, sizeof url->port) ||
+        !sv_copy(sv_from_cstr(path != NULL ? path : ""), url->path + 1, sizeof url->path - 1))
         return false;
-    snprintf(url->host, sizeof url->host, "%s", host);
-    snprintf(url->port, sizeof url->port, "%s", port != NULL ? port : "8008");
-    snprintf(url->path, sizeof url->path, "%s%s", path_size > 0 ? "/" : "",
-             path_size > 0 ? path : "");
     while (strlen(url->path) > 0 && url->path[strlen(url->path) - 1] == '/')
         url->path[strlen(url->path) - 1] = '\0';
     return true;
