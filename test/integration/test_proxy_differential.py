@@ -42,8 +42,11 @@ def assert_same(oracle, mode, seconds):
 
 
 @pytest.mark.parametrize("mode", compare.MODES)
-def test_through_the_proxy_every_message_is_the_one_postgresql_sends(request, world, direct, mode):
-    target = request.getfixturevalue(f"{mode}_proxy")
+def test_through_the_proxy_every_message_is_the_one_postgresql_sends(start_proxy, world, direct,
+                                                                     mode):
+    """In pools with one server connection: there an unnamed statement is where its client comes
+    next, also if the connection is cleaned in between."""
+    target = start_proxy(mode, **({} if mode == "session" else {"pool_size": 1}))
     assert_same(Oracle(world, direct, target), mode, SECONDS)
 
 

@@ -94,17 +94,18 @@ def smaller(sequence):
         yield {**sequence, "delivery": "steps"}
     for number, chunk in enumerate(chunks):
         for at, item in enumerate(chunk):
-            for simpler in _simpler(item):
+            for simpler in _simpler(item, sequence["mode"]):
                 yield {**sequence, "chunks": [*chunks[:number],
                                               [*chunk[:at], simpler, *chunk[at + 1:]],
                                               *chunks[number + 1:]]}
 
 
-def _simpler(item):
+def _simpler(item, mode):
     """The same message with less in it."""
     if item[0] == "Q" and item[1] not in ("SELECT 1", "BEGIN"):
         yield ["Q", "SELECT 1"]
-        yield ["Q", "BEGIN"]
+        if mode != "statement":
+            yield ["Q", "BEGIN"]
     if item[0] == "P" and item[2] != "SELECT 1":
         yield ["P", item[1], "SELECT 1", []]
     if item[0] == "B" and (item[4] or item[5]):
@@ -216,8 +217,10 @@ def main():
 
 def campaign(options, folder, server):
     world = World(server)
+    # With one server connection an unnamed statement is always where its client comes next.
+    pool = {} if options.mode == "session" else {"pool_size": 1}
     with proxy_rig.make_target(options.target, folder / "proxy", options.port + 1, server,
-                               options.mode) as target:
+                               options.mode, **pool) as target:
         work = Campaign(Oracle(world, proxy_rig.Direct(server), target), options.mode,
                         options.first, options.deliveries.split(","))
         work.shrinks = not options.no_shrink
