@@ -1,7 +1,7 @@
 #include "client/threads.h"
 
 #include <signal.h>
-#include <stdatomic.h>
+#include <unistd.h>
 
 #include "os/sys.h"
 
@@ -19,9 +19,8 @@ enum hf_rc threads_start(pthread_t *thread, void *(*run)(void *), void *arg, str
 
 uint32_t threads_number(void)
 {
-    static _Atomic uint32_t last;
     static _Thread_local uint32_t own;
     if (own == 0)
-        own = atomic_fetch_add_explicit(&last, 1, memory_order_relaxed) + 1;
+        own = (uint32_t)gettid();
     return own;
 }

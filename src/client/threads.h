@@ -13,9 +13,8 @@
 enum hf_rc HF_MUST_USE threads_start(pthread_t *thread, void *(*run)(void *), void *arg,
                                      struct hf_err *err);
 
-/* This thread's number, from 1 on in the order in which threads come here; no two have the same
- * before 2^32 of them have come. For keeping things near to who used them last, never for deciding
- * anything. */
+/* This thread's number, the kernel's: never 0, and no two that live have the same. For keeping
+ * things near to who used them last, never for deciding anything. */
 uint32_t threads_number(void);
 
 #endif
