@@ -5,13 +5,15 @@
  *         pool checkout and return, a guard that runs nothing: an object a line, as bench_core
  *     bench_library memory CONNINFO
  *         bytes of each object, an object a line
- *     bench_library serve libpq|library CONNINFO THREADS
+ *     bench_library serve libpq|libpq-text|library CONNINFO THREADS
  *         prints "ready"; for each line "SECONDS" it reads, runs queries for so long and prints
  *         {"queries": .., "seconds": .., "cpu_ns": ..}, with the CPU time of the whole process
  *
- * A query is the one that pooling is about: one row by its key, prepared once, a parameter that is
- * a number, the value read as a number. Plain libpq does that by PQexecPrepared on a connection for
- * each thread; the library with all its protection on, as it is without any options.
+ * A query is the one that pooling is about: one row by its key, a parameter that is a number, the
+ * value read as a number. The library is given the text each time, and prepares it by itself, with
+ * all its protection on, as it is without any options. Plain libpq has a connection for each
+ * thread; `libpq` is a program that has prepared the statement there by hand and calls
+ * PQexecPrepared, `libpq-text` one that gives the text each time, to PQexecParams.
  */
 #include <holdfast.h>
 #include <libpq-fe.h>
@@ -194,6 +196,7 @@ static int memory(const char *conninfo)
 struct load {
     const char *conninfo;
     struct hf_db *db; /* NULL: plain libpq */
+    bool has_text;    /* PQexecParams */
     int threads;
     pthread_barrier_t begin, end;
     _Atomic int64_t until_ns;
@@ -215,14 +218,15 @@ static PGconn *connect_plain(const struct load *load)
     return conn;
 }
 
-static void ask_plain(PGconn *conn, int64_t number)
+static void ask_plain(PGconn *conn, bool has_text, int64_t number)
 {
     char text[24];
     const char *value = text;
     PGresult *result;
 
     snprintf(text, sizeof(text), "%lld", (long long)number);
-    result = PQexecPrepared(conn, "q", 1, &value, NULL, NULL, 0);
+    result = has_text ? PQexecParams(conn, question, 1, NULL, &value, NULL, NULL, 0)
+                      : PQexecPrepared(conn, "q", 1, &value, NULL, NULL, 0);
     if (PQresultStatus(result) != PGRES_TUPLES_OK || PQntuples(result) != 1)
         die("libpq", PQerrorMessage(conn));
     bench_keep((void *)(uintptr_t)strtoll(PQgetvalue(result, 0, 0), NULL, 10));
@@ -258,7 +262,7 @@ static void *keep_asking(void *arg)
             for (int i = 0; i < CHECK_EVERY; i++, queries++) {
                 number = number * 6364136223846793005u + 1442695040888963407u;
                 if (conn != NULL)
-                    ask_plain(conn, (int64_t)(number >> 33) % ROWS_MAX + 1);
+                    ask_plain(conn, load->has_text, (int64_t)(number >> 33) % ROWS_MAX + 1);
                 else
                     ask_library(load->db, (int64_t)(number >> 33) % ROWS_MAX + 1);
             }
@@ -301,6 +305,7 @@ static int serve(const char *who, const char *conninfo, const char *threads)
     char line[64];
 
     load.conninfo = conninfo;
+    load.has_text = strcmp(who, "libpq-text") == 0;
     load.threads = (int)strtol(threads, NULL, 10);
     if (load.threads < 1 || load.threads > THREADS_MAX)
         die("threads", threads);
@@ -333,6 +338,6 @@ int main(int argc, char **argv)
     if (argc == 5 && strcmp(argv[1], "serve") == 0)
         return serve(argv[2], argv[3], argv[4]);
     fprintf(stderr, "usage: bench_library micro SECONDS | memory CONNINFO |\n"
-                    "       bench_library serve libpq|library CONNINFO THREADS\n");
+                    "       bench_library serve libpq|libpq-text|library CONNINFO THREADS\n");
     return 2;
 }

@@ -1,9 +1,11 @@
 """libholdfast beside plain libpq, in one run: CPU and throughput of queries; its pieces; memory.
 
-Both ask the same scratch server the same thing, one row by its key with a prepared statement, in
-slices of a tenth of a second that follow each other, each first in every other pair. What is judged
-is the median of the ratios of such pairs. The library runs with all its protection on, as it does
-without any options.
+Both ask the same scratch server the same thing, one row by its key, in slices of a tenth of a
+second that follow each other, each first in every other pair. What is judged is the median of the
+ratios of such pairs. The library is given a text, as always, and runs with all its protection on, as it
+does without any options. It is held to the most that can be got out of libpq by hand, statements
+prepared for each connection (PQexecPrepared); the second table has the same call of libpq beside
+it, with the text (PQexecParams), which prepares nothing.
 
 CPU is what a query costs in all: the program that asks and the server that answers. What the
 library adds to it is client CPU alone, which is shown by itself, in us. Everything is held on one
@@ -84,12 +86,12 @@ def asker(*arguments):
         one.close()
 
 
-def take_turns(scratch, server, options, threads, seconds, on_one_core):
+def take_turns(scratch, server, options, peer, threads, seconds, on_one_core):
     """[(ours, theirs)]: slices of the two in turn."""
     pairs = []
     with ExitStack() as stack:
         two = [stack.enter_context(asker(server, who, threads))
-               for who in (options.stand_in, "libpq")]
+               for who in (options.stand_in, peer)]
         if on_one_core:
             stack.enter_context(scratch.on_one_core([server.process, *(a.process for a in two)]))
         for _ in range(WARM_UP_SLICES):
@@ -100,7 +102,7 @@ def take_turns(scratch, server, options, threads, seconds, on_one_core):
             order = two if len(pairs) % 2 == 0 else two[::-1]
             found = {one: one.slice() for one in order}
             pairs.append((found[two[0]], found[two[1]]))
-    say(f"{threads} threads: {len(pairs)} pairs")
+    say(f"{peer}, {threads} threads: {len(pairs)} pairs")
     return pairs
 
 
@@ -111,8 +113,8 @@ def row(what, unit, pairs, key, limit=None, name=None):
 
 
 def query_rows(scratch, server, options, seconds):
-    one = take_turns(scratch, server, options, 1, seconds / 2, True)
-    many = take_turns(scratch, server, options, BUSY_THREADS, seconds / 2, False)
+    one = take_turns(scratch, server, options, "libpq", 1, seconds / 2, True)
+    many = take_turns(scratch, server, options, "libpq", BUSY_THREADS, seconds / 2, False)
     added = statistics.median(a["client_us"] - b["client_us"] for a, b in one)
     return [
         row("CPU of a query, client and server", "us", one, "all_us", Limit(CPU_LIMIT),
@@ -123,6 +125,17 @@ def query_rows(scratch, server, options, seconds):
         row(f"queries a second, {BUSY_THREADS} threads", "/s", many, "tps",
             Limit(TPS_LIMIT, is_floor=True), "library_tps_over_libpq"),
         row("queries a second, 1 thread, one core", "/s", one, "tps"),
+    ]
+
+
+def text_rows(scratch, server, options, seconds):
+    one = take_turns(scratch, server, options, "libpq-text", 1, seconds / 2, True)
+    many = take_turns(scratch, server, options, "libpq-text", BUSY_THREADS, seconds / 2, False)
+    return [
+        row("CPU of a query, client and server", "us", one, "all_us",
+            name="library_cpu_over_libpq_text"),
+        row(f"queries a second, {BUSY_THREADS} threads", "/s", many, "tps",
+            name="library_tps_over_libpq_text"),
     ]
 
 
@@ -149,7 +162,9 @@ def run(options):
         server = Postgres(scratch, scale=1)
         groups = [query_rows(scratch, server, options, queries), piece_rows(pieces),
                   memory_rows(server)]
+        texts = text_rows(scratch, server, options, queries / 4)
     print(report.table(options.stand_in, "libpq", groups))
-    rows = [one for group in groups for one in group]
+    print("\n" + report.table(options.stand_in, "libpq, texts", [texts]))
+    rows = [one for group in [*groups, texts] for one in group]
     print("\n" + report.verdict(rows))
     return report.figures(rows)
