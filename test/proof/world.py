@@ -1,5 +1,8 @@
 """The tables and functions that sequences speak of, the same before each run."""
 
+import pgwire
+from demo_process import wait_until
+
 SETUP = [
     "CREATE TABLE small (i int PRIMARY KEY, t text)",
     "INSERT INTO small SELECT i, 'row ' || i FROM generate_series(1, 10) i",
@@ -24,6 +27,10 @@ LOOKUP = ("SELECT proname, oid FROM pg_proc WHERE (proname = 'int4abs') OR (pron
           "OR (proname = 'textcat') OR (proname = 'int4div')")
 
 
+class ServerCrashed(Exception):
+    """PostgreSQL had to restart."""
+
+
 class World:
     """A database for sequences."""
 
@@ -43,11 +50,24 @@ class World:
 
     def reset(self):
         """As it was at first. Waits for whoever still holds a lock, for a while: a transaction that
-        outlives its client that long is a failure in itself."""
+        outlives its client that long is a failure in itself. Raises ServerCrashed, and then it is
+        up again."""
         if self.admin is None:
             self.admin = self.server.admin(self.database)
-        for statement in RESET:
-            self.admin.rows(statement)
+        try:
+            for statement in RESET:
+                self.admin.rows(statement)
+        except (pgwire.Closed, ConnectionError) as error:
+            self.close()
+            wait_until(self._is_up, 30, "PostgreSQL is up again")
+            raise ServerCrashed from error
+
+    def _is_up(self):
+        try:
+            self.server.admin(self.database).close()
+        except (pgwire.ServerError, pgwire.Closed, ConnectionError):
+            return False
+        return True
 
     def close(self):
         if self.admin is not None:
