@@ -2,10 +2,10 @@
 
 Both ask the same scratch server the same thing, one row by its key, in slices of a tenth of a
 second that follow each other, each first in every other pair. What is judged is the median of the
-ratios of such pairs. The library is given a text, as always, and runs with all its protection on, as it
-does without any options. It is held to the most that can be got out of libpq by hand, statements
-prepared for each connection (PQexecPrepared); the second table has the same call of libpq beside
-it, with the text (PQexecParams), which prepares nothing.
+ratios of such pairs. The library is given a text, as always, and runs with all its protection on,
+as it does without any options. It is held to the most that can be got out of libpq by hand,
+statements prepared for each connection (PQexecPrepared); the second table has the same call of
+libpq beside it, with the text (PQexecParams), which prepares nothing.
 
 CPU is what a query costs in all: the program that asks and the server that answers. What the
 library adds to it is client CPU alone, which is shown by itself, in us. Everything is held on one
