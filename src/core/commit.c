@@ -232,19 +232,18 @@ static void ask(struct commit *commit, const struct snapshot *view)
     if (commit->reason.queries == 0)
         because(commit, COMMIT_WHY_NO_ANSWER);
     commit->endpoint = primary;
-    commit->asked_ns = commit->now_ns;
     query(commit, COMMIT_ASKING, COMMIT_QUERY_STATUS, commit->config.ask_ns_max);
 }
 
-/* Whether everybody was looked at since the last question was asked. Of an endpoint that is down,
- * or whose role could never be learned, a view speaks as of its own making. */
+/* Whether everybody was looked at since the last answer came. Of an endpoint that is down, or whose
+ * role could never be learned, a view speaks as of its own making. */
 static bool was_looked_at(const struct commit *commit, const struct snapshot *view)
 {
     for (uint32_t i = 0; i < view->count; i++) {
         const struct snapshot_endpoint *at = &view->endpoints[i];
         bool is_dark = at->health == ENDPOINT_DOWN || at->role == ENDPOINT_UNKNOWN;
         int64_t looked_ns = is_dark ? view->made_at_ns : at->sampled_at_ns;
-        if (looked_ns <= commit->asked_ns)
+        if (looked_ns <= commit->answered_ns)
             return false;
     }
     return true;
@@ -302,7 +301,6 @@ static void confirm(struct commit *commit, const struct snapshot *view)
         return;
     }
     because(commit, COMMIT_WHY_UNCONFIRMED);
-    commit->asked_ns = commit->now_ns;
     query(commit, COMMIT_CONFIRMING, COMMIT_QUERY_CONFIRM, HF_NEVER);
 }
 
@@ -398,12 +396,14 @@ static void result(struct commit *commit, const struct commit_event *event)
 {
     switch (commit->state) {
     case COMMIT_ASKING:
+        commit->answered_ns = commit->now_ns;
         answered(commit, event);
         return;
     case COMMIT_READING:
         history_came(commit, event);
         return;
     case COMMIT_CONFIRMING:
+        commit->answered_ns = commit->now_ns;
         look(commit, event->view);
         return;
     case COMMIT_ENDING:

@@ -84,11 +84,11 @@
  *    is on the local disk and perhaps nowhere else, though the server calls it committed: the wait
  *    for the standby was cut short. The confirmation lies behind it in the WAL. It is also what a
  *    cut-off former primary can never get.
- *  - Committed is held until a view shows that nobody had taken over when the last question was
- *    asked: it still names that endpoint as the primary, in whatever health, and all endpoints were
- *    looked at since, with no higher timeline among them. So a former primary that has not heard of
- *    its successor is not believed, nor is an address that has moved on to another server between
- *    two questions. It costs a sampling interval at most.
+ *  - Committed is held until a view shows that nobody had taken over when the last answer came: it
+ *    still names that endpoint as the primary, in whatever health, and all endpoints were looked at
+ *    since, with no higher timeline among them. So a former primary that has not heard of its
+ *    successor is not believed, be it one that was frozen when it was asked, nor is an address that
+ *    has moved on to another server between two questions. It costs a sampling interval at most.
  *
  * 4. Premises
  * -----------
@@ -385,7 +385,7 @@ struct commit {
     struct commit_config config;
     enum commit_state state;
     int64_t now_ns, began_ns, deadline_ns;
-    int64_t asked_ns;     /* when the question whose answer counts was asked */
+    int64_t answered_ns;  /* when the answer that counts came */
     int64_t until_ns;     /* the present state's own limit */
     int64_t ran_since_ns; /* since when its backend is known to go on; HF_NEVER: it is not */
     struct commit_probe probe;

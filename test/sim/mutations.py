@@ -238,10 +238,10 @@ MUTATIONS = {
              "was_looked_at(commit, view))\n",
              "    if (true)\n"),
         ]),
-    "a look from before the question counts": (
+    "a look from before the answer counts": (
         "TRUE_COMMIT", [
             ("core/commit.c",
-             "        if (looked_ns <= commit->asked_ns)\n"
+             "        if (looked_ns <= commit->answered_ns)\n"
              "            return false;\n",
              "        (void)looked_ns;\n"),
         ]),

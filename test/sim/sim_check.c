@@ -324,7 +324,7 @@ void check_found(struct sim_client *client, enum guard_resolution resolution)
         return;
     }
     tx->is_called_committed = true;
-    client->is_excused = !sim->plan.is_synchronous && tx->lost_at_ns > machine->asked_ns;
+    client->is_excused = !sim->plan.is_synchronous && tx->lost_at_ns > machine->answered_ns;
     if (!is_kept && !client->is_excused)
         sim_break(sim, SIM_TRUE_COMMIT, "transaction %llu: found committed (%s), is not",
                   (unsigned long long)tx->xid, why);

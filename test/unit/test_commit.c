@@ -186,6 +186,23 @@ static void commit__a_former_primary_that_says_committed_is_not_believed(void **
     assert_done(&rig, GUARD_ABORTED, COMMIT_WHY_CUT_OFF);
 }
 
+/* Frozen while it is asked, it answers as it thaws; its successor was last seen as a standby. */
+static void commit__what_was_seen_before_the_answer_came_does_not_count(void **state)
+{
+    (void)state;
+    struct rig rig;
+    set_up(&rig);
+    see(&rig, 0, P);
+    begin(&rig);
+    assert_asks(&rig, COMMIT_QUERY_STATUS, 0);
+    rig.now += HF_MS(100);
+    new_view(&rig, 0, P);
+    says(&rig, "committed");
+    assert_silent(&rig, COMMIT_LOOKING);
+    new_view(&rig, 1, P + 1);
+    assert_asks(&rig, COMMIT_QUERY_STATUS, 1);
+}
+
 static void commit__a_look_that_knows_of_a_later_timeline_believes_nobody_below(void **state)
 {
     (void)state;
@@ -341,9 +358,10 @@ static void commit__synchronous_standbys_must_confirm(void **state)
     assert_int_equal(rig.act.deadline_ns, BY);
     tick_to(&rig, T0 + HF_SEC(5));
     assert_silent(&rig, COMMIT_CONFIRMING);
-    new_view(&rig, 0, P);
     const char *const row[] = {"0/900"};
     reply(&rig, row);
+    assert_silent(&rig, COMMIT_LOOKING);
+    new_view(&rig, 0, P);
     assert_done(&rig, GUARD_COMMITTED, COMMIT_WHY_RECORDED);
 }
 
@@ -644,6 +662,7 @@ int main(void)
         cmocka_unit_test(commit__the_same_server_tells_at_once_that_it_was_aborted),
         cmocka_unit_test(commit__committed_is_said_once_nobody_has_taken_over),
         cmocka_unit_test(commit__a_former_primary_that_says_committed_is_not_believed),
+        cmocka_unit_test(commit__what_was_seen_before_the_answer_came_does_not_count),
         cmocka_unit_test(commit__a_look_that_knows_of_a_later_timeline_believes_nobody_below),
         cmocka_unit_test(commit__others_must_have_been_looked_at_since),
         cmocka_unit_test(commit__whose_role_could_never_be_learned_is_not_waited_for),
