@@ -132,8 +132,9 @@ def session_is_reset(target):
 
 def waits_and_is_refused(target):
     with target.connect(database="narrow") as a, target.connect(database="narrow") as b:
-        a.send(pgwire.query("SELECT pg_sleep(1.6)"))
+        a.send(pgwire.query("SELECT pg_sleep(20)"))
         found = refused(lambda: b.value("SELECT 1"))
+        pgwire.cancel(a)
         a.read_until_ready()
         return found, a.value("SELECT 2")
 
