@@ -458,7 +458,12 @@ void server_leave(struct server *server, struct pool_part *to, bool for_beg)
     server->leaves_for_beg = for_beg;
     server->to = to;
     server_enter(server, SERVER_LEAVING);
-    stream_leave(loop_of(server), &server->stream);
+    /* The beginning of a notice or of last words may be here already, or something without an
+     * answer may not be sent yet: it stays, where that goes on. */
+    if (stream_view(&server->stream).size > 0 || !stream_is_flushed(&server->stream))
+        stay(server);
+    else
+        stream_leave(loop_of(server), &server->stream);
 }
 
 void server_adopt(struct server *server, struct pool_part *part, int fd)
