@@ -185,6 +185,28 @@ def test_a_server_that_speaks_nonsense_harms_nobody_but_its_client(proxy_before)
     assert target.process.poll() is None
 
 
+def test_a_connection_that_has_begun_to_speak_stays_with_its_worker(proxy_before):
+    """The other worker wants it at each end of an answer, and behind each the first bytes of a
+    notice have come along already: this ended the proxy. The share goes without the connection."""
+    notice = message("N", b"SNOTICE\0VNOTICE\0C00000\0Mno news\0\0")
+    begun = set()
+
+    def answer(sock, *_):
+        rest = notice[3:] if sock in begun else b""
+        begun.add(sock)
+        sock.sendall(rest + one_column() + one_row(b"well") + message("C", b"SELECT 1\0")
+                     + ready(b"I") + notice[:3])
+    target = proxy_before(answer, pool_size=1, listen={"workers": 2})
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(target.connect()) for _ in range(16)]
+        for _ in range(20):
+            for c in clients:
+                c.send(query("SELECT"))
+            for c in clients:
+                assert [m.body[6:] for m in c.read_until_ready() if m.kind == "D"] == [b"well"]
+    assert target.process.poll() is None
+
+
 STRANGE_LOGINS = {
     "in a transaction": (login(b"T"), "08P01", "inside a transaction"),
     "a key of 300 bytes": (login(key=bytes(304)), "08P01", "invalid length"),
