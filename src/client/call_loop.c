@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -13,8 +12,6 @@
 #include "client/db.h"
 #include "os/clock.h"
 #include "os/sys.h"
-
-#define EVENTS_AT_ONCE 64
 
 /* ---- life ---- */
 
@@ -58,10 +55,20 @@ void loop_deinit(struct loop *loop)
 
 /* ---- what a call waits for, as the kernel is told ---- */
 
+/* What the kernel said of it in this turn is void: the call may be another thread's before its
+ * turn comes, or the watch another file's. */
+static void forget_events(struct loop *loop, const struct call_watch *watch)
+{
+    for (int i = loop->event_at; i < loop->event_count; i++)
+        if (loop->events[i].data.ptr == watch)
+            loop->events[i].data.ptr = NULL;
+}
+
 static void unwatch(struct loop *loop, struct call_watch *watch, bool is_copy)
 {
     if (watch->fd < 0)
         return;
+    forget_events(loop, watch);
     /* libpq may have closed it by itself; then the kernel has forgotten it. */
     epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL);
     if (is_copy)
@@ -132,6 +139,7 @@ static void update(struct loop *loop, struct call *call)
 
 void loop_has_gone(struct call *call, int which)
 {
+    forget_events(call->loop, &call->watches[which]);
     call->watches[which].fd = -1; /* with the file the kernel has forgotten the registration */
 }
 
@@ -220,18 +228,14 @@ static void turn_event(struct loop *loop, const struct epoll_event *event)
         turn_woken(loop);
         return;
     }
-    /* Of a call that has ended since the kernel said so? Its object is still there, perhaps for
-     * another call: to turn that one once too often is harmless. */
     struct call_watch *watch = event->data.ptr;
-    if (watch->fd < 0)
+    if (watch == NULL)
         return;
     if (watch->call == NULL) {
         struct loop_extra *extra = container_of(watch, struct loop_extra, watch);
         extra->ready(loop, extra);
         return;
     }
-    if (watch->call->loop != loop)
-        return;
     bool is_first = watch == &watch->call->watches[0];
     turn_call(loop, watch->call, is_first ? poll_events(event->events) : 0);
 }
@@ -248,11 +252,12 @@ static int timeout_until(int64_t until_ns)
 
 void loop_turn(struct loop *loop, int64_t until_ns)
 {
-    struct epoll_event events[EVENTS_AT_ONCE];
     int64_t wait_ns = until_ns == 0 ? 0 : ns_min(until_ns, loop_deadline(loop));
-    int count = epoll_wait(loop->epoll_fd, events, EVENTS_AT_ONCE, timeout_until(wait_ns));
-    for (int i = 0; i < count; i++)
-        turn_event(loop, &events[i]);
+    loop->event_at = 0;
+    loop->event_count =
+        epoll_wait(loop->epoll_fd, loop->events, LOOP_EVENTS_AT_ONCE, timeout_until(wait_ns));
+    while (loop->event_at < loop->event_count)
+        turn_event(loop, &loop->events[loop->event_at++]);
     struct timer *timer;
     int64_t now_ns = clock_now();
     while ((timer = timerq_pop_due(&loop->timers, now_ns)) != NULL)

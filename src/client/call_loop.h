@@ -20,10 +20,16 @@
 #ifndef HF_CLIENT_CALL_LOOP_H
 #define HF_CLIENT_CALL_LOOP_H
 
+#include <sys/epoll.h>
+
 #include "base/err.h"
 #include "base/list.h"
 #include "base/timerq.h"
 #include "client/call.h"
+
+enum {
+    LOOP_EVENTS_AT_ONCE = 64
+};
 
 struct hf_db;
 struct loop;
@@ -43,6 +49,9 @@ struct loop {
     struct call_view view;
     void (*turned)(struct loop *loop, struct call *call);
     void *arg;
+    /* What the kernel has said in this turn: [event_at, event_count) is still to be looked at. */
+    int event_at, event_count;
+    struct epoll_event events[LOOP_EVENTS_AT_ONCE];
 };
 
 enum hf_rc HF_MUST_USE loop_init(struct loop *loop, struct hf_db *db, struct hf_err *err);

@@ -85,6 +85,7 @@ HF_COLD static void try_again(struct guard_call *call, const struct guard_event 
         call->has_token = true;
     }
     call->held_since_ns = HF_NEVER;
+    call->open_since_ns = HF_NEVER;
     call->state = GUARD_BACKOFF;
     call->wait_until_ns = at_ns;
     guard_because(call, GUARD_WHY_RETRY)->until_ns = at_ns;
@@ -171,6 +172,7 @@ static void in_idle(struct guard_call *call, const struct guard_event *event)
                             ? call->request.deadline_ns
                             : ns_add(event->now_ns, call->guard->config.call_ns);
     call->held_since_ns = HF_NEVER;
+    call->open_since_ns = HF_NEVER;
     call->retry = (struct retry){0};
     call->attempts = 0;
     call->tried = 0;

@@ -275,6 +275,7 @@ struct guard_call {
     int64_t now_ns; /* latest time seen, never goes back */
     int64_t started_ns, deadline_ns, attempt_started_ns, attempt_deadline_ns, wait_until_ns;
     int64_t held_since_ns; /* HF_NEVER: not held since the last attempt */
+    int64_t open_since_ns; /* HF_NEVER: not held, or not because of open breakers */
     struct guard_request request;
     struct outcome_facts facts;
     struct outcome outcome; /* of the last attempt, or why it was refused */

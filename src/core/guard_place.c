@@ -70,13 +70,26 @@ static bool admit(struct guard_call *call, struct obstacles *in_the_way)
     return false;
 }
 
+/* Open breakers have a limit of their own, from when they became what a call waits for: one that was
+ * held for a primary meets them as it comes back, and they are closed in the next moment. It stays
+ * bounded, since the other causes are counted from the first of them. */
+static int64_t held_since(struct guard_call *call, bool is_on_breakers)
+{
+    if (call->held_since_ns == HF_NEVER)
+        call->held_since_ns = call->now_ns;
+    if (!is_on_breakers)
+        call->open_since_ns = HF_NEVER;
+    else if (call->open_since_ns == HF_NEVER)
+        call->open_since_ns = call->now_ns;
+    return is_on_breakers ? call->open_since_ns : call->held_since_ns;
+}
+
 /* Waits for the view to change, for at most the hold limit; refuses if it may not. */
 HF_COLD static void hold(struct guard_call *call, int64_t limit_ns, int64_t ask_again_ns,
                          enum guard_why why, enum outcome_code code)
 {
-    if (call->held_since_ns == HF_NEVER)
-        call->held_since_ns = call->now_ns;
-    int64_t until = ns_min(ns_add(call->held_since_ns, limit_ns), call->deadline_ns);
+    int64_t since_ns = held_since(call, why == GUARD_WHY_BREAKER_OPEN);
+    int64_t until = ns_min(ns_add(since_ns, limit_ns), call->deadline_ns);
     if (call->now_ns >= until) {
         guard_refuse(call, why, code);
         return;

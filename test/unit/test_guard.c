@@ -421,6 +421,42 @@ static void guard__an_open_breaker_refuses_soon_and_says_when_to_come_back(void 
     assert_int_equal(bulkhead_in_use(bench->guard.endpoints[0].bulkhead), 0);
 }
 
+static void guard__who_was_held_for_a_primary_waits_for_its_breaker_too(void **state)
+{
+    struct bench *bench = *state;
+    bench->view.endpoints[0].health = ENDPOINT_DOWN;
+    snapshot_seal(&bench->view);
+    breaker_force(bench->guard.endpoints[0].breaker, BREAKER_FORCED_OPEN, bench->now);
+    start(bench, &bench->call, write_request());
+    bench->now += HF_SEC(5); /* longer than anybody waits for a breaker */
+    bench->view.endpoints[0].health = ENDPOINT_UP;
+    snapshot_seal(&bench->view);
+    feed(bench, &bench->call, GUARD_EV_VIEW);
+    assert_int_equal(bench->call.state, GUARD_HOLDING);
+    assert_true(guard_deadline(&bench->call) <= bench->now + HF_MS(250));
+
+    breaker_reset(bench->guard.endpoints[0].breaker, bench->now);
+    feed(bench, &bench->call, GUARD_EV_VIEW);
+    expect(&bench->call, GUARD_ACT_RUN);
+}
+
+static void guard__primaries_that_come_and_go_hold_nobody_for_ever(void **state)
+{
+    struct bench *bench = *state;
+    breaker_force(bench->guard.endpoints[0].breaker, BREAKER_FORCED_OPEN, bench->now);
+    start(bench, &bench->call, write_request());
+    int64_t began = bench->now;
+    for (int i = 0; bench->call.state == GUARD_HOLDING; i++) {
+        assert_true(i < 200);
+        bench->now += HF_MS(100);
+        bench->view.endpoints[0].health = i % 2 == 0 ? ENDPOINT_DOWN : ENDPOINT_UP;
+        snapshot_seal(&bench->view);
+        feed(bench, &bench->call, GUARD_EV_VIEW);
+    }
+    assert_true(bench->now - began <= HF_SEC(10) + HF_MS(250));
+    expect(&bench->call, GUARD_ACT_DONE);
+}
+
 static void guard__the_cache_is_asked_last_and_only_if_welcome(void **state)
 {
     struct bench *bench = *state;
@@ -569,6 +605,8 @@ int main(void)
         CASE(guard__a_lost_primary_is_waited_for_and_the_new_one_serves),
         CASE(guard__holding_is_bounded_in_time),
         CASE(guard__an_open_breaker_refuses_soon_and_says_when_to_come_back),
+        CASE(guard__who_was_held_for_a_primary_waits_for_its_breaker_too),
+        CASE(guard__primaries_that_come_and_go_hold_nobody_for_ever),
         CASE(guard__the_cache_is_asked_last_and_only_if_welcome),
         CASE(guard__a_spent_budget_ends_the_retries),
         CASE(guard__a_cancelled_backoff_gives_its_token_back),
