@@ -19,12 +19,8 @@
  *         return true;
  *     }
  *
- *     const struct admin_show *admin_show_pins(void)
- *     {
- *         static const struct admin_show show = {
- *             .name = "PINS", .sentence = "...", .columns = columns, .visit = visit};
- *         return &show;
- *     }
+ *     ADMIN_SHOW(admin_show_pins, .name = "PINS", .sentence = "...", .columns = columns,
+ *                .visit = visit)
  *
  * The request goes from worker to worker (admin_gather.h). visit() is called in each worker's own
  * thread and may look at whatever is that worker's; finish() after the last visit, in the thread of
@@ -80,6 +76,14 @@ struct admin_show {
     /* NULL, or allocates gather->state; false: no memory. In the asker's thread. */
     bool (*begin)(struct gather *gather, struct worker *worker);
 };
+
+/* The function that gives such a row. */
+#define ADMIN_SHOW(function, ...)                                                                  \
+    const struct admin_show *function(void)                                                        \
+    {                                                                                              \
+        static const struct admin_show show = {__VA_ARGS__};                                       \
+        return &show;                                                                              \
+    }
 
 /* By its number, in the order of SHOW HELP; NULL behind the last one. */
 const struct admin_show *admin_show_at(size_t index);

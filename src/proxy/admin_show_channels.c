@@ -30,14 +30,6 @@ static bool finish(struct gather *gather, struct worker *worker)
     return false;
 }
 
-const struct admin_show *admin_show_channels(void)
-{
-    static const struct admin_show show = {
-        .name = "CHANNELS",
-        .sentence = "What clients in transaction and statement mode listen to.",
-        .columns = channels_columns,
-        .is_ours = true,
-        .finish = finish,
-    };
-    return &show;
-}
+ADMIN_SHOW(admin_show_channels, .name = "CHANNELS",
+           .sentence = "What clients in transaction and statement mode listen to.",
+           .columns = channels_columns, .is_ours = true, .finish = finish)

@@ -274,35 +274,15 @@ static bool finish_users(struct gather *gather, struct worker *worker)
 
 /* ---- rows ---- */
 
-const struct admin_show *admin_show_config(void)
-{
-    static const struct admin_show show = {
-        .name = "CONFIG",
-        .sentence = "Every setting with its value and default; below, PgBouncer's names for them.",
-        .columns = config_columns,
-        .finish = finish_config,
-    };
-    return &show;
-}
+ADMIN_SHOW(
+    admin_show_config, .name = "CONFIG",
+    .sentence = "Every setting with its value and default; below, PgBouncer's names for them.",
+    .columns = config_columns, .finish = finish_config)
 
-const struct admin_show *admin_show_databases(void)
-{
-    static const struct admin_show show = {
-        .name = "DATABASES",
-        .sentence = "Where each database's servers are, its limits, and whether it is paused.",
-        .columns = databases_columns,
-        .finish = finish_databases,
-    };
-    return &show;
-}
+ADMIN_SHOW(admin_show_databases, .name = "DATABASES",
+           .sentence = "Where each database's servers are, its limits, and whether it is paused.",
+           .columns = databases_columns, .finish = finish_databases)
 
-const struct admin_show *admin_show_users(void)
-{
-    static const struct admin_show show = {
-        .name = "USERS",
-        .sentence = "Roles that are known by name, with their limits.",
-        .columns = users_columns,
-        .finish = finish_users,
-    };
-    return &show;
-}
+ADMIN_SHOW(admin_show_users, .name = "USERS",
+           .sentence = "Roles that are known by name, with their limits.", .columns = users_columns,
+           .finish = finish_users)

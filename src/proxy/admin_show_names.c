@@ -131,24 +131,18 @@ static bool finish_peer_pools(struct gather *gather, struct worker *worker)
 
 /* ---- rows ---- */
 
-#define SHOW(function, text, words, table, ...)                                                    \
-    const struct admin_show *function(void)                                                        \
-    {                                                                                              \
-        static const struct admin_show show = {                                                    \
-            .name = (text), .sentence = (words), .columns = (table), __VA_ARGS__};                 \
-        return &show;                                                                              \
-    }
-
-SHOW(
-    admin_show_dns_hosts, "DNS_HOSTS",
-    "Names of servers and peers that were looked up, what was found, and for how many seconds that "
-    "counts.",
-    dns_hosts_columns, .finish = finish_dns_hosts)
-SHOW(admin_show_dns_zones, "DNS_ZONES",
-     "Nothing: a name is looked up again when its time is over, whatever its zone says.",
-     dns_zones_columns, .finish = NULL)
-SHOW(admin_show_peers, "PEERS", "Other instances that cancel requests are passed on to.",
-     peers_columns, .finish = finish_peers)
-SHOW(admin_show_peer_pools, "PEER_POOLS", "Cancel requests that are on their way to each of them.",
-     peer_pools_columns, .begin = begin_peer_pools, .visit = visit_peer_pools,
-     .finish = finish_peer_pools)
+ADMIN_SHOW(admin_show_dns_hosts, .name = "DNS_HOSTS",
+           .sentence = "Names of servers and peers that were looked up, what was found, and for "
+                       "how many seconds that counts.",
+           .columns = dns_hosts_columns, .finish = finish_dns_hosts)
+ADMIN_SHOW(
+    admin_show_dns_zones, .name = "DNS_ZONES",
+    .sentence = "Nothing: a name is looked up again when its time is over, whatever its zone says.",
+    .columns = dns_zones_columns)
+ADMIN_SHOW(admin_show_peers, .name = "PEERS",
+           .sentence = "Other instances that cancel requests are passed on to.",
+           .columns = peers_columns, .finish = finish_peers)
+ADMIN_SHOW(admin_show_peer_pools, .name = "PEER_POOLS",
+           .sentence = "Cancel requests that are on their way to each of them.",
+           .columns = peer_pools_columns, .begin = begin_peer_pools, .visit = visit_peer_pools,
+           .finish = finish_peer_pools)

@@ -152,15 +152,6 @@ static bool finish(struct gather *gather, struct worker *worker)
     return true;
 }
 
-const struct admin_show *admin_show_pools(void)
-{
-    static const struct admin_show show = {
-        .name = "POOLS",
-        .sentence = "Clients and server connections of each database and role.",
-        .columns = pools_columns,
-        .begin = begin,
-        .visit = visit,
-        .finish = finish,
-    };
-    return &show;
-}
+ADMIN_SHOW(admin_show_pools, .name = "POOLS",
+           .sentence = "Clients and server connections of each database and role.",
+           .columns = pools_columns, .begin = begin, .visit = visit, .finish = finish)

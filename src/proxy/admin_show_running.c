@@ -111,16 +111,9 @@ static bool visit_statements(struct gather *gather, struct worker *worker)
     return true;
 }
 
-const struct admin_show *admin_show_statements(void)
-{
-    static const struct admin_show show = {
-        .name = "STATEMENTS",
-        .sentence = "What runs and what waits now, without its literals; see track_statements.",
-        .columns = statements_columns,
-        .is_ours = true,
-        .visit = visit_statements};
-    return &show;
-}
+ADMIN_SHOW(admin_show_statements, .name = "STATEMENTS",
+           .sentence = "What runs and what waits now, without its literals; see track_statements.",
+           .columns = statements_columns, .is_ours = true, .visit = visit_statements)
 
 /* ---- SHOW GROUPS ---- */
 
@@ -170,16 +163,9 @@ static bool finish_groups(struct gather *gather, struct worker *worker)
     return true;
 }
 
-const struct admin_show *admin_show_groups(void)
-{
-    static const struct admin_show show = {
-        .name = "GROUPS",
-        .sentence = "What each group of clients has in use of its limits.",
-        .columns = groups_columns,
-        .is_ours = true,
-        .finish = finish_groups};
-    return &show;
-}
+ADMIN_SHOW(admin_show_groups, .name = "GROUPS",
+           .sentence = "What each group of clients has in use of its limits.",
+           .columns = groups_columns, .is_ours = true, .finish = finish_groups)
 
 /* ---- TRACE, UNTRACE ---- */
 

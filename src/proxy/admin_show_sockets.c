@@ -489,58 +489,22 @@ static bool visit_fds(struct gather *gather, struct worker *worker)
 
 /* ---- rows ---- */
 
-const struct admin_show *admin_show_clients(void)
-{
-    static const struct admin_show show = {
-        .name = "CLIENTS",
-        .sentence = "Each client, what it does and what it waits for.",
-        .columns = socket_columns,
-        .visit = visit_clients,
-    };
-    return &show;
-}
+ADMIN_SHOW(admin_show_clients, .name = "CLIENTS",
+           .sentence = "Each client, what it does and what it waits for.",
+           .columns = socket_columns, .visit = visit_clients)
 
-const struct admin_show *admin_show_servers(void)
-{
-    static const struct admin_show show = {
-        .name = "SERVERS",
-        .sentence = "Each server connection, and which client has it.",
-        .columns = socket_columns,
-        .visit = visit_servers,
-    };
-    return &show;
-}
+ADMIN_SHOW(admin_show_servers, .name = "SERVERS",
+           .sentence = "Each server connection, and which client has it.",
+           .columns = socket_columns, .visit = visit_servers)
 
-const struct admin_show *admin_show_sockets(void)
-{
-    static const struct admin_show show = {
-        .name = "SOCKETS",
-        .sentence = "Clients and server connections together, with what is in their buffers.",
-        .columns = buffer_columns,
-        .visit = visit_sockets,
-    };
-    return &show;
-}
+ADMIN_SHOW(admin_show_sockets, .name = "SOCKETS",
+           .sentence = "Clients and server connections together, with what is in their buffers.",
+           .columns = buffer_columns, .visit = visit_sockets)
 
-const struct admin_show *admin_show_active_sockets(void)
-{
-    static const struct admin_show show = {
-        .name = "ACTIVE_SOCKETS",
-        .sentence = "Those of SHOW SOCKETS that have something in their buffers.",
-        .columns = buffer_columns,
-        .visit = visit_active_sockets,
-    };
-    return &show;
-}
+ADMIN_SHOW(admin_show_active_sockets, .name = "ACTIVE_SOCKETS",
+           .sentence = "Those of SHOW SOCKETS that have something in their buffers.",
+           .columns = buffer_columns, .visit = visit_active_sockets)
 
-const struct admin_show *admin_show_fds(void)
-{
-    static const struct admin_show show = {
-        .name = "FDS",
-        .sentence = "The file descriptors of all connections; keys and secrets are not shown.",
-        .columns = fds_columns,
-        .is_sensitive = true,
-        .visit = visit_fds,
-    };
-    return &show;
-}
+ADMIN_SHOW(admin_show_fds, .name = "FDS",
+           .sentence = "The file descriptors of all connections; keys and secrets are not shown.",
+           .columns = fds_columns, .is_sensitive = true, .visit = visit_fds)

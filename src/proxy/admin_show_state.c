@@ -214,21 +214,15 @@ static bool finish_mem(struct gather *gather, struct worker *worker)
 
 /* ---- rows ---- */
 
-#define SHOW(function, text, words, table, ...)                                                    \
-    const struct admin_show *function(void)                                                        \
-    {                                                                                              \
-        static const struct admin_show show = {                                                    \
-            .name = (text), .sentence = (words), .columns = (table), __VA_ARGS__};                 \
-        return &show;                                                                              \
-    }
-
-SHOW(admin_show_help, "HELP", "Every SHOW and command, and what it does.", help_columns,
-     .finish = finish_help)
-SHOW(admin_show_version, "VERSION", "The version of this program.", version_columns,
-     .finish = finish_version)
-SHOW(admin_show_state, "STATE", "Whether all databases together are paused or suspended.",
-     state_columns, .finish = finish_state)
-SHOW(admin_show_lists, "LISTS", "How many there are of each.", lists_columns, .visit = visit_lists,
-     .finish = finish_lists)
-SHOW(admin_show_mem, "MEM", "What memory is used for; all_bytes counts bytes, now and at most.",
-     mem_columns, .visit = visit_mem, .finish = finish_mem)
+ADMIN_SHOW(admin_show_help, .name = "HELP", .sentence = "Every SHOW and command, and what it does.",
+           .columns = help_columns, .finish = finish_help)
+ADMIN_SHOW(admin_show_version, .name = "VERSION", .sentence = "The version of this program.",
+           .columns = version_columns, .finish = finish_version)
+ADMIN_SHOW(admin_show_state, .name = "STATE",
+           .sentence = "Whether all databases together are paused or suspended.",
+           .columns = state_columns, .finish = finish_state)
+ADMIN_SHOW(admin_show_lists, .name = "LISTS", .sentence = "How many there are of each.",
+           .columns = lists_columns, .visit = visit_lists, .finish = finish_lists)
+ADMIN_SHOW(admin_show_mem, .name = "MEM",
+           .sentence = "What memory is used for; all_bytes counts bytes, now and at most.",
+           .columns = mem_columns, .visit = visit_mem, .finish = finish_mem)

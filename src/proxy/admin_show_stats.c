@@ -244,55 +244,19 @@ static bool finish_all(struct gather *gather, struct worker *worker)
 
 /* ---- rows ---- */
 
-const struct admin_show *admin_show_stats(void)
-{
-    static const struct admin_show show = {
-        .name = "STATS",
-        .sentence = "What each database has done, in all and on average of the last minutes; times "
-                    "in microseconds.",
-        .columns = stats_columns,
-        .begin = begin,
-        .visit = visit,
-        .finish = finish_stats,
-    };
-    return &show;
-}
+ADMIN_SHOW(admin_show_stats, .name = "STATS",
+           .sentence =
+               "What each database has done, in all and on average of the last minutes; times "
+               "in microseconds.",
+           .columns = stats_columns, .begin = begin, .visit = visit, .finish = finish_stats)
 
-const struct admin_show *admin_show_stats_totals(void)
-{
-    static const struct admin_show show = {
-        .name = "STATS_TOTALS",
-        .sentence = "The same, in all only.",
-        .columns = part_columns,
-        .begin = begin,
-        .visit = visit,
-        .finish = finish_totals,
-    };
-    return &show;
-}
+ADMIN_SHOW(admin_show_stats_totals, .name = "STATS_TOTALS", .sentence = "The same, in all only.",
+           .columns = part_columns, .begin = begin, .visit = visit, .finish = finish_totals)
 
-const struct admin_show *admin_show_stats_averages(void)
-{
-    static const struct admin_show show = {
-        .name = "STATS_AVERAGES",
-        .sentence = "The same, averages only.",
-        .columns = part_columns,
-        .begin = begin,
-        .visit = visit,
-        .finish = finish_averages,
-    };
-    return &show;
-}
+ADMIN_SHOW(admin_show_stats_averages, .name = "STATS_AVERAGES",
+           .sentence = "The same, averages only.", .columns = part_columns, .begin = begin,
+           .visit = visit, .finish = finish_averages)
 
-const struct admin_show *admin_show_totals(void)
-{
-    static const struct admin_show show = {
-        .name = "TOTALS",
-        .sentence = "What all databases together have done, a row for each number.",
-        .columns = totals_columns,
-        .begin = begin,
-        .visit = visit,
-        .finish = finish_all,
-    };
-    return &show;
-}
+ADMIN_SHOW(admin_show_totals, .name = "TOTALS",
+           .sentence = "What all databases together have done, a row for each number.",
+           .columns = totals_columns, .begin = begin, .visit = visit, .finish = finish_all)
