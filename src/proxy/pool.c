@@ -74,7 +74,6 @@ static bool part_init(struct pool *pool, struct pool_part *part, uint32_t index,
     uintptr_t at = ((uintptr_t)part->memory + BULKHEAD_ALIGN - 1) / BULKHEAD_ALIGN * BULKHEAD_ALIGN;
     part->bulkhead = bulkhead_init((void *)at, &config, clock_now());
     part->worker = &proxy->workers[index];
-    part->down_since_ns = HF_NEVER;
     atomic_init(&part->oldest_ns, HF_NEVER);
     list_init(&part->idle);
     list_init(&part->servers);
@@ -657,7 +656,6 @@ void pool_ready(struct server *server)
 {
     struct pool_part *part = server->part;
     part->connecting--;
-    part->down_since_ns = HF_NEVER;
     part->retry_at_ns = 0;
     part->pause_ns = 0;
     err_clear(&part->failure);
@@ -670,6 +668,13 @@ void pool_ready(struct server *server)
     pool_touch(part);
 }
 
+/* What a server has said to one client of what that one has asked for is nobody else's business. */
+static bool concerns(const struct pool_failure *failure, const struct client *client)
+{
+    return !failure->is_final || failure->opener == 0 ||
+           (client != NULL && failure->opener == client->sequence);
+}
+
 /* The first of those that have waited for a connection long enough, or whom it cannot help. */
 static struct client *next_hopeless(struct pool_part *part, const struct pool_failure *failure)
 {
@@ -680,8 +685,7 @@ static struct client *next_hopeless(struct pool_part *part, const struct pool_fa
                                          : part->config.server_down_timeout_ns;
         if (ns_add(wait->since_ns, limit_ns) <= now_ns)
             return wait->client;
-        if (failure != NULL && failure->is_final &&
-            (failure->opener == 0 || failure->opener == wait->client->sequence))
+        if (failure != NULL && failure->is_final && concerns(failure, wait->client))
             return wait->client;
     }
     return NULL;
@@ -692,13 +696,14 @@ static void refuse_hopeless(struct pool_part *part, const struct pool_failure *f
 {
     struct client *client;
     while ((client = next_hopeless(part, failure)) != NULL) {
-        struct hf_err err = part->failure;
+        const bool is_told = failure != NULL && concerns(failure, client);
+        struct hf_err err = is_told ? failure->err : part->failure;
         if (err.rc == HF_OK)
             err_set(&err, HF_RC_AGAIN, "08001", "no connection to the server within %lld ms",
                     (long long)(part->config.server_down_timeout_ns / HF_MS(1)));
         pool_withdraw(client);
         part->stats.refused++;
-        client_not_served(client, &err, failure != NULL ? failure->words : sv_from(NULL, 0));
+        client_not_served(client, &err, is_told ? failure->words : sv_from(NULL, 0));
     }
 }
 
@@ -706,12 +711,11 @@ void pool_connect_failed(struct pool_part *part, const struct pool_failure *fail
 {
     int64_t now_ns = worker_now(part->worker);
     part->connecting--;
-    part->failure = failure->err;
-    if (part->down_since_ns == HF_NEVER)
-        part->down_since_ns = now_ns;
+    if (concerns(failure, NULL))
+        part->failure = failure->err;
     if (failure->has_others) {
         part->retry_at_ns = now_ns;
-    } else if (failure->opener == 0 || !failure->is_final) {
+    } else if (concerns(failure, NULL)) {
         /* Twice the pause each time, up to the limit; others may come in between. */
         part->pause_ns =
             ns_min(ns_max(2 * part->pause_ns, HF_MS(10)), part->config.server_login_retry_ns);

@@ -137,7 +137,6 @@ struct pool_part {
     struct hosts hosts;        /* where the next connection is tried */
     int64_t retry_at_ns;       /* no connection is tried before */
     int64_t pause_ns;          /* between the last two tries */
-    int64_t down_since_ns;     /* connecting fails since; HF_NEVER: it does not */
     struct hf_err failure;     /* the last one of connecting */
     _Atomic int64_t oldest_ns; /* since when the first in the queue waits; HF_NEVER: nobody */
     _Atomic uint64_t rank;     /* of that one; 0: none */

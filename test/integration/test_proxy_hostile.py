@@ -80,11 +80,11 @@ class FakeServer:
     def _greet(self, sock):
         while True:
             size, = struct.unpack("!i", self._read(sock, 4))
-            code, = struct.unpack("!i", self._read(sock, size - 4)[:4])
-            if code not in SSL_OR_GSS:
+            packet = self._read(sock, size - 4)
+            if struct.unpack("!i", packet[:4])[0] not in SSL_OR_GSS:
                 break
             sock.sendall(b"N")
-        sock.sendall(self.greeting)
+        sock.sendall(self.greeting(packet) if callable(self.greeting) else self.greeting)
 
     def _serve(self, sock):
         with contextlib.suppress(OSError, struct.error), sock:
@@ -97,13 +97,13 @@ class FakeServer:
 
 @pytest.fixture
 def proxy_before(proxy_place):
-    """proxy_before(answer, **settings): a proxy in transaction mode before such a server."""
+    """proxy_before(answer, mode, **settings): a proxy before such a server."""
     with contextlib.ExitStack() as stack:
-        def start(answer, **settings):
+        def start(answer, mode="transaction", **settings):
             server = FakeServer(answer)
             stack.callback(server.close)
             target = make_target("holdfast", proxy_place.new_folder(), free_port(), server,
-                                 "transaction", **settings)
+                                 mode, **settings)
             return stack.enter_context(target)
         yield start
 
@@ -205,6 +205,31 @@ def test_a_connection_that_has_begun_to_speak_stays_with_its_worker(proxy_before
             for c in clients:
                 assert [m.body[6:] for m in c.read_until_ready() if m.kind == "D"] == [b"well"]
     assert target.process.poll() is None
+
+
+def test_what_a_server_said_to_one_client_is_nobody_elses(proxy_before):
+    """One client waits for a server that does not let it in, while another is refused for what it
+    has asked for. The first is told of the time in the end, where it was told the other's words."""
+    def greeting(packet):
+        return message("E", b"SFATAL\0VFATAL\0C22023\0Mthe secret of one\0\0") \
+            if b"one's own" in packet else b""
+    target = proxy_before(lambda *_: None, "session", server_down_timeout="1s",
+                          listen={"workers": 1})
+    target.expect_log("could not connect to server")
+    target.server.greeting = greeting
+    answers = []
+
+    def wait():
+        try:
+            target.connect()
+        except pgwire.ServerError as error:
+            answers.append(error)
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    with pytest.raises(pgwire.ServerError, match="the secret of one"):
+        target.connect(parameters={"x.y": "one's own"})
+    waiting.join(20)
+    assert [a.sqlstate for a in answers] == ["08001"] and "secret" not in str(answers), answers
 
 
 STRANGE_LOGINS = {
