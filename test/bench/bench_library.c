@@ -5,7 +5,7 @@
  *         pool checkout and return, a guard that runs nothing: an object a line, as bench_core
  *     bench_library memory CONNINFO
  *         bytes of each object, an object a line
- *     bench_library serve libpq|libpq-text|library CONNINFO THREADS
+ *     bench_library serve libpq|libpq-text|library|library-text CONNINFO THREADS
  *         prints "ready"; for each line "SECONDS" it reads, runs queries for so long and prints
  *         {"queries": .., "seconds": .., "cpu_ns": ..}, with the CPU time of the whole process
  *
@@ -13,7 +13,8 @@
  * value read as a number. The library is given the text each time, and prepares it by itself, with
  * all its protection on, as it is without any options. Plain libpq has a connection for each
  * thread; `libpq` is a program that has prepared the statement there by hand and calls
- * PQexecPrepared, `libpq-text` one that gives the text each time, to PQexecParams.
+ * PQexecPrepared, `libpq-text` one that gives the text each time, to PQexecParams. `library-text` is
+ * the library told to prepare nothing: what goes over the wire is what `libpq-text` sends.
  */
 #include <holdfast.h>
 #include <libpq-fe.h>
@@ -196,7 +197,7 @@ static int memory(const char *conninfo)
 struct load {
     const char *conninfo;
     struct hf_db *db; /* NULL: plain libpq */
-    bool has_text;    /* PQexecParams */
+    bool has_text;    /* PQexecParams; or nothing is to be kept prepared */
     int threads;
     pthread_barrier_t begin, end;
     _Atomic int64_t until_ns;
@@ -233,12 +234,14 @@ static void ask_plain(PGconn *conn, bool has_text, int64_t number)
     PQclear(result);
 }
 
-static void ask_library(struct hf_db *db, int64_t number)
+static void ask_library(struct hf_db *db, bool has_text, int64_t number)
 {
+    static const struct hf_call_options text_only = {.no_prepare = true};
+    const struct hf_call_options *options = has_text ? &text_only : NULL;
     struct hf_rows *rows;
     struct hf_error err;
 
-    if (hf_query(db, question, HF_PARAMS(hf_int(number)), NULL, &rows, &err) != HF_SUCCESS)
+    if (hf_query(db, question, HF_PARAMS(hf_int(number)), options, &rows, &err) != HF_SUCCESS)
         die("hf_query", err.message);
     if (hf_rows_next(rows, NULL) != 1)
         die("hf_query", "no row");
@@ -264,7 +267,7 @@ static void *keep_asking(void *arg)
                 if (conn != NULL)
                     ask_plain(conn, load->has_text, (int64_t)(number >> 33) % ROWS_MAX + 1);
                 else
-                    ask_library(load->db, (int64_t)(number >> 33) % ROWS_MAX + 1);
+                    ask_library(load->db, load->has_text, (int64_t)(number >> 33) % ROWS_MAX + 1);
             }
         } while (bench_now_ns() < atomic_load(&load->until_ns));
         atomic_fetch_add(&load->queries, queries);
@@ -305,11 +308,11 @@ static int serve(const char *who, const char *conninfo, const char *threads)
     char line[64];
 
     load.conninfo = conninfo;
-    load.has_text = strcmp(who, "libpq-text") == 0;
+    load.has_text = strcmp(who, "libpq-text") == 0 || strcmp(who, "library-text") == 0;
     load.threads = (int)strtol(threads, NULL, 10);
     if (load.threads < 1 || load.threads > THREADS_MAX)
         die("threads", threads);
-    if (strcmp(who, "library") == 0 && hf_open(&load.db, conninfo, &err) != HF_SUCCESS)
+    if (strncmp(who, "library", 7) == 0 && hf_open(&load.db, conninfo, &err) != HF_SUCCESS)
         die("hf_open", err.message);
     pthread_barrier_init(&load.begin, NULL, (unsigned)load.threads + 1);
     pthread_barrier_init(&load.end, NULL, (unsigned)load.threads + 1);
@@ -338,6 +341,7 @@ int main(int argc, char **argv)
     if (argc == 5 && strcmp(argv[1], "serve") == 0)
         return serve(argv[2], argv[3], argv[4]);
     fprintf(stderr, "usage: bench_library micro SECONDS | memory CONNINFO |\n"
-                    "       bench_library serve libpq|libpq-text|library CONNINFO THREADS\n");
+                    "       bench_library serve libpq|libpq-text|library|library-text "
+                    "CONNINFO THREADS\n");
     return 2;
 }

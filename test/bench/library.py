@@ -5,7 +5,8 @@ second that follow each other, each first in every other pair. What is judged is
 ratios of such pairs. The library is given a text, as always, and runs with all its protection on,
 as it does without any options. It is held to the most that can be got out of libpq by hand,
 statements prepared for each connection (PQexecPrepared); the second table has the same call of
-libpq beside it, with the text (PQexecParams), which prepares nothing.
+libpq beside it, with the text (PQexecParams), which prepares nothing; and last the library told to
+prepare nothing either, so that both say the same to the server.
 
 CPU is what a query costs in all: the program that asks and the server that answers. What the
 library adds to it is client CPU alone, which is shown by itself, in us. Everything is held on one
@@ -86,12 +87,12 @@ def asker(*arguments):
         one.close()
 
 
-def take_turns(scratch, server, options, peer, threads, seconds, on_one_core):
+def take_turns(scratch, server, two, threads, seconds, on_one_core):
     """[(ours, theirs)]: slices of the two in turn."""
     pairs = []
+    says = f"{' and '.join(two)}, {threads} threads"
     with ExitStack() as stack:
-        two = [stack.enter_context(asker(server, who, threads))
-               for who in (options.stand_in, peer)]
+        two = [stack.enter_context(asker(server, who, threads)) for who in two]
         if on_one_core:
             stack.enter_context(scratch.on_one_core([server.process, *(a.process for a in two)]))
         for _ in range(WARM_UP_SLICES):
@@ -102,7 +103,7 @@ def take_turns(scratch, server, options, peer, threads, seconds, on_one_core):
             order = two if len(pairs) % 2 == 0 else two[::-1]
             found = {one: one.slice() for one in order}
             pairs.append((found[two[0]], found[two[1]]))
-    say(f"{peer}, {threads} threads: {len(pairs)} pairs")
+    say(f"{says}: {len(pairs)} pairs")
     return pairs
 
 
@@ -112,9 +113,9 @@ def row(what, unit, pairs, key, limit=None, name=None):
                ratio=Ratio.of_pairs(ours, theirs), limit=limit, key=name)
 
 
-def query_rows(scratch, server, options, seconds):
-    one = take_turns(scratch, server, options, "libpq", 1, seconds / 2, True)
-    many = take_turns(scratch, server, options, "libpq", BUSY_THREADS, seconds / 2, False)
+def query_rows(scratch, server, two, seconds):
+    one = take_turns(scratch, server, two, 1, seconds / 2, True)
+    many = take_turns(scratch, server, two, BUSY_THREADS, seconds / 2, False)
     added = statistics.median(a["client_us"] - b["client_us"] for a, b in one)
     return [
         row("CPU of a query, client and server", "us", one, "all_us", Limit(CPU_LIMIT),
@@ -128,14 +129,14 @@ def query_rows(scratch, server, options, seconds):
     ]
 
 
-def text_rows(scratch, server, options, seconds):
-    one = take_turns(scratch, server, options, "libpq-text", 1, seconds / 2, True)
-    many = take_turns(scratch, server, options, "libpq-text", BUSY_THREADS, seconds / 2, False)
+def text_rows(scratch, server, two, seconds, name):
+    one = take_turns(scratch, server, two, 1, seconds / 2, True)
+    many = take_turns(scratch, server, two, BUSY_THREADS, seconds / 2, False)
     return [
         row("CPU of a query, client and server", "us", one, "all_us",
-            name="library_cpu_over_libpq_text"),
+            name=f"library_cpu_over_{name}"),
         row(f"queries a second, {BUSY_THREADS} threads", "/s", many, "tps",
-            name="library_tps_over_libpq_text"),
+            name=f"library_tps_over_{name}"),
     ]
 
 
@@ -160,11 +161,15 @@ def run(options):
     build(PROGRAM)
     with Scratch() as scratch:
         server = Postgres(scratch, scale=1)
-        groups = [query_rows(scratch, server, options, queries), piece_rows(pieces),
+        ours = options.stand_in
+        groups = [query_rows(scratch, server, (ours, "libpq"), queries), piece_rows(pieces),
                   memory_rows(server)]
-        texts = text_rows(scratch, server, options, queries / 4)
-    print(report.table(options.stand_in, "libpq", groups))
-    print("\n" + report.table(options.stand_in, "libpq, texts", [texts]))
-    rows = [one for group in [*groups, texts] for one in group]
+        texts = text_rows(scratch, server, (ours, "libpq-text"), queries / 4, "libpq_text")
+        same = text_rows(scratch, server, (ours + "-text", "libpq-text"), queries / 2,
+                         "libpq_text_unprepared")
+    print(report.table(ours, "libpq", groups))
+    print("\n" + report.table(ours, "libpq, texts", [texts]))
+    print("\n" + report.table(f"{ours}, unprepared", "libpq, texts", [same]))
+    rows = [one for group in [*groups, texts, same] for one in group]
     print("\n" + report.verdict(rows))
     return report.figures(rows)
