@@ -70,9 +70,9 @@ static bool admit(struct guard_call *call, struct obstacles *in_the_way)
     return false;
 }
 
-/* Open breakers have a limit of their own, from when they became what a call waits for: one that was
- * held for a primary meets them as it comes back, and they are closed in the next moment. It stays
- * bounded, since the other causes are counted from the first of them. */
+/* Open breakers have a limit of their own, from when they became what a call waits for: one that
+ * was held for a primary meets them as it comes back, and they are closed in the next moment. It
+ * stays bounded, since the other causes are counted from the first of them. */
 static int64_t held_since(struct guard_call *call, bool is_on_breakers)
 {
     if (call->held_since_ns == HF_NEVER)
