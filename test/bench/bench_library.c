@@ -13,8 +13,8 @@
  * value read as a number. The library is given the text each time, and prepares it by itself, with
  * all its protection on, as it is without any options. Plain libpq has a connection for each
  * thread; `libpq` is a program that has prepared the statement there by hand and calls
- * PQexecPrepared, `libpq-text` one that gives the text each time, to PQexecParams. `library-text` is
- * the library told to prepare nothing: what goes over the wire is what `libpq-text` sends.
+ * PQexecPrepared, `libpq-text` one that gives the text each time, to PQexecParams. `library-text`
+ * is the library told to prepare nothing: what goes over the wire is what `libpq-text` sends.
  */
 #include <holdfast.h>
 #include <libpq-fe.h>
