@@ -74,7 +74,8 @@ int main(int argc, char **argv)
 {
     open_standard_files();
     int status = dispatch(argc, argv);
-    if (fflush(stdout) != 0 && status == CLI_OK) {
+    bool is_lost = fflush(stdout) != 0 || ferror(stdout) != 0; /* now, or on the way here */
+    if (is_lost && status == CLI_OK) {
         struct hf_err err;
         err_set(&err, HF_RC_IO, NULL, "could not write to stdout");
         return report_failure(&err);

@@ -70,7 +70,7 @@ static enum hf_rc read_config(const struct proxy_run *run, struct proxy_config *
     return read_file(run->file, run->mem, config, err);
 }
 
-/* Prints what changes, setting by setting. */
+/* Prints what changes, setting by setting: each of them, however many they are. */
 static void print_changes(struct log *log, const struct proxy_config *before,
                           const struct proxy_config *after)
 {
@@ -78,10 +78,11 @@ static void print_changes(struct log *log, const struct proxy_config *before,
     struct config_change change;
     config_diff_begin(&diff, before, after);
     while (config_diff_next(&diff, &change))
-        log_emit(log, LOG_AT_INFO,
-                 change.needs_restart ? "setting changes at the next restart" : "setting changes",
-                 log_text("key", change.key), log_text("before", change.before),
-                 log_text("after", change.after));
+        log_emit_each(log, LOG_AT_INFO,
+                      change.needs_restart ? "setting changes at the next restart"
+                                           : "setting changes",
+                      log_text("key", change.key), log_text("before", change.before),
+                      log_text("after", change.after));
 }
 
 static void log_failure(const struct serving *serving, const char *what, const struct hf_err *err)

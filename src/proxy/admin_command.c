@@ -66,6 +66,17 @@ static bool is_for_sessions(struct sv name)
     return false;
 }
 
+/* Who did what, also when it fails: each of them is wanted, however many come at once. */
+static void note_command(struct client *client, const char *verb, const char *argument)
+{
+    char peer[PEER_TEXT_SIZE];
+    log_emit_each(client->worker->proxy->log, LOG_AT_INFO, "command on the console",
+                  log_text("command", verb), log_text("argument", argument),
+                  log_text("role", client->console->role),
+                  log_text("address", peer_text(&client->peer, peer)));
+}
+
+/* The value is not told: it may be a secret, and what changes is logged without any. */
 static void run_set(struct client *client, const struct admin_words *words)
 {
     struct admin_session *session = client->console;
@@ -84,6 +95,7 @@ static void run_set(struct client *client, const struct admin_words *words)
         say_error(client, &err);
         return;
     }
+    note_command(client, "SET", words->argument);
     struct proxy_config *config = NULL;
     if (admin_setting_find(name, &setting, &err))
         config = admin_setting_change(worker->config, &setting, sv_from_cstr(words->value), &err);
@@ -270,12 +282,8 @@ void admin_command_run(struct client *client, const struct admin_command *comman
         say_error(client, &err);
         return;
     }
-    char peer[PEER_TEXT_SIZE];
     if (!command->is_for_all)
-        log_emit(client->worker->proxy->log, LOG_AT_INFO, "command on the console",
-                 log_text("command", command->verb), log_text("argument", words->argument),
-                 log_text("role", session->role),
-                 log_text("address", peer_text(&client->peer, peer)));
+        note_command(client, command->verb, words->argument);
     command->run(client, words);
 }
 

@@ -161,10 +161,9 @@ static void give_up_login(struct client *client)
 {
     char text[PEER_TEXT_SIZE];
     struct hf_err err;
-    log_emit(client->worker->proxy->log, LOG_AT_WARNING, "login took too long",
-             log_text("address", peer_text(&client->peer, text)),
-             log_text("role", client->admission->role));
     if (client->state != CLIENT_AUTHENTICATING) {
+        log_emit(client->worker->proxy->log, LOG_AT_WARNING, "login took too long",
+                 log_text("address", peer_text(&client->peer, text)));
         client_close(client, "login took too long");
         return;
     }
@@ -352,6 +351,21 @@ static void log_end(const struct client *client, const char *reason)
                  log_text("reason", reason), log_duration("age", age_ns));
 }
 
+/* A login that comes to nothing. Of a wrong secret the log has heard already, and more than the
+ * client is told (admission.c); it is no warning, since the client knows as much. */
+static void log_refusal(const struct client *client, const struct hf_err *err)
+{
+    char text[PEER_TEXT_SIZE];
+    struct admin_place place;
+    if (client->admission == NULL || client->state == CLIENT_DELAYED)
+        return;
+    admin_place_of(client, &place);
+    log_emit(client->worker->proxy->log, LOG_AT_INFO, "login refused",
+             log_text("address", peer_text(&client->peer, text)),
+             log_text("database", place.database), log_text("role", place.role),
+             log_text("reason", err->message), log_text("detail", err->detail));
+}
+
 void client_close(struct client *client, const char *reason)
 {
     if (client->state == CLIENT_CLOSING)
@@ -382,6 +396,7 @@ void client_fail(struct client *client, const struct hf_err *err)
     /* Between the parts of a message there is no place for words: they would be taken for the rest
      * of a row. */
     bool is_cut = client->server != NULL && server_is_speaking(client->server);
+    log_refusal(client, err);
     struct hf_err told = refusal_of(client, err);
     if (client->watch != NULL)
         query_log_refused(client, err);
@@ -491,10 +506,12 @@ void client_not_served(struct client *client, const struct hf_err *err, struct s
     if (client->state == CLIENT_ENTERING) {
         struct loop *loop = client->worker->loop;
         if (words.size > 0 && words.size <= stream_room(loop, &client->stream) &&
-            stream_send(loop, &client->stream, words) > 0)
+            stream_send(loop, &client->stream, words) > 0) {
+            log_refusal(client, err);
             client_close(client, err->message);
-        else
+        } else {
             client_fail(client, err);
+        }
         return;
     }
     if (refuse(client, err))

@@ -133,10 +133,16 @@ def test_files_that_are_none_are_neither_read_nor_replaced(holdfast, tmp_path, a
     assert (tmp_path / "link").is_symlink() and (tmp_path / "pipe").is_fifo()
 
 
-def test_output_that_does_not_arrive_is_a_failure(holdfast):
+@pytest.mark.parametrize("arguments", [
+    ["help", "--man"], ["--version"], ["config", "library"], ["config", "reference"],
+    ["import", "bouncer.ini"], ["explain", "SELECT 1"],
+])
+def test_output_that_does_not_arrive_is_a_failure(holdfast, tmp_path, arguments):
+    """Also where the buffer was tried in vain before the end, and is empty then."""
+    (tmp_path / "bouncer.ini").write_text(INI)
     with open("/dev/full", "w", encoding="ascii") as full:
-        done = subprocess.run([holdfast, "help", "--man"], stdout=full, stderr=subprocess.PIPE,
-                              text=True, timeout=30, check=False)
+        done = subprocess.run([holdfast, *arguments], stdout=full, stderr=subprocess.PIPE,
+                              text=True, timeout=30, check=False, cwd=tmp_path)
     assert done.returncode == 1
     assert "could not write to stdout" in done.stderr
 

@@ -451,7 +451,14 @@ def test_set_changes_what_holds_until_the_next_reload(start_proxy):
         assert "cannot be changed now" in refusal(cursor, "SET max_client_conn = 5")
         assert "too small" in refusal(cursor, "SET default_pool_size = 0")
         assert 'unknown setting "nonsense"' in refusal(cursor, "SET nonsense = 1")
+        timeouts = ("transaction_timeout", "client_idle_timeout", "idle_transaction_timeout",
+                    "server_idle_timeout", "server_lifetime")
+        for name in timeouts:
+            cursor.execute(f"SET {name} = 7")
         cursor.execute("RELOAD")
+        for name in timeouts:  # all of them, though they are more than five in a second
+            target.wait_log(f"command=SET argument={name} role=app ")
+            target.wait_log(f"key=pools.{name} before=7s ")
         config = {row["key"]: row["value"] for row in show(cursor, "CONFIG")}
         assert config["query_timeout"] == "0" and config["default_pool_size"] == "20"
         (target.folder / "holdfast.yml").write_text("pools: {pool_size: none}\n")

@@ -219,3 +219,5 @@ def test_who_is_one_too_many_is_told_the_limit(start_proxy):
     with proxy.connect():
         check(refused_login(proxy), "53300", "sorry, too many clients already",
               "limits.clients_max = 1", "raise the limit")
+    proxy.wait_log('msg="login refused" .* database=app role=app '
+                   'reason="sorry, too many clients already" detail=.*clients_max')
