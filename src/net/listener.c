@@ -82,6 +82,24 @@ enum hf_rc listener_open(struct listener *listener, const struct address *addres
     return HF_OK;
 }
 
+enum hf_rc listener_find_free(const struct address *address, struct hf_err *err)
+{
+    const int family = address_family(address);
+    const int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int error = 0;
+    if (fd < 0)
+        return sys_fail(err, errno, "could not make a socket");
+    /* A socket that listens refuses this; what is left of closed connections does not. */
+    if (set_options(fd, family, false) != 0 ||
+        bind(fd, address_sockaddr(address), address->size) != 0)
+        error = errno;
+    close(fd);
+    if (error == 0)
+        return HF_OK;
+    char text[ADDRESS_TEXT_SIZE];
+    return sys_fail(err, error, "could not listen on %s", address_text(address, text));
+}
+
 enum hf_rc listener_adopt(struct listener *listener, int fd, struct hf_err *err)
 {
     int is_listening = 0;

@@ -165,6 +165,9 @@ struct loop_message *loop_unheard(struct loop *loop);
 /* A socket that listens, for TCP with SO_REUSEPORT if several workers each open one. */
 enum hf_rc listener_open(struct listener *listener, const struct address *address, bool shares_port,
                          struct hf_err *err) HF_MUST_USE;
+/* Whether a TCP address is free, as it is for who does not share its port: with SO_REUSEPORT
+ * somebody else's would be found by nobody. */
+enum hf_rc listener_find_free(const struct address *address, struct hf_err *err) HF_MUST_USE;
 /* A socket that listens already, from a process before us or from systemd: looks at what it is and
  * takes it over. On failure it is the caller's still. */
 enum hf_rc listener_adopt(struct listener *listener, int fd, struct hf_err *err) HF_MUST_USE;

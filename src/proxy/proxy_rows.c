@@ -82,8 +82,8 @@ static const struct opt_row settings_rows[] = {
          "Folder of this process's own for the socket by which a new process takes over from it, "
          "such as /run/holdfast; empty is no takeover."),
     COUNT(proxy_settings, instance_id, "instance_id", RESTART, "0", 0, PROXY_INSTANCES_MAX, NULL,
-          "Number of this instance among its peers, to which cancel requests find their way by it; "
-          "0 is none."),
+          "Number of this instance among its peers, to which cancel requests find their way by it, "
+          "and which may share its port; 0 is none."),
     COUNT(proxy_settings, workers, "workers", RESTART, "0", 0, PROXY_WORKERS_MAX, "threads",
           "Threads that share the work; 0 is one for each core."),
     ENUM(proxy_settings, io, "io", RESTART, "auto", ios,
@@ -126,7 +126,8 @@ static const struct opt_row settings_rows[] = {
     TEXT(proxy_settings, stats_users, "stats_users", LIVE, "",
          "Users who may look at the console with SHOW, separated by commas."),
     BOOL(proxy_settings, log_connections, "log_connections", LIVE, "on",
-         "Logs every client that has logged in."),
+         "Logs every client that has logged in, the console's apart: of those each command is "
+         "logged."),
     BOOL(proxy_settings, log_disconnections, "log_disconnections", LIVE, "on",
          "Logs every client that is gone, and why."),
     TIME(proxy_settings, log_slow_ns, "log_slow", "never", 0, HF_NEVER,

@@ -83,11 +83,39 @@ static enum hf_rc open_one(struct sockets *sockets, const struct address *addres
     return HF_OK;
 }
 
+/* A socket of ours is there with this port: the same address again, or "*" beside one address. */
+static bool has_port(const struct sockets *sockets, uint16_t port)
+{
+    for (uint32_t i = 0; i < sockets->count; i++) {
+        if (address_port(&sockets->entries[i].listener.address) == port)
+            return true;
+    }
+    return false;
+}
+
+/* Instances may share a port, and say so by their number. Without it, a second process that
+ * somebody has started by mistake would get half of the clients, and nobody would know. */
+static enum hf_rc claim(const struct sockets *sockets, const struct proxy_config *config,
+                        const struct address *address, struct hf_err *err)
+{
+    const uint16_t port = address_port(address);
+    if (config->proxy.instance_id != 0 || address_is_unix(address) || port == 0 ||
+        has_port(sockets, port))
+        return HF_OK;
+    const enum hf_rc rc = listener_find_free(address, err);
+    if (rc == HF_RC_AGAIN)
+        return err_hint(err, "Another process listens there: end it, or take over from it "
+                             "(proxy.run_dir and --takeover), or give each of them a "
+                             "proxy.instance_id if they are to share the port.");
+    return rc;
+}
+
 /* One address of the host `kind`: those that were inherited for it, and the rest for `workers`. */
-static enum hf_rc open_address(struct sockets *sockets, const struct address *address,
-                               uint32_t kind, uint32_t workers, mode_t unix_mode,
+static enum hf_rc open_address(struct sockets *sockets, const struct proxy_config *config,
+                               const struct address *address, uint32_t kind, uint32_t workers,
                                struct hf_err *err)
 {
+    const mode_t unix_mode = (mode_t)config->proxy.unix_socket_mode;
     uint32_t members[SOCKETS_MAX];
     uint32_t count = 0;
     uint32_t wanted = address_is_unix(address) ? 1 : workers;
@@ -101,6 +129,8 @@ static enum hf_rc open_address(struct sockets *sockets, const struct address *ad
         entry->listener.kind = kind;
         members[count++] = i;
     }
+    if (count == 0)
+        rc = claim(sockets, config, address, err);
     while (rc == HF_OK && count < wanted) {
         rc = open_one(sockets, address, kind, unix_mode, err);
         if (rc == HF_OK)
@@ -114,27 +144,26 @@ static enum hf_rc open_host(struct sockets *sockets, const struct proxy_config *
                             uint32_t kind, uint32_t workers, struct hf_err *err)
 {
     const struct proxy_host *host = &config->proxy.listeners[kind];
-    mode_t mode = (mode_t)config->proxy.unix_socket_mode;
     struct sv name = sv_from_cstr(host->name);
     struct address address;
     if (host->is_unix) {
         enum hf_rc rc = address_unix(&address, name, host->port, err);
-        return rc == HF_OK ? open_address(sockets, &address, kind, workers, mode, err) : rc;
+        return rc == HF_OK ? open_address(sockets, config, &address, kind, workers, err) : rc;
     }
     if (sv_eq(name, SV("*"))) {
         struct hf_err no_v6;
         address_any_v4(&address, host->port);
-        enum hf_rc rc = open_address(sockets, &address, kind, workers, mode, err);
+        enum hf_rc rc = open_address(sockets, config, &address, kind, workers, err);
         address_any_v6(&address, host->port);
         if (rc == HF_OK) /* a machine without IPv6 is fine */
-            (void)!open_address(sockets, &address, kind, workers, mode, &no_v6);
+            (void)!open_address(sockets, config, &address, kind, workers, &no_v6);
         return rc;
     }
     if (!address_literal(&address, sv_eq(name, SV("localhost")) ? SV("127.0.0.1") : name,
                          host->port))
         return err_set(err, HF_RC_INVALID, "22023", "cannot listen on \"%s\": not an address",
                        host->name);
-    return open_address(sockets, &address, kind, workers, mode, err);
+    return open_address(sockets, config, &address, kind, workers, err);
 }
 
 /* Those that no address of the configuration is for. What systemd has opened is meant to be used:

@@ -244,8 +244,7 @@ enum hf_rc takeover_ready(struct proxy *proxy, struct hf_err *err)
 
 /* ---- the running one ---- */
 
-/* Two processes with one folder: the second would take the port's connections from the first one,
- * as SO_REUSEPORT allows, and nobody would know. */
+/* Two processes with one folder: a third would not know from which of them to take over. */
 static bool is_taken(const char *path)
 {
     struct hf_err ignored;

@@ -127,7 +127,7 @@ class Load:
         """Whoever had an error has told of it; a client that is aborted ends the program."""
         is_early = self.process.poll() is not None
         self.process.send_signal(signal.SIGINT)
-        self.process.wait(20)
+        self.process.wait(60)
         self.reader.join(5)
         assert not is_early and "error" not in self.output[0], self.output[0]
 
@@ -263,11 +263,13 @@ def test_a_new_process_that_fails_changes_nothing(family):
             sock.send(packet)
             assert sock.recv(512) == b""
     control(family).close()
-    # A second one by mistake.
-    first.write_config(**first.settings)
-    run = subprocess.run([*map(str, first.command())], capture_output=True, text=True, timeout=60,
-                         check=False)
-    assert run.returncode == 1 and "a proxy is running with run_dir" in run.stderr, run.stderr
+    # A second one by mistake; then one with a number, by which it could share the port.
+    for listen, message in (({}, "the address is in use"),
+                            ({"instance_id": 1}, "a proxy is running with run_dir")):
+        first.write_config(**{**first.settings, "listen": {**first.settings["listen"], **listen}})
+        run = subprocess.run([*map(str, first.command())], capture_output=True, text=True,
+                             timeout=60, check=False)
+        assert run.returncode == 1 and message in run.stderr, run.stderr
     assert client.value("SELECT 1") == "1"
     with first.connect() as new:
         assert new.value("SELECT 2") == "2"
