@@ -112,6 +112,11 @@ static int run(const struct subcommand *self, int argc, char **argv)
     if ((action == ACTION_CHECK) != (args.operand != NULL)) {
         err_set(&err, HF_RC_INVALID, "42601", "config %s %s", action_names[action],
                 action == ACTION_CHECK ? "needs a file" : "takes no file");
+        if (action == ACTION_CHECK)
+            err_hint(&err, "Write holdfast config check holdfast.yml.");
+        else
+            err_hint(&err, "It prints to stdout: write holdfast config %s > FILE.",
+                     action_names[action]);
         return report_usage(&err);
     }
     if (action == ACTION_CHECK)

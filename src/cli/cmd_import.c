@@ -34,8 +34,9 @@ static const char *plural(unsigned count)
 /* On stderr, beside the file on stdout. */
 static void tell(const struct pgbouncer_import *import, const char *output)
 {
-    fprintf(stderr, "%u setting%s carried over, %u need none here, %u %s no equivalent",
-            import->carried, plural(import->carried), import->needless, import->lost,
+    fprintf(stderr, "%u setting%s carried over, %u %s none here, %u %s no equivalent",
+            import->carried, plural(import->carried), import->needless,
+            import->needless == 1 ? "needs" : "need", import->lost,
             import->lost == 1 ? "has" : "have");
     if (import->unknown > 0)
         fprintf(stderr, ", %u unknown to PgBouncer itself", import->unknown);
