@@ -532,6 +532,7 @@ void admin_enter(struct client *client)
     }
     err_set(&err, HF_RC_DENIED, "42501", "not allowed");
     err_detail(&err, "The console is for the users in proxy.admin_users and proxy.stats_users.");
+    err_hint(&err, "Come as one of them, or name the user there and reload.");
     client_fail(client, &err);
 }
 
