@@ -199,7 +199,7 @@ The databases `holdfast` and `pgbouncer` of the proxy are its console, for the u
 `proxy.admin_users` (everything) and `proxy.stats_users` (`SHOW`, and nothing sensitive):
 
 ```sh
-psql -p 6432 -U admin pgbouncer -c 'SHOW POOLS'
+psql -h 127.0.0.1 -p 6432 -U admin pgbouncer -c 'SHOW POOLS'
 ```
 
 Both names show and do the same; only `SHOW VERSION` differs, which begins with `PgBouncer 1.25.0`
