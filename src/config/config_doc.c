@@ -190,6 +190,7 @@ static const char introduction[] =
     "\n"
     "- With a password (in the string, in `PGPASSWORD`, or in `~/.pgpass`) clients log in as that\n"
     "  user, with that password. An application changes host and port of its URL, nothing else.\n"
+    "  That user may also use the console, unless `admin_users` names others.\n"
     "- Without one, clients of this machine are trusted, as the servers trust this machine; the\n"
     "  proxy listens on loopback only. A user in the string is who the servers are entered as.\n"
     "- Without one, but with a unix socket or a client certificate, trust would lend this "
