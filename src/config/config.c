@@ -22,22 +22,13 @@ struct reader {
 
 /* ---- faults ---- */
 
-static void blame(struct reader *reader, struct tree_place place, const char *path, struct sv key,
-                  const struct hf_err *err)
-{
-    char full[FAULTS_KEY_SIZE + SV_PRINT_MAX + 2]; /* both fit; faults_add cuts what is too long */
-    snprintf(full, sizeof full, "%s%s" SV_FMT, path, path[0] != '\0' && key.size > 0 ? "." : "",
-             SV_ARG(key));
-    faults_add(reader->faults, place, full, err);
-}
-
 static void blame_kind(struct reader *reader, const struct tree_node *node, const char *path,
                        const char *expected)
 {
     struct hf_err err;
     err_set(&err, HF_RC_INVALID, "F0000", "%s was expected, and this is %s", expected,
             tree_kind_name(node->kind));
-    blame(reader, node->place, path, node->key, &err);
+    faults_add_below(reader->faults, node->place, path, node->key, &err);
 }
 
 /* `KEY:` with nothing behind it is a map of nothing. */
@@ -82,7 +73,7 @@ static void set_row(struct reader *reader, const struct opt_row *row, void *base
             drop_prefix(row, &err);
     }
     if (rc != HF_OK)
-        blame(reader, place, path, node->key, &err);
+        faults_add_below(reader->faults, place, path, node->key, &err);
     value_wipe(&value);
 }
 
@@ -115,7 +106,7 @@ static void refuse_key(struct reader *reader, const struct proxy_section *sectio
     suggest_hint(&suggest, &err);
     if (suggest_word(&suggest) == NULL)
         suggest_elsewhere(section, node->key, &err);
-    blame(reader, node->key_place, path, node->key, &err);
+    faults_add_below(reader->faults, node->key_place, path, node->key, &err);
 }
 
 /* Is it the name of a section inside this one? */
@@ -142,7 +133,7 @@ static void read_rows(struct reader *reader, const struct proxy_section *section
             struct hf_err err;
             err_set(&err, HF_RC_INVALID, "F0000", "\"%s\" is here, too", secret->key);
             err_hint(&err, "Keep one of the two.");
-            blame(reader, node->key_place, path, node->key, &err);
+            faults_add_below(reader->faults, node->key_place, path, node->key, &err);
         } else if (secret != NULL) {
             set_row(reader, secret, base, node, path, true);
         } else if (!is_section(section->path, node->key)) {
@@ -200,7 +191,7 @@ static void read_entry(struct reader *reader, const struct proxy_section *sectio
         return;
     }
     if (rc != HF_OK) {
-        blame(reader, node->key_place, section->path, node->key, &err);
+        faults_add_below(reader->faults, node->key_place, section->path, node->key, &err);
         return;
     }
     if (!is_map(reader, node, section->path))
@@ -253,7 +244,7 @@ static void check_top(struct reader *reader)
         suggest_hint(&suggest, &err);
         if (suggest_word(&suggest) == NULL)
             suggest_elsewhere(NULL, node->key, &err);
-        blame(reader, node->key_place, "", node->key, &err);
+        faults_add_below(reader->faults, node->key_place, "", node->key, &err);
     }
 }
 
@@ -289,8 +280,8 @@ static void apply_services(struct reader *reader)
         char path[FAULTS_KEY_SIZE];
         const struct tree_node *node = tree_find(entry, SV("service"));
         snprintf(path, sizeof path, "databases.%s", database->name);
-        blame(reader, node != NULL ? node->place : (struct tree_place){0, 0}, path, SV("service"),
-              &err);
+        faults_add_below(reader->faults, node != NULL ? node->place : (struct tree_place){0, 0},
+                         path, SV("service"), &err);
     }
 }
 
@@ -305,7 +296,7 @@ static void finish(struct reader *reader)
     char path[FAULTS_KEY_SIZE];
     snprintf(path, sizeof path, "%s%s%s", fault.section, fault.entry[0] != '\0' ? "." : "",
              fault.entry);
-    blame(reader, place_of(reader, &fault), path, sv_from_cstr(fault.key), &err);
+    faults_add_below(reader->faults, place_of(reader, &fault), path, sv_from_cstr(fault.key), &err);
 }
 
 static size_t count_entries(struct reader *reader, const char *path, size_t max)
@@ -318,7 +309,7 @@ static size_t count_entries(struct reader *reader, const char *path, size_t max)
         return node->count;
     err_set(&err, HF_RC_LIMIT, "54000", "there are %u, at most %zu are allowed",
             (unsigned)node->count, max);
-    blame(reader, node->key_place, path, SV(""), &err);
+    faults_add_below(reader->faults, node->key_place, path, SV(""), &err);
     return 0;
 }
 

@@ -19,8 +19,17 @@ enum hf_rc faults_add(struct config_faults *faults, struct tree_place place, con
     struct config_fault *fault = &faults->list[faults->count++];
     fault->place = place;
     fault->err = *err;
-    snprintf(fault->key, sizeof fault->key, "%s", key);
+    snprintf(fault->key, sizeof fault->key, "%.*s", FAULTS_KEY_SIZE - 1, key);
     return rc;
+}
+
+enum hf_rc faults_add_below(struct config_faults *faults, struct tree_place place, const char *path,
+                            struct sv key, const struct hf_err *err)
+{
+    char full[FAULTS_KEY_SIZE + SV_PRINT_MAX + 2]; /* both fit; faults_add cuts what is too long */
+    snprintf(full, sizeof full, "%s%s" SV_FMT, path, path[0] != '\0' && key.size > 0 ? "." : "",
+             SV_ARG(key));
+    return faults_add(faults, place, full, err);
 }
 
 static int order(const void *a, const void *b)

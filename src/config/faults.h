@@ -8,6 +8,7 @@
 #include <stddef.h>
 
 #include "base/err.h"
+#include "base/sv.h"
 #include "config/tree.h"
 
 #define FAULTS_MAX      20
@@ -31,6 +32,10 @@ void faults_init(struct config_faults *faults);
 /* Adds one, or only counts it if there are FAULTS_MAX; returns err->rc. */
 enum hf_rc faults_add(struct config_faults *faults, struct tree_place place, const char *key,
                       const struct hf_err *err);
+
+/* The same of a key below a path; either may be empty. */
+enum hf_rc faults_add_below(struct config_faults *faults, struct tree_place place, const char *path,
+                            struct sv key, const struct hf_err *err);
 
 /* Into the order of the file. */
 void faults_sort(struct config_faults *faults);

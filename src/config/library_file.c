@@ -21,15 +21,6 @@ struct reader {
 
 /* ---- faults ---- */
 
-static void blame(struct reader *reader, struct tree_place place, const char *path, struct sv key,
-                  const struct hf_err *err)
-{
-    char full[FAULTS_KEY_SIZE + SV_PRINT_MAX + 2]; /* both fit; faults_add cuts what is too long */
-    snprintf(full, sizeof full, "%s%s" SV_FMT, path, path[0] != '\0' && key.size > 0 ? "." : "",
-             SV_ARG(key));
-    faults_add(reader->faults, place, full, err);
-}
-
 /* `KEY:` with nothing behind it is a map of nothing. */
 static bool is_map(struct reader *reader, const struct tree_node *node, const char *path)
 {
@@ -39,7 +30,7 @@ static bool is_map(struct reader *reader, const struct tree_node *node, const ch
         return true;
     err_set(&err, HF_RC_INVALID, "F0000", "a map of settings was expected, and this is %s",
             tree_kind_name(node->kind));
-    blame(reader, node->place, path, SV(""), &err);
+    faults_add_below(reader->faults, node->place, path, SV(""), &err);
     return false;
 }
 
@@ -88,7 +79,7 @@ static void set_node(struct reader *reader, const struct opt_table *table, void 
     else if (!is_shared) /* which fails, and knows the nearest one */
         rc = opt_set(table, config, node->key, SV(""), &err);
     if (rc != HF_OK)
-        blame(reader, place, path, node->key, &err);
+        faults_add_below(reader->faults, place, path, node->key, &err);
 }
 
 static void set_map(struct reader *reader, const struct opt_table *table, void *config,
@@ -113,7 +104,7 @@ static void read_endpoints(struct reader *reader, struct client_config *config,
         struct client_endpoint_config *endpoint = options_endpoint(config, node->key, &err);
         snprintf(path, sizeof path, "library.endpoints." SV_FMT, SV_ARG(node->key));
         if (endpoint == NULL)
-            blame(reader, node->key_place, path, SV(""), &err);
+            faults_add_below(reader->faults, node->key_place, path, SV(""), &err);
         else
             set_map(reader, &section->table, endpoint, node, path, false);
     }
@@ -128,7 +119,7 @@ static void read_profile(struct reader *reader, struct client_config *config,
         return;
     err_set(&err, HF_RC_INVALID, "22023",
             "default, conservative, aggressive, api or batch was expected");
-    blame(reader, node->place, "library", node->key, &err);
+    faults_add_below(reader->faults, node->place, "library", node->key, &err);
 }
 
 static const struct opt_row conninfo_row = {.key = "conninfo",
@@ -226,7 +217,7 @@ static const struct tree_node *find_entry(struct reader *reader, const struct tr
                 "there are %u databases in it, and none was asked for by name",
                 (unsigned)databases->count);
     err_hint(&err, "Say which in options.database.");
-    blame(reader, databases->key_place, "databases", SV(""), &err);
+    faults_add_below(reader->faults, databases->key_place, "databases", SV(""), &err);
     return NULL;
 }
 
@@ -347,9 +338,9 @@ static void read_database(struct reader *reader, struct client_config *config,
         !sv_eq(entry->key, SV("*")) ? entry->key : sv_from_cstr(reader->database);
     if (place.hosts[0] == '\0') {
         err_set(&err, HF_RC_INVALID, "F0000", "its hosts are missing");
-        blame(reader, entry->key_place, path, SV("hosts"), &err);
+        faults_add_below(reader->faults, entry->key_place, path, SV("hosts"), &err);
     } else if (write_conninfo(config, &place, name, &err) != HF_OK) {
-        blame(reader, entry->key_place, path, SV(""), &err);
+        faults_add_below(reader->faults, entry->key_place, path, SV(""), &err);
     }
     secret_wipe(&place.password);
 }

@@ -262,9 +262,8 @@ static enum hf_rc parse_hosts(const char *text, uint16_t port, struct proxy_host
 
 /* ---- what only together can be wrong ---- */
 
-/* Says where; err is filled in. */
-static enum hf_rc blame(struct proxy_fault *fault, const char *section, const char *entry,
-                        const char *key, const struct hf_err *err)
+enum hf_rc proxy_fault_set(struct proxy_fault *fault, const char *section, const char *entry,
+                           const char *key, const struct hf_err *err)
 {
     *fault = (struct proxy_fault){.section = section, .key = key};
     const bool fits = sv_copy(sv_from_cstr(entry), fault->entry, sizeof fault->entry);
@@ -294,16 +293,16 @@ static enum hf_rc finish_listeners(struct proxy_config *config, struct proxy_fau
     const uint16_t port = (uint16_t)proxy->port;
     if (parse_hosts(proxy->listen_text, port, proxy->listeners, PROXY_LISTENERS_MAX - 1,
                     &proxy->listener_count, err) != HF_OK)
-        return blame(fault, "proxy", "", "listen", err);
+        return proxy_fault_set(fault, "proxy", "", "listen", err);
     for (uint32_t i = 0; i < proxy->listener_count; i++) {
         if (!proxy->listeners[i].is_unix)
             continue;
         err_set(err, HF_RC_INVALID, "22023", "\"%s\" is a folder", proxy->listeners[i].name);
         err_hint(err, "A unix socket's folder belongs into unix_socket_dir.");
-        return blame(fault, "proxy", "", "listen", err);
+        return proxy_fault_set(fault, "proxy", "", "listen", err);
     }
     if (finish_mode(proxy, err) != HF_OK)
-        return blame(fault, "proxy", "", "unix_socket_mode", err);
+        return proxy_fault_set(fault, "proxy", "", "unix_socket_mode", err);
     if (proxy->unix_socket_dir[0] != '\0') {
         struct proxy_host *host = &proxy->listeners[proxy->listener_count++];
         *host = (struct proxy_host){.port = port, .is_unix = true};
@@ -312,7 +311,7 @@ static enum hf_rc finish_listeners(struct proxy_config *config, struct proxy_fau
             err_set(err, HF_RC_INVALID, "22023", "\"" SV_FMT "\" cannot be the folder of a socket",
                     SV_ARG(dir));
             err_hint(err, "It begins with / and has at most %zu bytes.", SOCKET_DIR_MAX);
-            return blame(fault, "proxy", "", "unix_socket_dir", err);
+            return proxy_fault_set(fault, "proxy", "", "unix_socket_dir", err);
         }
         const bool fits = sv_copy(dir, host->name, sizeof host->name);
         hf_assert(fits);
@@ -323,7 +322,7 @@ static enum hf_rc finish_listeners(struct proxy_config *config, struct proxy_fau
         return HF_OK;
     err_set(err, HF_RC_INVALID, "22023", "there is nothing to listen on");
     err_hint(err, "Give an address to listen, or a folder to unix_socket_dir.");
-    return blame(fault, "proxy", "", "listen", err);
+    return proxy_fault_set(fault, "proxy", "", "listen", err);
 }
 
 static enum hf_rc finish_auth(struct proxy_config *config, struct proxy_fault *fault,
@@ -340,17 +339,17 @@ static enum hf_rc finish_auth(struct proxy_config *config, struct proxy_fault *f
         err_set(err, HF_RC_INVALID, "22023", "trust would let in whoever reaches \"%s\"",
                 proxy->listeners[i].name);
         err_hint(err, "Listen on 127.0.0.1, or say in an auth_hba_file whom you trust.");
-        return blame(fault, "proxy", "", "auth_type", err);
+        return proxy_fault_set(fault, "proxy", "", "auth_type", err);
     }
     if (proxy->auth_type == PROXY_AUTH_PEER && proxy->unix_socket_dir[0] == '\0') {
         err_set(err, HF_RC_INVALID, "22023", "peer is for unix sockets, and there is none");
         err_hint(err, "Set unix_socket_dir.");
-        return blame(fault, "proxy", "", "auth_type", err);
+        return proxy_fault_set(fault, "proxy", "", "auth_type", err);
     }
     if (proxy->auth_type == PROXY_AUTH_CERT && config->client_tls.sslmode < PROXY_SSL_VERIFY_CA) {
         err_set(err, HF_RC_INVALID, "22023", "cert needs clients that show a certificate");
         err_hint(err, "Set proxy.client_tls.sslmode to verify-full.");
-        return blame(fault, "proxy", "", "auth_type", err);
+        return proxy_fault_set(fault, "proxy", "", "auth_type", err);
     }
     return HF_OK;
 }
@@ -363,19 +362,19 @@ static enum hf_rc finish_tls(const struct proxy_tls *tls, bool is_client, struct
     if (has_cert != has_key) {
         err_set(err, HF_RC_INVALID, "22023", "there is a %s and no %s",
                 has_cert ? "certificate" : "key", has_cert ? "key" : "certificate");
-        return blame(fault, section, "", has_cert ? "key_file" : "cert_file", err);
+        return proxy_fault_set(fault, section, "", has_cert ? "key_file" : "cert_file", err);
     }
     if (!is_client || tls->sslmode == PROXY_SSL_DISABLE)
         return HF_OK;
     if (!has_cert) {
         err_set(err, HF_RC_INVALID, "22023", "TLS needs a certificate of the proxy");
         err_hint(err, "Set cert_file and key_file, or sslmode to disable.");
-        return blame(fault, section, "", "cert_file", err);
+        return proxy_fault_set(fault, section, "", "cert_file", err);
     }
     if (tls->sslmode >= PROXY_SSL_VERIFY_CA && tls->ca_file[0] == '\0') {
         err_set(err, HF_RC_INVALID, "22023", "certificates of clients need an authority");
         err_hint(err, "Set ca_file to the certificate of who signs those of your clients.");
-        return blame(fault, section, "", "ca_file", err);
+        return proxy_fault_set(fault, section, "", "ca_file", err);
     }
     return HF_OK;
 }
@@ -387,7 +386,7 @@ static enum hf_rc finish_pool(const struct proxy_pool *pool, const char *section
         return HF_OK;
     err_set(err, HF_RC_INVALID, "22023", "it is more than pool_size, which is %lld",
             (long long)pool->pool_size);
-    return blame(fault, section, entry, "min_pool_size", err);
+    return proxy_fault_set(fault, section, entry, "min_pool_size", err);
 }
 
 static enum hf_rc finish_password(const struct proxy_database *database, struct proxy_fault *fault,
@@ -398,13 +397,13 @@ static enum hf_rc finish_password(const struct proxy_database *database, struct 
     if (database->user[0] == '\0') {
         err_set(err, HF_RC_INVALID, "22023", "a password needs the user it is for");
         err_hint(err, "Set user, or give passwords of clients in auth_file or roles.");
-        return blame(fault, "databases", database->name, "password", err);
+        return proxy_fault_set(fault, "databases", database->name, "password", err);
     }
     if (password_kind(secret_reveal(&database->password)) != PASSWORD_SCRAM)
         return HF_OK;
     err_set(err, HF_RC_INVALID, "22023", "nobody can log in to a server with a SCRAM verifier");
     err_hint(err, "Give the password itself.");
-    return blame(fault, "databases", database->name, "password", err);
+    return proxy_fault_set(fault, "databases", database->name, "password", err);
 }
 
 static enum hf_rc finish_database(struct proxy_database *database, struct proxy_fault *fault,
@@ -414,15 +413,15 @@ static enum hf_rc finish_database(struct proxy_database *database, struct proxy_
     if (strcmp(name, PROXY_CONSOLE) == 0 || strcmp(name, PROXY_CONSOLE_PGBOUNCER) == 0) {
         err_set(err, HF_RC_INVALID, "42939", "this name belongs to the admin console");
         err_hint(err, "Use another name here, and dbname: %s.", name);
-        return blame(fault, "databases", name, NULL, err);
+        return proxy_fault_set(fault, "databases", name, NULL, err);
     }
     if (parse_hosts(database->hosts_text, SERVER_PORT, database->hosts, PROXY_HOSTS_MAX,
                     &database->host_count, err) != HF_OK)
-        return blame(fault, "databases", name, "hosts", err);
+        return proxy_fault_set(fault, "databases", name, "hosts", err);
     if (database->host_count == 0) {
         err_set(err, HF_RC_INVALID, "22023", "the database has no servers");
         err_hint(err, "Give it hosts: db1:5432.");
-        return blame(fault, "databases", name, "hosts", err);
+        return proxy_fault_set(fault, "databases", name, "hosts", err);
     }
     if (finish_password(database, fault, err) != HF_OK)
         return err->rc;
@@ -447,7 +446,7 @@ static enum hf_rc finish_databases(struct proxy_config *config, struct proxy_fau
     if (config->database_count == 0) {
         err_set(err, HF_RC_INVALID, "22023", "there is no database");
         err_hint(err, "Name one, or * for all: databases: {\"*\": {hosts: db1:5432}}.");
-        return blame(fault, "databases", "", NULL, err);
+        return proxy_fault_set(fault, "databases", "", NULL, err);
     }
     qsort(config->databases, config->database_count, sizeof config->databases[0], order_databases);
     for (uint32_t i = 0; i < config->database_count; i++) {
@@ -474,7 +473,7 @@ static enum hf_rc finish_roles(struct proxy_config *config, struct proxy_fault *
     if (!secret_is_set(&last->password))
         return HF_OK;
     err_set(err, HF_RC_INVALID, "22023", "a password belongs to one role, not to all of them");
-    return blame(fault, "roles", "*", "password", err);
+    return proxy_fault_set(fault, "roles", "*", "password", err);
 }
 
 static int order_groups(const void *a, const void *b)
@@ -489,7 +488,7 @@ static enum hf_rc finish_groups(struct proxy_config *config, struct proxy_fault 
     uint32_t kept = 0;
     for (uint32_t i = 0; i < config->group_count; i++) {
         if (group_finish(&config->groups[i], &key, err) != HF_OK)
-            return blame(fault, "groups", config->groups[i].name, key, err);
+            return proxy_fault_set(fault, "groups", config->groups[i].name, key, err);
         if (group_limits(&config->groups[i])) /* others would only be looked at */
             config->groups[kept++] = config->groups[i];
     }

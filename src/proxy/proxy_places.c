@@ -82,15 +82,6 @@ enum hf_rc proxy_config_add_peer(struct proxy_config *config, struct sv name,
 
 /* ---- what only together can be wrong ---- */
 
-static enum hf_rc blame(struct proxy_fault *fault, const char *section, const char *entry,
-                        const char *key, const struct hf_err *err)
-{
-    *fault = (struct proxy_fault){.section = section, .key = key};
-    const bool fits = sv_copy(sv_from_cstr(entry), fault->entry, sizeof fault->entry);
-    hf_assert(fits);
-    return err->rc;
-}
-
 static enum hf_rc check_rules(const struct proxy_config *config, const struct proxy_listener *place,
                               const struct proxy_host *host, struct proxy_fault *fault,
                               struct hf_err *err)
@@ -99,17 +90,17 @@ static enum hf_rc check_rules(const struct proxy_config *config, const struct pr
         err_set(err, HF_RC_INVALID, "22023", "trust would let in whoever reaches \"%s\"",
                 host->name);
         err_hint(err, "Listen on 127.0.0.1 or a unix socket, or demand a proof.");
-        return blame(fault, "listeners", place->name, "auth_type", err);
+        return proxy_fault_set(fault, "listeners", place->name, "auth_type", err);
     }
     if (place->auth == PROXY_AUTH_CERT + 1 && config->client_tls.sslmode < PROXY_SSL_VERIFY_CA) {
         err_set(err, HF_RC_INVALID, "22023", "cert needs clients that show a certificate");
         err_hint(err, "Set proxy.client_tls.sslmode to verify-full.");
-        return blame(fault, "listeners", place->name, "auth_type", err);
+        return proxy_fault_set(fault, "listeners", place->name, "auth_type", err);
     }
     if (place->tls >= PROXY_LISTENER_TLS_ALLOW && config->client_tls.sslmode == PROXY_SSL_DISABLE) {
         err_set(err, HF_RC_INVALID, "22023", "TLS is disabled in proxy.client_tls");
         err_hint(err, "Set proxy.client_tls.sslmode to allow, with cert_file and key_file.");
-        return blame(fault, "listeners", place->name, "sslmode", err);
+        return proxy_fault_set(fault, "listeners", place->name, "sslmode", err);
     }
     return HF_OK;
 }
@@ -123,11 +114,11 @@ static enum hf_rc finish_listener(struct proxy_config *config, const struct prox
     if (proxy->listener_count == PROXY_LISTENERS_MAX) {
         err_set(err, HF_RC_LIMIT, "54000", "there are more than %d places to listen",
                 PROXY_LISTENERS_MAX);
-        return blame(fault, "listeners", place->name, NULL, err);
+        return proxy_fault_set(fault, "listeners", place->name, NULL, err);
     }
     if (proxy_host_parse(sv_trim(sv_from_cstr(place->address_text)), (uint16_t)place->port, host,
                          err) != HF_OK)
-        return blame(fault, "listeners", place->name, "address", err);
+        return proxy_fault_set(fault, "listeners", place->name, "address", err);
     for (uint32_t i = 0; i < proxy->listener_count; i++) {
         if (proxy->listeners[i].port != host->port ||
             strcmp(proxy->listeners[i].name, host->name) != 0)
@@ -135,7 +126,7 @@ static enum hf_rc finish_listener(struct proxy_config *config, const struct prox
         err_set(err, HF_RC_INVALID, "22023", "there is a listener on \"%s\" port %u already",
                 host->name, host->port);
         err_hint(err, "Give it another port, or remove the address from proxy.listen.");
-        return blame(fault, "listeners", place->name, "address", err);
+        return proxy_fault_set(fault, "listeners", place->name, "address", err);
     }
     if (check_rules(config, place, host, fault, err) != HF_OK)
         return err->rc;
@@ -152,13 +143,13 @@ static enum hf_rc finish_peer(struct proxy_config *config, uint32_t index,
     struct proxy_peer *peer = &config->peers[index];
     const struct sv host = sv_trim(sv_from_cstr(peer->host_text));
     if (proxy_host_parse(host, (uint16_t)peer->port, &peer->host, err) != HF_OK)
-        return blame(fault, "peers", peer->name, "host", err);
+        return proxy_fault_set(fault, "peers", peer->name, "host", err);
     for (uint32_t i = 0; i < index; i++) {
         if (config->peers[i].id != peer->id)
             continue;
         err_set(err, HF_RC_INVALID, "22023", "peer \"%s\" has this id as well",
                 config->peers[i].name);
-        return blame(fault, "peers", peer->name, "id", err);
+        return proxy_fault_set(fault, "peers", peer->name, "id", err);
     }
     return HF_OK;
 }

@@ -16,6 +16,10 @@
 enum hf_rc proxy_places_finish(struct proxy_config *config, struct proxy_fault *fault,
                                struct hf_err *err) HF_MUST_USE;
 
+/* Says where; `err`, whose code it returns, is filled in. */
+enum hf_rc proxy_fault_set(struct proxy_fault *fault, const char *section, const char *entry,
+                           const char *key, const struct hf_err *err);
+
 /* The name of an entry, if it can be one. */
 enum hf_rc proxy_name_set(char out[PROXY_NAME_SIZE], struct sv name,
                           struct hf_err *err) HF_MUST_USE;
