@@ -37,11 +37,22 @@ static bool is_understood(const PQconninfoOption *option)
     return strcmp(option->keyword, "gssencmode") == 0 && strcmp(option->val, "require") != 0;
 }
 
+/* Not what the clients say: the servers are to be found by it. */
+static enum hf_rc refuse_service(struct hf_err *err)
+{
+    err_set(err, HF_RC_INVALID, "22023",
+            "a service is found for a database of a configuration file, and not here");
+    return err_hint(err, "Write hosts, port and user into the connection string, or "
+                         "databases.NAME.service into a file.");
+}
+
 static enum hf_rc check_parameters(const PQconninfoOption *options, struct hf_err *err)
 {
     for (; options->keyword != NULL; options++) {
         if (options->val == NULL || is_understood(options))
             continue;
+        if (strcmp(options->keyword, "service") == 0)
+            return refuse_service(err);
         err_set(err, HF_RC_INVALID, "22023", "the parameter %s has no meaning for a proxy",
                 options->keyword);
         return err_hint(err, "Leave it out; clients say it themselves when they connect.");

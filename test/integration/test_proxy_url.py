@@ -123,9 +123,10 @@ def test_settings_of_pools_may_stand_in_it(proxy_of):
     ("postgresql://app:hunter2@{server}/?pool_mod=session", "this is no connection string",
      'Did you mean "pool_mode"?'),
     ("postgresql://app:hunter2@{server}/?options=-cx", "options has no meaning", "Leave it out"),
+    ("service=mine", "a service is found for a database", "databases.NAME.service"),
 ])
 def test_what_it_refuses(proxy_of, string, message, advice):
-    done = subprocess.run(proxy_of(string).command(), capture_output=True, text=True, timeout=20,
+    done = subprocess.run(proxy_of(string).command(), capture_output=True, text=True, timeout=100,
                           stdin=subprocess.DEVNULL, check=False)
     assert done.returncode == 1 and done.stdout == ""
     assert message in done.stderr and advice in done.stderr
