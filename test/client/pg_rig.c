@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #define BIN          "/usr/lib/postgresql/15/bin/"
-#define TRIES_MAX    600
+#define TRIES_MAX    6000 /* of 20 ms: a machine may be slow and busy */
 #define CHILDREN_MAX 200
 #define ARGS_MAX     15
 
@@ -263,7 +263,7 @@ void rig_end(struct rig *rig)
 static PGconn *connect_admin(const struct rig_server *server)
 {
     char text[160];
-    snprintf(text, sizeof text, "host=%s port=%d user=postgres dbname=postgres connect_timeout=10",
+    snprintf(text, sizeof text, "host=%s port=%d user=postgres dbname=postgres connect_timeout=60",
              server->folder, server->port);
     return PQconnectdb(text);
 }

@@ -18,6 +18,8 @@ static struct hf_db *db;
 static struct hf_error err;
 static struct hf_rows *rows;
 
+#define PATIENCE_MS 60000
+
 static int64_t now_ms(void)
 {
     struct timespec t;
@@ -52,6 +54,16 @@ static int where(const char *sql, const struct hf_call_options *options)
     return at;
 }
 
+/* The watcher has to see first what the server has. */
+static void wait_at(const char *sql, const struct hf_call_options *options, int wanted)
+{
+    int64_t deadline = now_ms() + PATIENCE_MS;
+    while (where(sql, options) != wanted) {
+        assert_true(now_ms() < deadline);
+        sleep_ms(20);
+    }
+}
+
 static int begin(void **state)
 {
     (void)state;
@@ -59,16 +71,13 @@ static int begin(void **state)
     rig_begin(&rig, 1);
     snprintf(text, sizeof text, "host=127.0.0.1,127.0.0.1 port=%d,%d user=postgres dbname=postgres",
              rig.servers[0].port, rig.servers[1].port);
-    good(hf_open(&db, text, &err));
+    struct hf_options options = {
+        .conninfo = text, .deadline_ms = 120000, .start_ms = 60000, .hold_ms = 90000};
+    good(hf_open_with(&db, &options, &err));
     /* Both are known, and the standby is close enough. */
-    int64_t deadline = now_ms() + 10000;
-    while (where("SELECT 1", HF_WITH(.intent = HF_READ)) != 1) {
-        assert_true(now_ms() < deadline);
-        sleep_ms(50);
-    }
+    wait_at("SELECT 1", HF_WITH(.intent = HF_READ), 1);
     good(hf_exec(db, "CREATE TABLE t (i int)", NULL, NULL, NULL, &err));
     rig_wait_replayed(&rig.servers[0], &rig.servers[1]);
-    sleep_ms(400);
     return 0;
 }
 
@@ -84,14 +93,12 @@ static void cluster__reads_go_to_the_replica_and_writes_to_the_primary(void **st
 {
     (void)state;
     for (int i = 0; i < 10; i++) {
-        assert_int_equal(where("SELECT count(*) FROM t", NULL), 1);
+        wait_at("SELECT count(*) FROM t", NULL, 1);
         assert_int_equal(where("SELECT count(*) FROM t", HF_WITH(.intent = HF_WRITE)), 0);
         assert_int_equal(where("SELECT count(*) FROM t", HF_WITH(.consistency = HF_PRIMARY)), 0);
         assert_int_equal(where("INSERT INTO t VALUES (1) RETURNING i", NULL), 0);
         assert_int_equal(where("SELECT i FROM t FOR UPDATE", NULL), 0);
-        sleep_ms(50);
         rig_wait_replayed(&rig.servers[0], &rig.servers[1]);
-        sleep_ms(350);
     }
 }
 
@@ -112,15 +119,13 @@ static void cluster__a_session_sees_its_own_writes_wherever_it_reads(void **stat
         hf_rows_free(rows);
     }
     /* Who was not promised anything may read what is older. */
-    assert_int_equal(where("SELECT max(i) FROM t", HF_WITH(.session = other)), 1);
+    wait_at("SELECT max(i) FROM t", HF_WITH(.session = other), 1);
     good(hf_session_token(session, token, &err));
     good(hf_session_adopt(other, token, &err));
     assert_int_equal(where("SELECT max(i) FROM t", HF_WITH(.session = other)), 0);
     rig_sql(&rig.servers[1], "SELECT pg_wal_replay_resume()", NULL, 0);
     rig_wait_replayed(&rig.servers[0], &rig.servers[1]);
-    int64_t deadline = now_ms() + 5000;
-    while (where("SELECT max(i) FROM t", HF_WITH(.session = other)) != 1)
-        assert_true(now_ms() < deadline);
+    wait_at("SELECT max(i) FROM t", HF_WITH(.session = other), 1);
     hf_session_free(session);
     hf_session_free(other);
 }
@@ -135,7 +140,6 @@ static void cluster__a_read_that_writes_after_all_is_learned(void **state)
                  "SELECT nextval('s') AS n",
                  NULL, NULL, NULL, &err));
     rig_wait_replayed(&rig.servers[0], &rig.servers[1]);
-    sleep_ms(400);
     /* By the grammar it is a read; the replica says 25006; it runs on the primary. */
     assert_int_equal(where("SELECT n FROM innocent", NULL), 0);
     assert_int_equal(where("SELECT n FROM innocent", NULL), 0);
@@ -167,11 +171,15 @@ static void cluster__writers_go_on_with_the_promoted_server(void **state)
     pthread_t threads[3];
     for (int i = 0; i < 3; i++)
         pthread_create(&threads[i], NULL, write_on, NULL);
-    sleep_ms(500);
+    int64_t begun = now_ms();
+    while (acknowledged < 20) {
+        assert_true(now_ms() - begun < PATIENCE_MS);
+        sleep_ms(5);
+    }
     rig_kill(&rig.servers[0]);
     rig_promote(&rig.servers[1]);
     int before = acknowledged;
-    int64_t deadline = now_ms() + 10000;
+    int64_t deadline = now_ms() + PATIENCE_MS;
     while (acknowledged < before + 50) {
         assert_true(now_ms() < deadline);
         sleep_ms(20);

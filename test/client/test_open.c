@@ -130,13 +130,13 @@ static void open__waits_and_tells_and_may_be_given_up(void **state)
     int64_t begun = now_ms();
     assert_int_equal(hf_open_with(&opened, &options, &err), HF_E_CANCELLED);
     assert_int_equal(starts, 3);
-    assert_true(now_ms() - begun >= 1400 && now_ms() - begun < 15000);
+    assert_true(now_ms() - begun >= 1400 && now_ms() - begun < 20000);
     options.hooks.on_start = NULL;
     options.start_ms = 700;
     begun = now_ms();
     assert_int_equal(hf_open_with(&opened, &options, &err), HF_E_CONNECT);
     assert_true(err.may_repeat);
-    assert_true(now_ms() - begun >= 690 && now_ms() - begun < 10000);
+    assert_true(now_ms() - begun >= 690 && now_ms() - begun < 20000);
 }
 
 static void open__need_not_wait_at_all(void **state)
@@ -148,11 +148,11 @@ static void open__need_not_wait_at_all(void **state)
     struct hf_options options = {.conninfo = text, .start_ms = -1};
     int64_t begun = now_ms();
     good(hf_open_with(&opened, &options, &err));
-    assert_true(now_ms() - begun < 5000);
+    assert_true(now_ms() - begun < 20000);
     begun = now_ms();
     int code = hf_exec(opened, "SELECT 1", NULL, HF_WITH(.deadline_ms = 300), NULL, &err);
     assert_true(code == HF_E_DEADLINE || code == HF_E_NOBODY || code == HF_E_CONNECT);
-    assert_true(now_ms() - begun < 5000);
+    assert_true(now_ms() - begun < 20000);
     hf_close(opened);
 }
 
@@ -169,9 +169,9 @@ static void open__is_there_when_the_server_is(void **state)
     (void)state;
     pthread_t thread;
     rig_stop(&rig.servers[0]);
-    pthread_create(&thread, NULL, start_soon, NULL);
     int64_t begun = now_ms();
-    struct hf_db *opened = open_with((struct hf_options){.start_ms = 15000}, "");
+    pthread_create(&thread, NULL, start_soon, NULL);
+    struct hf_db *opened = open_with((struct hf_options){.start_ms = 90000}, "");
     assert_true(now_ms() - begun >= 600);
     good(hf_exec(opened, "SELECT 1", NULL, NULL, NULL, &err));
     hf_close(opened);
@@ -212,7 +212,7 @@ static void open__many_times_over_leaves_nothing(void **state)
             good(hf_exec(opened, "SELECT 1", NULL, NULL, NULL, &err));
         hf_close(opened);
     }
-    int64_t deadline = now_ms() + 5000;
+    int64_t deadline = now_ms() + 30000;
     while (rig_number(&rig.servers[0], "SELECT count(*) FROM pg_stat_activity WHERE "
                                        "application_name LIKE 'holdfast%'") > 3)
         assert_true(now_ms() < deadline);
@@ -256,7 +256,7 @@ struct holder {
 static void *hold_long(void *arg)
 {
     struct holder *holder = arg;
-    holder->code = hf_exec(holder->db, "SELECT pg_sleep(20)", NULL, HF_WITH(.intent = HF_READ),
+    holder->code = hf_exec(holder->db, "SELECT pg_sleep(60)", NULL, HF_WITH(.intent = HF_READ),
                            NULL, &holder->err);
     return NULL;
 }
@@ -272,10 +272,13 @@ static void close__ends_what_other_threads_wait_for(void **state)
         holders[i] = (struct holder){.db = closing};
         pthread_create(&threads[i], NULL, hold_long, &holders[i]);
     }
-    sleep_ms(300);
+    struct hf_endpoint endpoint;
+    int64_t deadline = now_ms() + 30000;
+    while (hf_endpoints(closing, &endpoint, 1) == 1 && endpoint.busy + endpoint.waiting < 4)
+        assert_true(now_ms() < deadline);
     int64_t begun = now_ms();
     hf_close(closing);
-    assert_true(now_ms() - begun < 10000);
+    assert_true(now_ms() - begun < 20000);
     for (int i = 0; i < 4; i++) {
         pthread_join(threads[i], NULL);
         assert_int_equal(holders[i].code, HF_E_CLOSED);

@@ -351,13 +351,13 @@ static void chunks__freed_in_the_middle_are_cancelled(void **state)
         assert_int_equal(hf_rows_count(rows), -1);
         int64_t begun = now_ms();
         hf_rows_free(rows);
-        assert_true(now_ms() - begun < 5000);
+        assert_true(now_ms() - begun < 20000);
     }
     hf_stats(db, &before);
     assert_int_equal(number("SELECT 4"), 4);
     hf_stats(db, &after);
     /* The server ends them too. */
-    int64_t deadline = now_ms() + 5000;
+    int64_t deadline = now_ms() + 30000;
     while (rig_number(&rig.servers[0], "SELECT count(*) FROM pg_stat_activity WHERE state = "
                                        "'active' AND query LIKE 'SELECT repeat%'") > 0)
         assert_true(now_ms() < deadline);
@@ -435,12 +435,12 @@ static void deadline__is_kept_and_the_connection_comes_back(void **state)
     struct hf_db *one = open_with((struct hf_options){.pool = {.size_max = 1}});
     for (int i = 0; i < 3; i++) {
         int64_t begun = now_ms();
-        int code = hf_exec(one, "SELECT pg_sleep(20)", NULL,
+        int code = hf_exec(one, "SELECT pg_sleep(60)", NULL,
                            HF_WITH(.deadline_ms = 200, .intent = HF_READ), NULL, &err);
         int64_t took = now_ms() - begun;
         assert_int_equal(code, HF_E_DEADLINE);
         assert_true(err.may_repeat);
-        assert_true(took >= 199 && took < 5000);
+        assert_true(took >= 199 && took < 20000);
         /* The only connection is freed by the reaper, and serves the next call. */
         good(hf_query(one, "SELECT 1", NULL, NULL, &rows, &err));
         hf_rows_free(rows);
@@ -454,8 +454,8 @@ static void deadline__is_kept_and_the_connection_comes_back(void **state)
 static void deadline__of_a_write_is_an_unknown_outcome(void **state)
 {
     (void)state;
-    assert_int_equal(hf_exec(db, "CREATE TABLE slow AS SELECT pg_sleep(5)::text", NULL,
-                             HF_WITH(.deadline_ms = 150), NULL, &err),
+    assert_int_equal(hf_exec(db, "CREATE TABLE slow AS SELECT pg_sleep(60)::text", NULL,
+                             HF_WITH(.deadline_ms = 1000), NULL, &err),
                      HF_E_UNKNOWN);
     assert_string_equal(err.sqlstate, "08007");
     assert_false(err.may_repeat);
@@ -484,16 +484,16 @@ static void cancel__stops_calls_now_and_later_until_reset(void **state)
     good(hf_cancel_new(&cancel, &err));
     pthread_create(&thread, NULL, fire_soon, cancel);
     int64_t begun = now_ms();
-    assert_int_equal(hf_exec(db, "SELECT pg_sleep(20)", NULL,
+    assert_int_equal(hf_exec(db, "SELECT pg_sleep(60)", NULL,
                              HF_WITH(.cancel = cancel, .intent = HF_READ), NULL, &err),
                      HF_E_CANCELLED);
-    assert_true(now_ms() - begun < 10000);
+    assert_true(now_ms() - begun < 25000);
     pthread_join(thread, NULL);
     begun = now_ms();
     assert_int_equal(
-        hf_exec(db, "SELECT pg_sleep(20)", NULL, HF_WITH(.cancel = cancel), NULL, &err),
+        hf_exec(db, "SELECT pg_sleep(60)", NULL, HF_WITH(.cancel = cancel), NULL, &err),
         HF_E_CANCELLED);
-    assert_true(now_ms() - begun < 10000);
+    assert_true(now_ms() - begun < 25000);
     hf_cancel_reset(cancel);
     good(hf_exec(db, "SELECT 1", NULL, HF_WITH(.cancel = cancel), NULL, &err));
     hf_cancel_free(cancel);
@@ -508,10 +508,10 @@ static void cancel__may_be_fired_by_a_signal_handler(void **state)
     sigaction(SIGALRM, &action, &before);
     ualarm(100000, 0);
     int64_t begun = now_ms();
-    assert_int_equal(hf_exec(db, "SELECT pg_sleep(20)", NULL,
+    assert_int_equal(hf_exec(db, "SELECT pg_sleep(60)", NULL,
                              HF_WITH(.cancel = of_signal, .intent = HF_READ), NULL, &err),
                      HF_E_CANCELLED);
-    assert_true(now_ms() - begun < 10000);
+    assert_true(now_ms() - begun < 25000);
     sigaction(SIGALRM, &before, NULL);
     hf_cancel_free(of_signal);
 }
@@ -571,7 +571,7 @@ static void pool__who_finds_it_full_waits_for_a_place(void **state)
         assert_int_equal(holders[i].code, HF_SUCCESS);
     }
     int64_t took = now_ms() - begun;
-    assert_true(took >= 890 && took < 10000);
+    assert_true(took >= 890);
     struct hf_endpoint endpoint;
     hf_endpoints(two, &endpoint, 1);
     assert_true(endpoint.open <= 2);
@@ -582,19 +582,26 @@ static void pool__a_queue_that_is_full_refuses_at_once(void **state)
 {
     (void)state;
     struct hf_db *one = open_with((struct hf_options){
-        .pool = {.size_max = 1}, .bulkhead = {.queue_max = 1, .wait_ms = 5000}});
+        .pool = {.size_max = 1}, .bulkhead = {.queue_max = 1, .wait_ms = 60000}});
     struct holder holders[2];
     pthread_t threads[2];
+    struct hf_tx *locker;
+    good(hf_tx_begin(db, NULL, &locker, &err));
+    good(hf_tx_exec(locker, "SELECT pg_advisory_xact_lock(1)", NULL, NULL, NULL, &err));
     for (int i = 0; i < 2; i++) {
-        holders[i] = (struct holder){.db = one, .sql = "SELECT pg_sleep(1)"};
+        holders[i] = (struct holder){.db = one, .sql = "SELECT pg_advisory_xact_lock(1)"};
         pthread_create(&threads[i], NULL, hold, &holders[i]);
-        sleep_ms(100);
     }
+    struct hf_endpoint endpoint;
     int64_t begun = now_ms();
+    while (hf_endpoints(one, &endpoint, 1) == 1 && endpoint.busy + endpoint.waiting < 2)
+        assert_true(now_ms() - begun < 30000);
+    begun = now_ms();
     assert_int_equal(hf_exec(one, "SELECT 1", NULL, HF_WITH(.intent = HF_READ), NULL, &err),
                      HF_E_BUSY);
-    assert_true(now_ms() - begun < 800); /* at once, and not when a place is free */
+    assert_true(now_ms() - begun < 20000); /* at once, and not when a place is free */
     assert_string_equal(err.sqlstate, "53300");
+    hf_tx_rollback(locker);
     for (int i = 0; i < 2; i++) {
         pthread_join(threads[i], NULL);
         assert_int_equal(holders[i].code, HF_SUCCESS);
@@ -612,7 +619,7 @@ static void pool__idle_and_old_connections_are_closed(void **state)
     hf_endpoints(brief, &endpoint, 1);
     assert_int_equal(endpoint.open, 1);
     assert_int_equal(endpoint.idle, 1);
-    int64_t deadline = now_ms() + 5000;
+    int64_t deadline = now_ms() + 30000;
     while (hf_endpoints(brief, &endpoint, 1) == 1 && endpoint.open > 0) {
         assert_true(now_ms() < deadline);
         sleep_ms(50);
@@ -625,7 +632,7 @@ static void pool__keeps_its_minimum_open(void **state)
     (void)state;
     struct hf_db *warm = open_with((struct hf_options){.pool = {.size_max = 4, .size_min = 3}});
     struct hf_endpoint endpoint;
-    int64_t deadline = now_ms() + 5000;
+    int64_t deadline = now_ms() + 30000;
     while (hf_endpoints(warm, &endpoint, 1) == 1 && endpoint.idle < 3) {
         assert_true(now_ms() < deadline);
         sleep_ms(50);
@@ -700,7 +707,7 @@ static void intent__a_function_of_the_application_is_learned_from_the_catalogue(
     assert_string_equal(is, "read");
     class_of("SELECT harmless(1)", is);
     assert_string_equal(is, "write"); /* who knows */
-    int64_t deadline = now_ms() + 15000;
+    int64_t deadline = now_ms() + 60000;
     while (strcmp(is, "read") != 0) {
         assert_true(now_ms() < deadline);
         sleep_ms(100);

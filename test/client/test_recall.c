@@ -183,7 +183,7 @@ static void recall__an_outage_is_bridged_told_and_over(void **state)
     assert_false(is_stale);
     assert_null(ask(db, "SELECT 1/0", menu, NULL, NULL));
     assert_string_equal(err.sqlstate, "22012");
-    assert_true(find_event(HF_EVENT_ENDPOINT, "up", lost) >= 0);
+    wait_event(HF_EVENT_ENDPOINT, "up", lost);
     struct hf_stats stats;
     hf_stats(db, &stats);
     assert_int_equal(stats.fallbacks, 1);

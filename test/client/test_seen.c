@@ -203,9 +203,9 @@ static void seen__a_level_by_hand_refuses_what_it_does_not_allow(void **state)
     assert_int_equal(hf_level_force(db, 5, 0, &err), HF_E_USAGE);
     assert_int_equal(hf_level_force(db, HF_LEVEL_READ_ONLY, -1, &err), HF_E_USAGE);
     /* For a time. */
-    assert_success(hf_level_force(db, HF_LEVEL_MAINTENANCE, 50, &err));
+    assert_success(hf_level_force(db, HF_LEVEL_MAINTENANCE, 1000, &err));
     assert_null(ask(db, "SELECT 1", HF_WITH(.intent = HF_READ), NULL, NULL));
-    const int64_t until = now_ms() + 20000;
+    const int64_t until = now_ms() + 30000;
     while (hf_level(db) != HF_LEVEL_FULL && now_ms() < until)
         usleep(2000);
     assert_int_equal(hf_level(db), HF_LEVEL_FULL);
@@ -227,10 +227,10 @@ static void seen__a_breaker_by_hand_refuses_until_it_is_reset(void **state)
     assert_int_equal(err.attempts, 0);
     hf_endpoints(db, &endpoint, 1);
     assert_string_equal(endpoint.breaker, "forced_open");
-    assert_true(find_event(HF_EVENT_BREAKER, "forced_open", 0) >= 0);
+    wait_event(HF_EVENT_BREAKER, "forced_open", 0);
     assert_success(hf_breaker_reset(db, name, &err));
     assert_non_null(ask(db, "SELECT 1", NULL, NULL, NULL));
-    assert_true(find_event(HF_EVENT_BREAKER, "closed", 0) >= 0);
+    wait_event(HF_EVENT_BREAKER, "closed", 0);
     assert_success(hf_breaker_force(db, name, false, &err));
     hf_endpoints(db, &endpoint, 1);
     assert_string_equal(endpoint.breaker, "disabled");
@@ -249,7 +249,7 @@ static void seen__a_drained_server_gets_nothing_new(void **state)
     struct hf_db *db = open_db(options);
     endpoint_name(name);
     assert_success(hf_endpoint_drain(db, name, true, &err));
-    const int64_t until = now_ms() + 10000;
+    const int64_t until = now_ms() + 30000;
     do
         hf_endpoints(db, &endpoint, 1);
     while (!endpoint.is_drained && now_ms() < until);
@@ -257,7 +257,7 @@ static void seen__a_drained_server_gets_nothing_new(void **state)
     assert_null(ask(db, "SELECT 1", NULL, NULL, NULL));
     assert_true(err.code == HF_E_NOBODY || err.code == HF_E_LEVEL);
     assert_success(hf_endpoint_drain(db, name, false, &err));
-    while (ask(db, "SELECT 1", NULL, NULL, NULL) == NULL && now_ms() < until + 10000)
+    while (ask(db, "SELECT 1", NULL, NULL, NULL) == NULL && now_ms() < until + 30000)
         usleep(2000);
     assert_non_null(ask(db, "SELECT 1", NULL, NULL, NULL));
     assert_int_equal(hf_endpoint_drain(db, NULL, true, &err), HF_E_USAGE);
@@ -306,11 +306,11 @@ static void seen__a_child_sees_nothing_and_changes_nothing(void **state)
 
 /* ---- what calls tell ---- */
 
-static void *sleep_half_a_second(void *arg)
+static void *sleep_two_seconds(void *arg)
 {
     struct hf_rows *rows;
     struct hf_error error;
-    if (hf_query(arg, "SELECT pg_sleep(0.5)", NULL, HF_WITH(.intent = HF_READ), &rows, &error) !=
+    if (hf_query(arg, "SELECT pg_sleep(2)", NULL, HF_WITH(.intent = HF_READ), &rows, &error) !=
         HF_SUCCESS)
         return NULL;
     hf_rows_free(rows);
@@ -320,11 +320,10 @@ static void *sleep_half_a_second(void *arg)
 /* Starts it, and returns once the server runs it. */
 static void begin_to_sleep(struct hf_db *db, pthread_t *thread)
 {
-    const char *asleep =
-        "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(0.5)' "
-        "AND state = 'active'";
-    const int64_t until = now_ms() + 20000;
-    assert_int_equal(pthread_create(thread, NULL, sleep_half_a_second, db), 0);
+    const char *asleep = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(2)' "
+                         "AND state = 'active'";
+    const int64_t until = now_ms() + 30000;
+    assert_int_equal(pthread_create(thread, NULL, sleep_two_seconds, db), 0);
     while (rig_number(server(), asleep) == 0 && now_ms() < until)
         usleep(2000);
 }
@@ -342,11 +341,11 @@ static void seen__a_full_server_is_told_of_and_a_free_one(void **state)
     assert_null(ask(db, "SELECT 1", NULL, NULL, NULL));
     assert_int_equal(err.code, HF_E_BUSY);
     assert_string_equal(err.sqlstate, "53300");
-    assert_true(find_event(HF_EVENT_BULKHEAD, "full", 0) >= 0);
+    wait_event(HF_EVENT_BULKHEAD, "full", 0);
     pthread_join(thread, &slept);
     assert_ptr_equal(slept, db);
     assert_non_null(ask(db, "SELECT 1", NULL, NULL, NULL));
-    assert_true(find_event(HF_EVENT_BULKHEAD, "free", 0) >= 0);
+    wait_event(HF_EVENT_BULKHEAD, "free", 0);
     hf_close(db);
 }
 
@@ -362,7 +361,7 @@ static void seen__a_retry_and_a_slow_call_are_told_of(void **state)
     begin_to_sleep(db, &thread);
     rig_sql(server(),
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
-            "WHERE query = 'SELECT pg_sleep(0.5)' AND pid <> pg_backend_pid()",
+            "WHERE query = 'SELECT pg_sleep(2)' AND pid <> pg_backend_pid()",
             NULL, 0);
     pthread_join(thread, &slept);
     assert_ptr_equal(slept, db); /* a read runs again */

@@ -20,8 +20,9 @@
 #define THREADS  8
 #define LOOPS    2
 #define STORM_MS 4000
-#define LATE_MS                                                                                    \
-    1500 /* beyond its deadline a call may be late by that: eight threads on few cores */
+/* Beyond its deadline a call may be late by that: eight threads on few cores that may have other
+ * work, too. Who forgot a deadline is never back. */
+#define LATE_MS 15000
 #define NUMBERS 2000000
 
 static struct rig rig;
@@ -176,6 +177,8 @@ static void storm__ends_with_every_acknowledged_number_there_once(void **state)
             "'holdfast'",
             NULL, 0);
     sleep_ms(STORM_MS / 4);
+    for (int i = 0; i < 600 && (served <= 100 || acknowledged <= 10); i++)
+        sleep_ms(100); /* a slow machine */
     is_over = true;
     for (int i = 0; i < THREADS + LOOPS; i++)
         pthread_join(threads[i], NULL);

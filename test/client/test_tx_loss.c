@@ -15,6 +15,13 @@ static const struct rig_server *server(void)
     return &rig.servers.servers[0];
 }
 
+/* A server that is killed is back after seconds or, on a busy machine, after a minute. */
+#define ATTEMPTS_MAX 20
+static const struct hf_options patient = {.deadline_ms = 120000,
+                                          .resolve_ms = 90000,
+                                          .hold_ms = 90000,
+                                          .tx_retry = {.attempts_max = ATTEMPTS_MAX}};
+
 struct job {
     int rows;
     uint32_t attempts;
@@ -137,8 +144,8 @@ static void loss__a_line_that_falls_silent_leaves_time_to_ask(void **state)
     struct job job = {.rows = 2};
     cutter_arm(rig.cutter, CUT_SILENCE, "COMMIT");
     int64_t began = tx_rig_ms();
-    assert_ok(hf_tx(db, &(struct hf_tx_options){.deadline_ms = 3000}, fill, &job, &err), &err);
-    assert_in_range(tx_rig_ms() - began, 1200, 3000);
+    assert_ok(hf_tx(db, &(struct hf_tx_options){.deadline_ms = 6000}, fill, &job, &err), &err);
+    assert_in_range(tx_rig_ms() - began, 2400, 6000);
     assert_int_equal(job.attempts, 1);
     assert_int_equal(tx_rig_count(server()), 2);
     cutter_resume(rig.cutter);
@@ -209,14 +216,14 @@ static void lose_server(enum cut cut, const char *text, uint32_t attempts)
     struct hf_error err;
     pthread_t thread;
     struct accident accident = {0};
-    struct hf_db *db = open_warm(NULL);
+    struct hf_db *db = open_warm(&patient);
     struct job job = {.rows = 2};
     cutter_arm(rig.cutter, cut, text);
     assert_int_equal(pthread_create(&thread, NULL, happen, &accident), 0);
     assert_ok(hf_tx(db, NULL, fill, &job, &err), &err);
     pthread_join(thread, NULL);
-    /* The line is cut a moment before the server dies: one attempt more may come in between. */
-    assert_in_range(job.attempts, attempts, attempts == 1 ? 1 : 3);
+    /* The line is cut a moment before the server dies: attempts more may come in between. */
+    assert_in_range(job.attempts, attempts, attempts == 1 ? 1 : ATTEMPTS_MAX);
     assert_int_equal(tx_rig_count(server()), 2);
     hf_close(db);
 }
@@ -263,7 +270,7 @@ static void loss__a_server_that_stands_still_at_commit(void **state)
     (void)state;
     struct hf_error err;
     pthread_t thread;
-    struct hf_db *db = open_warm(NULL);
+    struct hf_db *db = open_warm(&patient);
     struct job job = {.rows = 2};
     cutter_arm(rig.cutter, CUT_PAUSE, "COMMIT");
     assert_int_equal(pthread_create(&thread, NULL, freeze_for_a_while, NULL), 0);
@@ -275,6 +282,17 @@ static void loss__a_server_that_stands_still_at_commit(void **state)
 
 /* ---- failover; the last tests, since the first server does not come back ---- */
 
+/* The walsender tells that it has read the new setting. The checkpointer, which makes commits wait,
+ * has too once a checkpoint is done. */
+static void wait_synchronous(void)
+{
+    int64_t began = tx_rig_ms();
+    while (rig_number(server(), "SELECT count(*) FROM pg_stat_replication "
+                                "WHERE sync_state = 'sync'") == 0)
+        assert_in_range(tx_rig_ms() - began, 0, 60000);
+    rig_sql(server(), "CHECKPOINT", NULL, 0);
+}
+
 static void lose_primary(enum cut cut, uint32_t attempts)
 {
     struct tx_rig kept = rig;
@@ -282,16 +300,17 @@ static void lose_primary(enum cut cut, uint32_t attempts)
     pthread_t thread;
     struct accident accident = {.is_failover = true};
     tx_rig_begin(&rig, 1);
-    struct hf_db *db = open_warm(NULL);
+    struct hf_db *db = open_warm(&patient);
     rig_sql(server(), "ALTER SYSTEM SET synchronous_standby_names = 's1'", NULL, 0);
     rig_sql(server(), "SELECT pg_reload_conf()", NULL, 0);
+    wait_synchronous();
     rig_wait_replayed(server(), &rig.servers.servers[1]);
     struct job job = {.rows = 2};
     cutter_arm(rig.cutter, cut, "COMMIT");
     assert_int_equal(pthread_create(&thread, NULL, happen, &accident), 0);
     assert_ok(hf_tx(db, NULL, fill, &job, &err), &err);
     pthread_join(thread, NULL);
-    assert_in_range(job.attempts, attempts, attempts == 1 ? 1 : 3);
+    assert_in_range(job.attempts, attempts, attempts == 1 ? 1 : ATTEMPTS_MAX);
     assert_int_equal(tx_rig_count(&rig.servers.servers[1]), 2);
     hf_close(db);
     tx_rig_end(&rig);

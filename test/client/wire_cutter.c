@@ -330,7 +330,7 @@ uint32_t cutter_cuts(struct cutter *cutter)
 
 void cutter_wait_cut(struct cutter *cutter)
 {
-    for (int i = 0; i < 4000; i++) {
+    for (int i = 0; i < 24000; i++) {
         pthread_mutex_lock(&cutter->lock);
         bool is_armed = cutter->armed != CUT_NOTHING || cutter->is_swallowing;
         pthread_mutex_unlock(&cutter->lock);
