@@ -21,7 +21,7 @@
 #include "core/bulkhead_mt.h"
 
 #define THREADS 6
-#define FOREVER HF_SEC(20) /* longer than any test that goes well */
+#define FOREVER HF_SEC(200) /* longer than any test that goes well */
 
 struct caller {
     struct bulkhead_waiter waiter;
@@ -37,6 +37,7 @@ static alignas(BULKHEAD_ALIGN) char memory[sizeof(struct bulkhead) + sizeof(stru
 static struct bulkhead *bulkhead;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct caller caller[THREADS];
+static pthread_barrier_t start; /* nobody is done before the last one has begun */
 static _Atomic uint32_t inside;
 static _Atomic uint32_t inside_max;
 static _Atomic bool is_over;
@@ -135,6 +136,7 @@ static void run(struct caller *me)
 static void *call_often(void *argument)
 {
     struct caller *me = argument;
+    pthread_barrier_wait(&start);
     for (uint32_t i = 0; i < plan.calls; i++) {
         struct bulkhead_permit permit;
         ++me->attempts;
@@ -163,6 +165,7 @@ static void begin(const struct bulkhead_config *config)
         pthread_cond_init(&caller[i].wake, &attributes);
     }
     pthread_condattr_destroy(&attributes);
+    pthread_barrier_init(&start, NULL, THREADS);
     for (size_t i = 0; i < THREADS; i++)
         pthread_create(&caller[i].thread, NULL, call_often, &caller[i]);
 }
@@ -179,6 +182,7 @@ static void end(void)
         refused += caller[i].refused;
         timed_out += caller[i].timed_out;
     }
+    pthread_barrier_destroy(&start);
     struct bulkhead_view view;
     bulkhead_view(bulkhead, now(), &view);
     assert_int_equal(attempts, THREADS * plan.calls);

@@ -290,10 +290,10 @@ static void child__a_run_ends_at_its_deadline_with_everything_it_started(void **
     struct child_run run =
         run_of((struct child_spec){.argv = SHELL("echo begun; sleep 100 & wait")});
     int64_t begun = clock_now();
-    run.deadline_ns = begun + HF_MS(200);
+    run.deadline_ns = begun + HF_SEC(2);
     run_it(&run);
     assert_int_equal(run.waited, CHILD_WAIT_DEADLINE);
-    assert_true(clock_now() < begun + HF_SEC(20));
+    assert_true(clock_now() < begun + HF_SEC(60));
     assert_string_equal(run.out, "begun\n");
     /* Nobody is left in its group, once the orphan has been reaped by its new parent. */
     int64_t deadline = clock_now() + HF_SEC(20);
@@ -325,7 +325,7 @@ static void child__a_run_does_not_wait_for_a_grandchild_that_holds_the_pipe(void
     struct child child;
     int64_t begun = clock_now();
     assert_string_equal(shell(&child, "sleep 30 & echo done"), "done\n");
-    assert_true(clock_now() < begun + HF_SEC(15));
+    assert_true(clock_now() < begun + HF_SEC(25));
     assert_int_equal(kill(-child.pid, SIGKILL), 0); /* the sleep is still there, and ours to end */
 }
 

@@ -98,12 +98,12 @@ static void conn__who_is_not_there_is_told_from_who_has_no_name(void **state)
     (void)state;
     struct conn conn;
     struct hf_err err;
-    assert_int_equal(attempt("127.0.0.1", "1", "disable", HF_SEC(5), &conn, &err),
+    assert_int_equal(attempt("127.0.0.1", "1", "disable", HF_SEC(30), &conn, &err),
                      OUTCOME_CONNECT_REFUSED);
     assert_non_null(strstr(err.hint, "listen_addresses"));
-    assert_int_equal(attempt("/nowhere", "5432", "disable", HF_SEC(5), &conn, &err),
+    assert_int_equal(attempt("/nowhere", "5432", "disable", HF_SEC(30), &conn, &err),
                      OUTCOME_CONNECT_REFUSED);
-    assert_int_equal(attempt("no such name", "5432", "disable", HF_SEC(5), &conn, &err),
+    assert_int_equal(attempt("no such name", "5432", "disable", HF_SEC(30), &conn, &err),
                      OUTCOME_RESOLVE_FAILED);
 }
 
@@ -116,7 +116,7 @@ static void conn__a_server_error_is_shown_without_what_only_the_verbose_form_has
     struct conn conn;
     struct hf_err err;
     assert_true(fake_start(&fake, script));
-    attempt("127.0.0.1", fake.port, "disable", HF_SEC(5), &conn, &err);
+    attempt("127.0.0.1", fake.port, "disable", HF_SEC(30), &conn, &err);
     fake_stop(&fake);
     assert_non_null(strstr(err.message, "FATALE:  das Datenbanksystem startet: x: y"));
     assert_null(strstr(err.message, "57P03"));
@@ -132,7 +132,7 @@ static void conn__an_open_connection_knows_role_and_key_and_notices_its_end(void
     struct conn conn;
     struct hf_err err;
     assert_true(fake_start(&fake, script));
-    assert_int_equal(attempt("127.0.0.1", fake.port, "disable", HF_SEC(5), &conn, &err),
+    assert_int_equal(attempt("127.0.0.1", fake.port, "disable", HF_SEC(30), &conn, &err),
                      OUTCOME_SUCCESS);
     assert_int_equal(conn_role(&conn), CONN_ROLE_STANDBY);
     assert_true(conn.key.is_known);
@@ -156,12 +156,12 @@ static void conn__a_question_without_an_answer_ends_with_its_deadline(void **sta
     struct hf_err err;
     PGresult *rows;
     assert_true(fake_start(&fake, script));
-    assert_int_equal(attempt("127.0.0.1", fake.port, "disable", HF_SEC(5), &conn, &err),
+    assert_int_equal(attempt("127.0.0.1", fake.port, "disable", HF_SEC(30), &conn, &err),
                      OUTCOME_SUCCESS);
     const int64_t began_ns = clock_now();
     assert_int_equal(conn_query(&conn, "SELECT 1", NULL, began_ns + HF_MS(100), &rows, &err),
                      HF_RC_AGAIN);
-    assert_true(clock_now() - began_ns < HF_SEC(8));
+    assert_true(clock_now() - began_ns < HF_SEC(20));
     assert_null(rows);
     assert_int_equal(conn.outcome.code, OUTCOME_TIMEOUT);
     assert_false(conn_is_open(&conn));
@@ -201,10 +201,10 @@ static void conn__a_result_says_what_the_guard_must_know(void **state)
     struct conn conn;
     struct hf_err err;
     assert_true(fake_start(&fake, script));
-    assert_int_equal(attempt("127.0.0.1", fake.port, "disable", HF_SEC(5), &conn, &err),
+    assert_int_equal(attempt("127.0.0.1", fake.port, "disable", HF_SEC(30), &conn, &err),
                      OUTCOME_SUCCESS);
     /* The words that libpq adds about the lost connection do not cover what the server said. */
-    assert_int_equal(conn_run(&conn, "SELECT 1", NULL, clock_now() + HF_SEC(5), &err), HF_RC_PEER);
+    assert_int_equal(conn_run(&conn, "SELECT 1", NULL, clock_now() + HF_SEC(30), &err), HF_RC_PEER);
     assert_int_equal(conn.outcome.code, OUTCOME_SQLSTATE);
     assert_int_equal(conn.outcome.sqlstate, sqlstate_pack("57P03"));
     assert_false(conn_is_open(&conn));
@@ -234,11 +234,11 @@ static void conn__a_cancel_request_carries_the_key_to_the_same_address(void **st
     struct conn conn;
     struct hf_err err;
     assert_true(fake_start(&fake, welcome));
-    assert_int_equal(attempt("127.0.0.1", fake.port, "disable", HF_SEC(5), &conn, &err),
+    assert_int_equal(attempt("127.0.0.1", fake.port, "disable", HF_SEC(30), &conn, &err),
                      OUTCOME_SUCCESS);
     const struct cancel_key key = conn.key;
     conn_close(&conn);
-    assert_true(cancel_run(&key, clock_now() + HF_SEC(5)));
+    assert_true(cancel_run(&key, clock_now() + HF_SEC(30)));
     fake_stop(&fake);
     static const char request[] = "\0\0\0\x10\x04\xd2\x16\x2e\0\0\x12\x67\x01\x02\x03\x04";
     assert_true(fake.got_size > sizeof request - 1);
@@ -255,12 +255,12 @@ static void conn__a_cancel_request_that_nobody_takes_ends_too(void **state)
     struct conn conn;
     struct hf_err err;
     assert_true(fake_start(&fake, script));
-    assert_int_equal(attempt("127.0.0.1", fake.port, "disable", HF_SEC(5), &conn, &err),
+    assert_int_equal(attempt("127.0.0.1", fake.port, "disable", HF_SEC(30), &conn, &err),
                      OUTCOME_SUCCESS);
     const struct cancel_key key = conn.key;
     const int64_t began_ns = clock_now();
     assert_false(cancel_run(&key, began_ns + HF_MS(100)));
-    assert_true(clock_now() - began_ns < HF_SEC(8));
+    assert_true(clock_now() - began_ns < HF_SEC(20));
     conn_close(&conn);
     fake_stop(&fake);
     assert_false(cancel_run(&key, clock_now() + HF_SEC(1))); /* nobody listens any more */

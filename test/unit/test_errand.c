@@ -73,7 +73,7 @@ static void errand__jobs_are_bounded_and_stopping_is_prompt(void **state)
     assert_int_equal(taken, ERRAND_JOBS_MAX); /* what is answered counts until it is taken */
     const int64_t began_ns = clock_now();
     errands_free(errands);
-    assert_true(clock_now() - began_ns < HF_SEC(10));
+    assert_true(clock_now() - began_ns < HF_SEC(60));
     errands_free(NULL);
     close(fd);
 }

@@ -175,7 +175,7 @@ static void rage(enum loop_io io, uint64_t seed)
         if (place->is_open)
             stream_close(storm->rig.loop, &place->actor.stream, false);
     }
-    int64_t limit_ns = clock_now() + HF_SEC(5);
+    int64_t limit_ns = clock_now() + HF_SEC(30);
     while (storm->rig.loop->streams > 0 && clock_now() < limit_ns) {
         rig_turn(&storm->rig, HF_MS(10));
         for (int k = 0; k < PLACES; k++)
@@ -266,7 +266,7 @@ static void stream_storm__full_views_leave_blocks_to_send_them_in(void **state)
         actor_serve(&rig, &actors[i]);
     }
     for (int i = 0; i < FULL; i++) {
-        int64_t limit_ns = clock_now() + HF_SEC(5);
+        int64_t limit_ns = clock_now() + HF_SEC(30);
         uint64_t got = 0;
         while (got < sent[i] && clock_now() < limit_ns) {
             got += raw_read(fds[i], got);

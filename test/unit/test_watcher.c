@@ -153,20 +153,22 @@ static void watcher__all_down_is_published_and_told_by_ear_wait_and_news(void **
     uint64_t seen = 0, cursor = 0, missed = 9;
     assert_int_equal(watcher_ear_open(watcher, &ear, &err), HF_OK);
     watcher_listen(&ear);
-    assert_true(watcher_wait(watcher, 0, clock_now() + HF_SEC(10)));
+    assert_true(watcher_wait(watcher, 0, clock_now() + HF_SEC(60)));
     assert_true(watcher_refresh(watcher, &seen, &view));
     assert_int_equal(view.count, 2);
     assert_int_equal(view.up, 0);
     struct pollfd file = {.fd = ear.fd, .events = POLLIN};
-    assert_int_equal(poll(&file, 1, 10000), 1);
+    assert_int_equal(poll(&file, 1, 60000), 1);
     watcher_listen(&ear); /* empties it */
     assert_true(watcher_news(watcher, &cursor, &news, &missed));
     assert_int_equal(missed, 0);
     assert_string_equal(news.text, "127.0.0.1:1 is a member now");
     assert_string_equal(news.name, "127.0.0.1:1");
-    while (watcher_refresh(watcher, &seen, &view))
-        continue;
-    assert_false(watcher_wait(watcher, seen, clock_now() + HF_MS(5)));
+    /* What is still to be told comes, and then nothing does. */
+    const int64_t until_ns = clock_now() + HF_SEC(60);
+    while (watcher_wait(watcher, seen, clock_now() + HF_MS(5)) && clock_now() < until_ns)
+        watcher_refresh(watcher, &seen, &view);
+    assert_true(clock_now() < until_ns);
     watcher_ear_close(watcher, &ear);
     watcher_free(watcher);
 }
@@ -189,7 +191,7 @@ static void watcher__a_callback_hears_each_piece_of_news(void **state)
     struct hf_err err;
     told = 0;
     assert_int_equal(watcher_new(&watcher, &config, &mem, &err), HF_OK);
-    const int64_t until_ns = clock_now() + HF_SEC(10);
+    const int64_t until_ns = clock_now() + HF_SEC(60);
     while (told < 2 && clock_now() < until_ns)
         clock_sleep_until(clock_now() + HF_MS(1));
     watcher_free(watcher);

@@ -92,7 +92,7 @@ static void pause_a_moment(void)
 static void await_address(struct watcher *watcher, uint32_t at, const char *address)
 {
     struct watcher_target target = {.host = ""};
-    const int64_t until_ns = clock_now() + HF_SEC(10);
+    const int64_t until_ns = clock_now() + HF_SEC(60);
     while (!watcher_target(watcher, at, &target) || strcmp(target.hostaddr, address) != 0) {
         assert_true(clock_now() < until_ns);
         pause_a_moment();
@@ -103,7 +103,7 @@ static void await_news(struct watcher *watcher, const char *text)
 {
     struct watcher_news news;
     uint64_t cursor = 0;
-    const int64_t until_ns = clock_now() + HF_SEC(10);
+    const int64_t until_ns = clock_now() + HF_SEC(60);
     for (;;) {
         while (watcher_news(watcher, &cursor, &news, NULL))
             if (strcmp(news.text, text) == 0)
@@ -152,7 +152,7 @@ static void watcher_members__a_name_without_an_address_is_down_and_asked_for_aga
     struct topology_endpoint known_of;
     set_known(NULL, NULL);
     struct watcher *watcher = watch(false);
-    assert_true(watcher_wait(watcher, 0, clock_now() + HF_SEC(10)));
+    assert_true(watcher_wait(watcher, 0, clock_now() + HF_SEC(60)));
     assert_true(watcher_describe(watcher, 0, &known_of));
     assert_int_equal(known_of.health, ENDPOINT_DOWN);
     assert_int_equal(known_of.outcome.code, OUTCOME_RESOLVE_FAILED);
