@@ -48,6 +48,13 @@ static void forget_lookup(struct dial *dial)
         mem_free(proxy->mem, lookup);
 }
 
+static void let_endpoint_go(struct dial *dial)
+{
+    if (dial->endpoint != NULL)
+        proxy_endpoint_drop(dial->endpoint);
+    dial->endpoint = NULL;
+}
+
 void dial_end(struct dial *dial)
 {
     const int64_t now_ns = worker_now(dial->worker);
@@ -58,6 +65,7 @@ void dial_end(struct dial *dial)
         breaker_abandon(dial->endpoint->breaker, &dial->attempt, now_ns);
     if (dial->holds_connect)
         bulkhead_release(dial->endpoint->connects, &dial->connect, now_ns);
+    let_endpoint_go(dial);
     dial->is_admitted = dial->holds_connect = false;
     dial->is_accepted = dial->is_second = dial->is_between = false;
     dial->user = NULL;
@@ -140,11 +148,14 @@ enum dial_pick dial_pick(struct dial *dial, struct hosts *hosts,
         if (breaker_admit(dial->endpoint->breaker, now_ns, &dial->attempt)) {
             dial->holds_connect = bulkhead_try(dial->endpoint->connects, now_ns, &dial->connect);
             dial->is_admitted = dial->holds_connect;
-            if (!dial->is_admitted)
-                breaker_abandon(dial->endpoint->breaker, &dial->attempt, now_ns);
-            return dial->is_admitted ? DIAL_PICKED : DIAL_BUSY;
+            if (dial->is_admitted)
+                return DIAL_PICKED;
+            breaker_abandon(dial->endpoint->breaker, &dial->attempt, now_ns);
+            let_endpoint_go(dial);
+            return DIAL_BUSY;
         }
         *retry_at_ns = ns_min(*retry_at_ns, breaker_retry_at(dial->endpoint->breaker));
+        let_endpoint_go(dial);
         hosts_failed(hosts, database, dial->host_index);
     }
     return DIAL_OPEN;

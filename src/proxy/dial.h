@@ -72,7 +72,7 @@ struct dial {
     struct list_node work;  /* of worker->working_servers: a slice of hashing is to be done */
     struct proxy_host host; /* a copy: a reload may come before it is looked at again */
     uint32_t host_index;
-    struct endpoint *endpoint;
+    struct endpoint *endpoint; /* held, from dial_pick() to dial_end() */
     struct address address;
     struct login_config config; /* the owner's to fill in, but for random and what proves it */
     struct login login;
@@ -94,7 +94,7 @@ struct dial {
 enum dial_pick {
     DIAL_PICKED,
     DIAL_BUSY,   /* as many connects are under way as may be */
-    DIAL_OPEN,   /* no breaker admits an attempt before *retry_at_ns; dial->endpoint is the last */
+    DIAL_OPEN,   /* no breaker admits an attempt before *retry_at_ns; dial->host is the last */
     DIAL_MEMORY, /* there is none for an endpoint */
 };
 

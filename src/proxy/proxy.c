@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/bug.h"
 #include "core/breaker_mt.h"
 #include "core/bulkhead_mt.h"
 #include "net/resolve.h"
@@ -146,10 +147,41 @@ static struct endpoint *endpoint_new(struct proxy *proxy, const struct proxy_hos
     return endpoint;
 }
 
+static bool is_host(const struct endpoint *endpoint, const struct proxy_host *host)
+{
+    return endpoint->port == host->port &&
+           sv_eq(sv_from_cstr(endpoint->host), sv_from_cstr(host->name));
+}
+
+static bool is_configured(const struct proxy_config *config, const struct endpoint *endpoint)
+{
+    for (uint32_t i = 0; i < config->database_count; i++)
+        for (uint32_t j = 0; j < config->databases[i].host_count; j++)
+            if (is_host(endpoint, &config->databases[i].hosts[j]))
+                return true;
+    return false;
+}
+
+/* Forgets those that reloads have removed. */
+static void sweep_endpoints(struct proxy *proxy)
+{
+    const struct proxy_config *config = atomic_load(&proxy->config);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < proxy->endpoint_count; i++) {
+        struct endpoint *endpoint = proxy->endpoints[i];
+        if (atomic_load(&endpoint->holders) > 0 || is_configured(config, endpoint))
+            proxy->endpoints[kept++] = endpoint;
+        else
+            mem_free(proxy->mem, endpoint);
+    }
+    proxy->endpoint_count = kept;
+}
+
 void proxy_configure(struct proxy *proxy)
 {
     const struct proxy_limits *limits = &atomic_load(&proxy->config)->limits;
     pthread_mutex_lock(&proxy->lock);
+    sweep_endpoints(proxy);
     /* Nobody waits in these bulkheads, so only who resizes them needs a lock. */
     for (uint32_t i = 0; i < proxy->endpoint_count; i++)
         bulkhead_resize(proxy->endpoints[i]->connects, (uint32_t)limits->server_connects_max,
@@ -163,18 +195,31 @@ struct endpoint *proxy_endpoint(struct proxy *proxy, const struct proxy_host *ho
     struct endpoint *found = NULL;
     pthread_mutex_lock(&proxy->lock);
     for (uint32_t i = 0; i < proxy->endpoint_count && found == NULL; i++) {
-        struct endpoint *endpoint = proxy->endpoints[i];
-        if (endpoint->port == host->port &&
-            sv_eq(sv_from_cstr(endpoint->host), sv_from_cstr(host->name)))
-            found = endpoint;
+        if (is_host(proxy->endpoints[i], host))
+            found = proxy->endpoints[i];
     }
+    if (found == NULL && proxy->endpoint_count == PROXY_ENDPOINTS_MAX)
+        sweep_endpoints(proxy); /* that were held when the reload came */
     if (found == NULL && proxy->endpoint_count < PROXY_ENDPOINTS_MAX) {
         found = endpoint_new(proxy, host);
         if (found != NULL)
             proxy->endpoints[proxy->endpoint_count++] = found;
     }
+    if (found != NULL)
+        proxy_endpoint_keep(found);
     pthread_mutex_unlock(&proxy->lock);
     return found;
+}
+
+void proxy_endpoint_keep(struct endpoint *endpoint)
+{
+    atomic_fetch_add(&endpoint->holders, 1);
+}
+
+void proxy_endpoint_drop(struct endpoint *endpoint)
+{
+    const uint32_t before = atomic_fetch_sub(&endpoint->holders, 1);
+    hf_assert(before > 0);
 }
 
 bool proxy_is_disabled(struct proxy *proxy, struct sv database)

@@ -51,13 +51,14 @@ struct share;
 struct sockets;
 struct worker;
 
-/* A server as an address in the configuration: shared by all pools that have it. */
+/* A server as an address in the configuration: shared by all pools that have it. One that is in no
+ * configuration any more, and that nobody holds, is forgotten. */
 struct endpoint {
     char host[PROXY_HOST_SIZE];
     uint16_t port;
     struct breaker *breaker;   /* of connecting */
     struct bulkhead *connects; /* how many connects may be under way at once */
-    _Atomic uint32_t servers;  /* connections to it */
+    _Atomic uint32_t holders;  /* dials and server connections; the first one under proxy->lock */
 };
 
 struct proxy {
@@ -159,8 +160,11 @@ bool proxy_tally_try(struct proxy *proxy, enum proxy_tally kind, struct sv name,
 void proxy_tally_return(struct proxy *proxy, enum proxy_tally kind, struct sv name);
 uint32_t proxy_tally_count(struct proxy *proxy, enum proxy_tally kind, struct sv name);
 
-/* The endpoint of a host and port, made if there is none. NULL: too many, or no memory. */
+/* The endpoint of a host and port, held, made if there is none. NULL: too many, or no memory. */
 struct endpoint *proxy_endpoint(struct proxy *proxy, const struct proxy_host *host);
+/* It is held once more, by who holds it already; and once less. */
+void proxy_endpoint_keep(struct endpoint *endpoint);
+void proxy_endpoint_drop(struct endpoint *endpoint);
 
 /* Another configuration is in force: the limits of what all workers share. */
 void proxy_configure(struct proxy *proxy);

@@ -395,6 +395,7 @@ static void forget(struct server *server)
     if (server->in_budget)
         proxy_budget_return(proxy, server->part->pool);
     pool_forget(server);
+    proxy_endpoint_drop(server->endpoint);
     memset(server->key, 0, sizeof server->key);
     mem_free(proxy->mem, server);
 }

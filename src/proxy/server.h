@@ -91,7 +91,7 @@ struct server {
     struct list_node link;
     struct pool_part *part;
     struct client *client; /* attached; or, in session mode, whom the login is for */
-    struct endpoint *endpoint;
+    struct endpoint *endpoint;     /* held */
     struct login_task *login;      /* while LOGIN */
     struct bulkhead_permit permit; /* of the client, or of the one that left */
     struct frame frame;

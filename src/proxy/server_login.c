@@ -322,7 +322,7 @@ static bool pick_host(struct pool_part *part, struct dial *dial)
         return false;
     case DIAL_OPEN:
         err_set(&part->failure, HF_RC_AGAIN, "08001", "server \"%s\" port %u cannot be reached",
-                dial->endpoint->host, dial->endpoint->port);
+                dial->host.name, dial->host.port);
         err_detail(&part->failure, "Connecting has failed too often; it is tried again soon.");
         part->retry_at_ns = ns_max(retry_at_ns, now_ns + HF_MS(10));
         return false;
@@ -389,6 +389,7 @@ static struct server *server_new(struct pool_part *part, const struct client *cl
         mem_free(mem, server);
         return NULL;
     }
+    proxy_endpoint_keep(server->endpoint); /* the login's own ends with it */
     return server;
 }
 
