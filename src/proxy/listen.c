@@ -71,10 +71,63 @@ static struct listening *listening_new(struct client *client)
     }
     list_init(&listening->channels);
     list_init(&listening->queue);
+    listening->buckets = listening->few;
+    listening->bucket_count = LISTEN_FEW;
     list_push_back(&client->worker->listening, &listening->link);
     client->listening = listening;
     return listening;
 }
+
+/* ---- its channels by their names ---- */
+
+static struct listen_place **bucket_of(struct listening *listening, uint64_t hash)
+{
+    return &listening->buckets[hash & (listening->bucket_count - 1)];
+}
+
+static struct listen_place *find_place(struct listening *listening, struct sv name)
+{
+    uint64_t hash = hash_bytes(&listens_of(listening->client)->key, name);
+    struct listen_place *place = *bucket_of(listening, hash);
+    while (place != NULL &&
+           (place->channel->hash != hash || !sv_eq(sv_from_cstr(place->channel->name), name)))
+        place = place->next;
+    return place;
+}
+
+static void put_place(struct listening *listening, struct listen_place *place)
+{
+    struct listen_place **at = bucket_of(listening, place->channel->hash);
+    place->next = *at;
+    *at = place;
+}
+
+static void take_place(struct listening *listening, const struct listen_place *place)
+{
+    struct listen_place **at = bucket_of(listening, place->channel->hash);
+    while (*at != place)
+        at = &(*at)->next;
+    *at = place->next;
+}
+
+/* Twice the buckets; without memory for them, chains grow longer. Who listens to thousands has them
+ * looked up thousands of times after each LISTEN. */
+static void grow(struct listening *listening)
+{
+    struct mem *mem = mem_of(listening->client);
+    uint32_t count = 2 * listening->bucket_count;
+    struct listen_place **buckets = mem_alloc_array(mem, count, sizeof(struct listen_place *));
+    if (buckets == NULL)
+        return;
+    if (listening->buckets != listening->few)
+        mem_free(mem, listening->buckets);
+    listening->buckets = buckets;
+    listening->bucket_count = count;
+    list_for_each(node, &listening->channels)
+        put_place(listening, container_of(node, struct listen_place, of_client));
+}
+
+/* ---- joining and leaving ---- */
 
 static void untell(struct listening *listening, struct listen_told *told)
 {
@@ -99,6 +152,7 @@ static void leave(struct listening *listening, struct listen_place *place)
     }
     list_remove(&place->of_channel);
     list_remove(&place->of_client);
+    take_place(listening, place);
     listening->count--;
     listen_leave(place->channel, client->worker);
     mem_free(mem_of(client), place);
@@ -114,6 +168,8 @@ static void listening_free(struct listening *listening)
         leave(listening, container_of(node, struct listen_place, of_client));
     list_remove(&listening->link);
     client->listening = NULL;
+    if (listening->buckets != listening->few)
+        mem_free(mem_of(client), listening->buckets);
     mem_free(mem_of(client), listening);
 }
 
@@ -121,16 +177,6 @@ void listen_left(struct client *client)
 {
     if (client->listening != NULL)
         listening_free(client->listening);
-}
-
-static struct listen_place *find_place(struct listening *listening, struct sv name)
-{
-    list_for_each(node, &listening->channels) {
-        struct listen_place *place = container_of(node, struct listen_place, of_client);
-        if (sv_eq(sv_from_cstr(place->channel->name), name))
-            return place;
-    }
-    return NULL;
 }
 
 /* The client listens to one more. False: it may not, or there is no memory. */
@@ -151,7 +197,10 @@ static bool join(struct listening *listening, struct sv name)
     place->is_seen = true;
     atomic_fetch_add(&place->channel->listeners, 1);
     list_push_back(&place->channel->subscribers[worker->index], &place->of_channel);
+    if (listening->count >= listening->bucket_count)
+        grow(listening);
     list_push_back(&listening->channels, &place->of_client);
+    put_place(listening, place);
     listening->count++;
     return true;
 }
@@ -646,13 +695,14 @@ static void round_done(struct worker *worker, const struct listen_news *news)
 /* Who listens to something has missed it; who has only begun to, has not. */
 static void gap_for(struct listening *listening, const struct listen_news *news)
 {
+    struct client *client = listening->client;
     bool has_missed = false;
     list_for_each(node, &listening->channels)
         has_missed = has_missed || container_of(node, struct listen_place, of_client)->is_live;
     if (!has_missed)
         return;
-    note_gap(listening, news->from_ns, news->to_ns);
-    listen_flush(listening->client);
+    note_gap(listening, news->from_ns, news->to_ns); /* without memory, the end of `listening` */
+    listen_flush(client);
 }
 
 void listen_news(struct worker *worker, struct listen_news *news)

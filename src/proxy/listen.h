@@ -50,7 +50,10 @@ struct client;
 struct listen_channel;
 struct listen_hub;
 struct listen_news;
+struct listen_place;
 struct worker;
+
+#define LISTEN_FEW 8 /* channels that take no table of their own; a power of two */
 
 #define LISTEN_GAP_SQLSTATE "01N01" /* of the warning that notifications may be lost; our own */
 
@@ -61,6 +64,9 @@ struct listening {
     struct listen_hub *hub;
     struct list channels; /* struct listen_place */
     uint32_t count;
+    uint32_t bucket_count;         /* a power of two */
+    struct listen_place **buckets; /* the same places, by their names; `few`, or larger */
+    struct listen_place *few[LISTEN_FEW];
     size_t queued;        /* bytes that the news in the queue take */
     struct list queue;    /* struct listen_told: what is still to be told, in order */
     uint64_t leave_round; /* of the hub, after which channels are left; 0: none are */

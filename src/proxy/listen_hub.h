@@ -79,7 +79,8 @@ struct listen_place {
     struct list_node of_client;
     struct listen_channel *channel;
     struct listening *listening;
-    uint64_t round; /* of the hub, in which it begins */
+    struct listen_place *next; /* of its bucket of `listening` */
+    uint64_t round;            /* of the hub, in which it begins */
     bool is_seen;
     bool is_live;    /* news are for it */
     bool is_leaving; /* until the round that the client waits for */
