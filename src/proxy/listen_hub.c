@@ -21,6 +21,7 @@
 #define QUERY_SIZE  8192      /* of the statements of one query of ours */
 /* While the workers have more than enough to tell, they are looked at again after so long. */
 #define HELD_BACK_NS HF_MS(5)
+#define NO_MEMORY    "out of memory for notifications"
 
 static struct listens *listens_of(const struct listen_hub *hub)
 {
@@ -313,10 +314,10 @@ static struct listen_news *news_new(struct listen_hub *hub, enum listen_news_kin
 }
 
 /* Nothing is left out without a word: the gap that follows tells it. */
-static void give_up(struct listen_hub *hub)
+static void give_up(struct listen_hub *hub, const char *reason)
 {
     struct hf_err err;
-    err_set(&err, HF_RC_LIMIT, "53200", "out of memory for notifications");
+    err_set(&err, HF_RC_LIMIT, "53200", "%s", reason);
     server_close(hub->server, &err);
 }
 
@@ -342,8 +343,11 @@ static bool came(struct listen_hub *hub, const struct frame_part *part)
 {
     struct listens *listens = listens_of(hub);
     struct message_notification notification;
-    if (message_notification(message_of(part), &notification) != MESSAGE_OK)
-        return true;
+    enum message_rc rc = message_notification(message_of(part), &notification);
+    if (rc == MESSAGE_MORE) /* in the clients' encoding it is far longer than in the server's */
+        give_up(hub, "a notification is longer than there is room for");
+    if (rc != MESSAGE_OK)
+        return rc != MESSAGE_MORE;
     uint64_t hash = hash_bytes(&listens->key, notification.channel);
     pthread_mutex_lock(&listens->lock);
     struct listen_channel *channel = *find(hub, notification.channel, hash);
@@ -364,7 +368,7 @@ static bool came(struct listen_hub *hub, const struct frame_part *part)
     channel->news -= (uint32_t)__builtin_popcountll(workers);
     settle(channel);
     pthread_mutex_unlock(&listens->lock);
-    give_up(hub);
+    give_up(hub, NO_MEMORY);
     return false;
 }
 
@@ -476,7 +480,7 @@ static void answered(struct listen_hub *hub)
     if (is_told && hub->has_gap && is_all)
         is_told = end_gap(hub, all);
     if (!is_told)
-        give_up(hub);
+        give_up(hub, NO_MEMORY);
 }
 
 /* It does not let us listen. A standby does not, whoever asks, but another host may be the primary:
@@ -677,7 +681,7 @@ void listen_hub_ready(struct listen_hub *hub, struct server *server)
     set_pid(hub, server->pid);
     worker_wake(hub->home, ns_add(hub->heard_ns, LISTEN_CHECK_NS));
     if (!introduce(hub))
-        give_up(hub);
+        give_up(hub, NO_MEMORY);
 }
 
 void listen_hub_failed(struct listen_hub *hub, const struct pool_failure *failure)

@@ -60,7 +60,7 @@ def payloads(messages):
     return [Notification(each).payload for each in messages if each.kind == "A"]
 
 
-def read_news(client, count, seconds=15):
+def read_news(client, count, seconds=60):
     """The payloads of so many notifications, which must be all that comes; with those that came
     with the answers to ok()."""
     heard = client.__dict__.pop("heard", [])
@@ -473,7 +473,7 @@ def test_who_wants_it_is_disconnected_after_a_gap(start_proxy, channel):
 @proxied
 def test_a_listen_that_cannot_be_kept_is_not_acknowledged(start_proxy, channel):
     """No connection is left for listening."""
-    proxy = start_proxy("transaction", pool_size=1, server_down_timeout="200ms",
+    proxy = start_proxy("transaction", pool_size=1, server_down_timeout="1500ms",
                         limits={"server_connections_max": 1})
     proxy.expect_log("too many|could not")
     with proxy.connect() as client:
@@ -596,6 +596,22 @@ def test_the_connection_is_shared(start_proxy, postgres, channel):
                             f"pid = {shown[0][6]}") == [("holdfast listen",)]
 
 
+@proxied
+def test_a_notification_that_is_too_long_in_the_clients_encoding_is_a_gap(start_proxy, postgres,
+                                                                         channel):
+    """One byte for the server is three for the client: it was left out without a word."""
+    postgres.sql("CREATE DATABASE latin ENCODING 'LATIN9' LOCALE 'C' TEMPLATE template0")
+    proxy = start_proxy("transaction")
+    proxy.expect_log("notifications may have been lost")
+    options = {"database": "latin", "parameters": {"client_encoding": "UTF8"}}
+    with clients(proxy, 2, **options) as (listener, sender):
+        ok(listener, f"LISTEN {channel}")
+        ok(sender, f"SELECT pg_notify('{channel}', repeat(chr(164), 7900))")
+        assert listener.read().sqlstate == GAP
+        ok(sender, f"SELECT pg_notify('{channel}', repeat(chr(164), 10))")
+        assert read_news(listener, 1) == [10 * "\u20ac"]
+
+
 # ----------------------------------------------------------------------------------------- drivers
 
 def test_psycopg(proxy, channel):
@@ -635,7 +651,7 @@ def test_psycopg2(proxy, channel):
 
 
 def test_node_postgres_and_postgres_js(proxy, channel):
-    done = subprocess.run(["node", DRIVERS / "listen.js", proxy.url(), channel], timeout=60,
+    done = subprocess.run(["node", DRIVERS / "listen.js", proxy.url(), channel], timeout=200,
                           capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.split() == ["pg", "postgres"]
