@@ -92,9 +92,10 @@ static void run_fact(struct client *client, const struct fact *fact)
         say_columns(client, columns);
     gather_row(gather, client->worker->proxy->mem, &fact->value, 1);
     say_rows(client, gather);
-    session->columns = NULL;
     gather_free(gather, client->worker->proxy->mem);
     say_end(client, "SHOW");
+    if (client->console != NULL)
+        client->console->columns = NULL;
 }
 
 static void run_show(struct client *client, const struct admin_words *words)
@@ -425,15 +426,14 @@ void admin_event(struct client *client)
 void admin_gathered(struct client *client, struct gather *gather)
 {
     struct mem *mem = client->worker->proxy->mem;
-    struct admin_session *session = client->console;
     bool is_over = gather->is_over;
-    if (!is_over)
-        session->parked = gather;
-    say_rows(client, gather);
+    say_rows(client, gather); /* without memory, the end of the console */
     if (is_over && client->state == CLIENT_ADMIN && gather->done != NULL)
         gather->done(client, gather);
-    if (is_over)
+    if (is_over || client->console == NULL)
         gather_free(gather, mem);
+    else
+        client->console->parked = gather;
     admin_event(client);
     if (client->state == CLIENT_ADMIN)
         client_enter(client, CLIENT_ADMIN); /* its timer, if it waits now */

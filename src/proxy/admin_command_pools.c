@@ -165,8 +165,10 @@ void admin_pools_poll(struct client *client)
         go_round(client, session->target, visit_tainted, polled);
     } else if (session->wait == ADMIN_WAIT_FLUSH) {
         struct gather *gather = gather_new(client);
-        if (gather == NULL)
+        if (gather == NULL) {
+            session->poll_at_ns = ns_add(worker_now(worker), POLL_NS);
             return;
+        }
         gather->number = worker_now(worker) >= session->until_ns;
         gather->visit = visit_unflushed;
         gather->done = polled;

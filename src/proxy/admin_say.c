@@ -84,6 +84,8 @@ void say_columns(struct client *client, const struct admin_column *columns)
     char bytes[MESSAGE_SIZE];
     struct buffer out;
     uint16_t count = 0;
+    if (client->console == NULL)
+        return;
     while (columns[count].name != NULL)
         count++;
     buffer_init(&out, bytes, sizeof bytes);
@@ -163,7 +165,7 @@ static struct sv say_binary_row(struct client *client, struct sv bytes)
 
 void say_rows(struct client *client, struct gather *gather)
 {
-    if (gather->text.block == NULL)
+    if (client->console == NULL || gather->text.block == NULL)
         return;
     struct sv bytes = buffer_view(&gather->text);
     if (!client->console->is_binary)
@@ -180,6 +182,8 @@ void say_end(struct client *client, const char *tag)
     char bytes[MESSAGE_SIZE];
     struct buffer out;
     struct admin_session *session = client->console;
+    if (session == NULL)
+        return;
     buffer_init(&out, bytes, sizeof bytes);
     struct build end = build_begin(&out, tag[0] != '\0' ? 'C' : 'I');
     if (tag[0] != '\0')
@@ -197,6 +201,8 @@ void say_error(struct client *client, const struct hf_err *err)
     char bytes[MESSAGE_SIZE];
     struct buffer out;
     struct admin_session *session = client->console;
+    if (session == NULL)
+        return;
     buffer_init(&out, bytes, sizeof bytes);
     enum hf_rc rc = build_error(&out, BUILD_ERROR, err);
     if (rc == HF_OK && !session->is_extended)
@@ -221,6 +227,8 @@ void say_empty(struct client *client, char type)
 {
     char bytes[16];
     struct buffer out;
+    if (client->console == NULL)
+        return;
     buffer_init(&out, bytes, sizeof bytes);
     enum hf_rc rc =
         type == 'Z' ? build_ready(&out, status_of(client->console)) : build_empty(&out, type);
