@@ -440,7 +440,7 @@ void listen_found(struct server *server)
     server->has_listened = false;
     server->is_listening = true;
     server->listen = SERVER_LISTEN_DUE;
-    server->listen_tries = 0;
+    server->tries = 0;
 }
 
 /* Begins to find out: nothing of what the client listens to is seen yet. */
@@ -450,7 +450,7 @@ static bool ask_channels(struct server *server)
     if (!server_ask_question(server, SV("SELECT pg_catalog.pg_listening_channels()")))
         return false;
     server->listen = SERVER_LISTEN_ASKED;
-    server->listen_tries++;
+    server->tries++;
     if (listening == NULL) {
         server->primed = SERVER_PRIMED; /* with nothing */
         return true;
@@ -575,7 +575,7 @@ static void not_found_out(struct server *server)
     struct client *client = server->client;
     struct hf_err err = server->last_error;
     server->listen = SERVER_LISTEN_DUE;
-    if (server->listen_tries >= TRIES_MAX) {
+    if (server->tries >= TRIES_MAX) {
         client_fail(client, &err);
         return;
     }

@@ -16,6 +16,7 @@
 #include "wire/question.h"
 #include "wire/settings.h"
 
+#define TRIES_MAX     3   /* of asking, when it is cancelled */
 #define QUESTION_SIZE 352 /* room for a short one, and what stands around it */
 
 static struct worker *worker_of(const struct server *server)
@@ -130,6 +131,11 @@ bool server_ask_question(struct server *server, struct sv text)
     return server_ask_questions(server, buffer_view(&question), 1);
 }
 
+bool server_was_cancelled(struct server *server)
+{
+    return strcmp(server->last_error.sqlstate, "57014") == 0 && ++server->tries < TRIES_MAX;
+}
+
 void server_settle(struct server *server)
 {
     struct replies_request close = {.type = 'C', .target = 'S', .whose = REPLIES_OURS};
@@ -222,6 +228,9 @@ bool server_synced(struct server *server)
     struct proxy *proxy = worker_of(server)->proxy;
     server->is_syncing = false;
     worker_timer(worker_of(server), &server->timer, HF_NEVER);
+    if (server->is_failed && server_was_cancelled(server))
+        return server_sync(server);
+    server->tries = 0;
     if (server->is_failed)
         return refuse_settings(server, client);
     pthread_mutex_lock(&proxy->lock);
@@ -245,6 +254,7 @@ void server_detach(struct server *server)
     server->is_curing = false;
     server->has_listened = false;
     server->is_held = false;
+    server->tries = 0;
     server->listen = SERVER_LISTEN_REST;
     server->primed = SERVER_PRIMED_NO;
     server->expects = SERVER_EXPECTS_NOT;

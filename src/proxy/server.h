@@ -90,7 +90,7 @@ struct server {
     struct timer timer;   /* of connecting, logging in, cleaning */
     struct list_node link;
     struct pool_part *part;
-    struct client *client; /* attached; or, in session mode, whom the login is for */
+    struct client *client;         /* attached; or, in session mode, whom the login is for */
     struct endpoint *endpoint;     /* held */
     struct login_task *login;      /* while LOGIN */
     struct bulkhead_permit permit; /* of the client, or of the one that left */
@@ -138,8 +138,8 @@ struct server {
     bool is_listening;   /* it listens, or may: UNLISTEN before another client has it */
     bool has_listened;   /* in the running transaction, or UNLISTEN */
     bool is_held;        /* a ReadyForQuery for its client is held back */
-    uint8_t listen_tries;
-    uint8_t primed;           /* enum server_primed */
+    uint8_t tries;       /* of a question of ours, as a cancel may hit that */
+    uint8_t primed;      /* enum server_primed */
     struct list_node *primes; /* PRIMING: the first of its client's channels not asked for yet */
     uint64_t unnamed;         /* what was done last to its unnamed statement: client->unnamed */
     uint64_t unnamed_kept;    /* the same, as far as it is answered */
@@ -186,6 +186,10 @@ void server_close(struct server *server, const struct hf_err *reason);
  */
 bool server_ask_question(struct server *server, struct sv text);
 bool server_ask_questions(struct server *server, struct sv questions, uint32_t count);
+
+/* An error was the answer to a question of ours: whether it was a cancel of the client, which came
+ * too late for what it was meant for, and the question is to be put again. */
+bool server_was_cancelled(struct server *server);
 
 /* ACTIVE, REPLIES_DOUBTFUL: finds out whether the doubtful reply comes. */
 void server_settle(struct server *server);

@@ -504,6 +504,17 @@ static bool give_up(struct server *server)
     return false;
 }
 
+/* The census again. Says what session_answered() does, which this is the end of: nothing more is to
+ * be done with the pair now. */
+static bool ask_again(struct server *server)
+{
+    struct session *session = server->client->session;
+    proxy_settings_drop(proxy_of(server->client), session->census.set);
+    session->census.set = 0;
+    begin_census(server, session->parts);
+    return false;
+}
+
 /* It holds what session_features does not let it. */
 static bool end_holder(struct client *client, uint32_t pins)
 {
@@ -523,6 +534,9 @@ bool session_answered(struct server *server)
     uint32_t pins = client->pins & SESSION_PIN_LIBRARY;
     server->is_asking = false;
     worker_timer(client->worker, &server->timer, HF_NEVER);
+    if (server->is_failed && server_was_cancelled(server))
+        return ask_again(server);
+    server->tries = 0;
     bool has_settings = (session->parts & (CENSUS_SETTINGS | CENSUS_NAMES)) != 0;
     if (server->is_failed || session->is_bad || (has_settings && !take_settings(server, session)))
         return give_up(server);

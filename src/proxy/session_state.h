@@ -96,7 +96,7 @@ bool session_needs_more(const struct server *server, const struct frame_part *pa
  * is asked first, or its client is pinned, or gone. */
 bool session_lets_go(struct server *server);
 
-/* The census was answered. False: the pair is no more. */
+/* The census was answered. False: the pair is no more, or the census is asked for again. */
 bool session_answered(struct server *server);
 
 /* ---- lives ---- */

@@ -4,9 +4,11 @@ FakeServer stands where PostgreSQL would, and says what a test lets it say.
 """
 
 import contextlib
+import os
 import random
 import signal
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -14,8 +16,8 @@ import time
 import pgwire
 import pytest
 from demo_process import wait_until
-from pgwire import bind, close, execute, kinds, message, parse, query, sync
-from proxy_rig import free_port, make_target
+from pgwire import Wire, bind, close, execute, kinds, message, open_socket, parse, query, sync
+from proxy_rig import PASSWORD, free_port, make_target
 
 PARAMETERS = [("server_version", "15.1"), ("client_encoding", "UTF8"), ("DateStyle", "ISO, MDY"),
               ("TimeZone", "UTC"), ("application_name", "")]
@@ -32,6 +34,11 @@ def one_column():
 
 def one_row(value):
     return message("D", struct.pack("!hi", 1, len(value)) + value)
+
+
+def well(sock, *_):
+    """To each message, an answer of one row."""
+    sock.sendall(one_column() + one_row(b"well") + message("C", b"SELECT 1\0") + ready(b"I"))
 
 
 def login(status=b"I", key=struct.pack("!ii", 4242, 99), more=b""):
@@ -88,19 +95,39 @@ class FakeServer:
 
     def _serve(self, sock):
         with contextlib.suppress(OSError, struct.error), sock:
-            self._greet(sock)
+            sock = self._greet(sock) or sock
             while True:
                 head = self._read(sock, 5)
                 size, = struct.unpack("!i", head[1:])
                 self.answer(sock, chr(head[0]), self._read(sock, size - 4))
 
 
+class TlsOnly(FakeServer):
+    """Refuses who comes in plain, and closes at once: `proxy`, a process, hears both together."""
+
+    proxy = context = None
+
+    def _greet(self, sock):
+        size, = struct.unpack("!i", self._read(sock, 4))
+        if struct.unpack("!i", self._read(sock, size - 4)[:4])[0] != pgwire.CODE_SSL:
+            os.kill(self.proxy, signal.SIGSTOP)
+            try:
+                sock.sendall(message("E", b"SFATAL\0VFATAL\0C28000\0Mno encryption\0\0"))
+                sock.close()
+            finally:
+                os.kill(self.proxy, signal.SIGCONT)
+        sock.sendall(b"S")
+        sock = self.context.wrap_socket(sock, server_side=True)
+        super()._greet(sock)
+        return sock
+
+
 @pytest.fixture
 def proxy_before(proxy_place):
     """proxy_before(answer, mode, **settings): a proxy before such a server."""
     with contextlib.ExitStack() as stack:
-        def start(answer, mode="transaction", **settings):
-            server = FakeServer(answer)
+        def start(answer, mode="transaction", kind=FakeServer, **settings):
+            server = kind(answer)
             stack.callback(server.close)
             target = make_target("holdfast", proxy_place.new_folder(), free_port(), server,
                                  mode, **settings)
@@ -108,7 +135,7 @@ def proxy_before(proxy_place):
         yield start
 
 
-def all_bytes(wire, seconds=5):
+def all_bytes(wire, seconds=60):
     """What comes until the other side closes."""
     wire.sock.settimeout(seconds)
     data = bytearray()
@@ -213,7 +240,7 @@ def test_what_a_server_said_to_one_client_is_nobody_elses(proxy_before):
     def greeting(packet):
         return message("E", b"SFATAL\0VFATAL\0C22023\0Mthe secret of one\0\0") \
             if b"one's own" in packet else b""
-    target = proxy_before(lambda *_: None, "session", server_down_timeout="1s",
+    target = proxy_before(lambda *_: None, "session", server_down_timeout="3s",
                           listen={"workers": 1})
     target.expect_log("could not connect to server")
     target.server.greeting = greeting
@@ -228,8 +255,64 @@ def test_what_a_server_said_to_one_client_is_nobody_elses(proxy_before):
     waiting.start()
     with pytest.raises(pgwire.ServerError, match="the secret of one"):
         target.connect(parameters={"x.y": "one's own"})
-    waiting.join(20)
+    waiting.join(60)
     assert [a.sqlstate for a in answers] == ["08001"] and "secret" not in str(answers), answers
+
+
+def test_a_server_that_refuses_and_closes_at_once_is_tried_again_with_tls(proxy_before):
+    """What it says and its end are heard together, and are one refusal."""
+    target = proxy_before(well, kind=TlsOnly, server_tls={"sslmode": "allow"},
+                          server_down_timeout="1s")
+    target.server.proxy = target.process.pid
+    target.server.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    target.server.context.load_cert_chain(target.folder / "proxy.crt", target.folder / "proxy.key")
+    with target.connect() as c:
+        assert c.value("SELECT") == "well"
+
+
+def test_logins_that_the_proxy_itself_gives_up_say_nothing_of_the_server(proxy_before):
+    """They opened the breaker before it."""
+    target = proxy_before(well, server_login_retry="10ms", server_down_timeout="100ms",
+                          listen={"workers": 1})
+    target.expect_log("could not connect to server")
+    target.server.greeting = b""
+    with target.connect(database="holdfast") as console:
+        for _ in range(25):
+            with Wire(open_socket(*target.address)) as client:
+                client.send(pgwire.startup({"user": "app", "database": "app"}))
+                pgwire.authenticate(client, "app", PASSWORD)
+                wait_until(lambda: "new" in [row[4] for row in console.rows("SHOW SERVERS")], 10,
+                           "a login is under way")
+                console.rows("KILL")
+                console.rows("RESUME")
+        target.server.greeting = login()
+        with target.connect() as c:
+            assert c.value("SELECT") == "well"
+
+
+def test_a_cancel_that_comes_too_late_is_no_answer_to_a_question_of_ours(proxy_before):
+    """It hits what the proxy asks of the session behind a SET: the client was disconnected."""
+    asked, canceled = [], []
+
+    def answer(sock, kind, _):
+        if kind == "Q":
+            sock.sendall(message("C", b"SET\0") + ready(b"I"))
+        elif kind != "S":
+            asked.append(kind)
+        elif len(canceled) < 2:
+            canceled.append(asked.copy())
+            asked.clear()
+            sock.sendall(message("E", b"SERROR\0VERROR\0C57014\0Mcanceled\0\0") + ready(b"I"))
+        else:
+            answers = {"C": message("3", b""), "P": message("1", b""), "B": message("2", b""),
+                       "E": message("C", b"SELECT 0\0")}
+            sock.sendall(b"".join(answers[kind] for kind in asked) + ready(b"I"))
+            asked.clear()
+    target = proxy_before(answer)
+    with target.connect() as c:
+        assert kinds(c.ask(query("SET x.y = 1"))) == "CZ"
+        assert kinds(c.ask(query("SET x.z = 1"))) == "CZ"
+    assert len(canceled) == 2 and all(canceled)
 
 
 STRANGE_LOGINS = {
@@ -302,7 +385,7 @@ def test_a_pool_is_as_large_as_it_says_however_often_that_was_changed(start_prox
     for size in [*(rng.choice([1, 2, 3, 5, 20]) for _ in range(15)), 7]:
         done = target.log.count("configuration reloaded")
         target.reload(pool_size=size, listen={"workers": 2})
-        wait_until(lambda done=done: target.log.count("configuration reloaded") > done, 5,
+        wait_until(lambda done=done: target.log.count("configuration reloaded") > done, 20,
                    "reloaded")
         time.sleep(0.25)  # more than five lines a second of one kind are not logged
     is_over.set()
@@ -311,12 +394,11 @@ def test_a_pool_is_as_large_as_it_says_however_often_that_was_changed(start_prox
     with contextlib.ExitStack() as stack:
         sleepers = [stack.enter_context(target.connect()) for _ in range(12)]
         for each in sleepers:
-            each.send(query("SELECT pg_sleep(2)"))
-        wait_until(lambda: count_sleepers(postgres) >= 7, 5, "all of the pool is used")
+            each.send(query("SELECT pg_sleep(60)"))
+        wait_until(lambda: count_sleepers(postgres) >= 7, 20, "all of the pool is used")
         time.sleep(0.3)
         assert count_sleepers(postgres) == 7
-        for each in sleepers:
-            each.read_until_ready()
+    wait_until(lambda: count_sleepers(postgres) == 0, 20, "what nobody waits for is cancelled")
 
 
 def test_who_comes_while_the_proxy_drains_is_refused_at_once(proxy_place, postgres):
@@ -332,9 +414,9 @@ def test_who_comes_while_the_proxy_drains_is_refused_at_once(proxy_place, postgr
             c.ask(query("BEGIN"))
             console.rows("SHOW POOLS")
             target.process.send_signal(signal.SIGTERM)
-            wait_until(is_refused, 5, "nobody is let in")
+            wait_until(is_refused, 20, "nobody is let in")
             assert all(is_refused() for _ in range(8)), "a worker's socket is still open"
             assert kinds(c.ask(query("COMMIT"))) == "CZ"
-            assert target.process.wait(5) == 0, "an open console keeps it"
+            assert target.process.wait(60) == 0, "an open console keeps it"
     finally:
         target.stop()
