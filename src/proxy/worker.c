@@ -343,6 +343,19 @@ static void posted(struct worker *worker, struct loop_message *message)
     }
 }
 
+/* Parts of pools in which something has changed. Those who wait there for a next attempt to connect
+ * may be all that is going on: it does not wait for the next tick. */
+static void serve_dirty(struct worker *worker)
+{
+    struct list_node *node;
+    while ((node = list_first(&worker->dirty)) != NULL) {
+        struct pool_part *part = container_of(node, struct pool_part, dirty);
+        pool_serve(part);
+        if (!list_is_empty(&part->awaiting) && part->retry_at_ns > worker_now(worker))
+            worker_wake(worker, part->retry_at_ns);
+    }
+}
+
 static void handle(struct worker *worker, const struct loop_event *event)
 {
     switch (event->kind) {
@@ -363,9 +376,7 @@ static void handle(struct worker *worker, const struct loop_event *event)
         stream_event(event);
         break;
     }
-    struct list_node *node;
-    while ((node = list_first(&worker->dirty)) != NULL)
-        pool_serve(container_of(node, struct pool_part, dirty));
+    serve_dirty(worker);
 }
 
 /* A slice of hashing for one client and one server: the rest goes on in between. */
@@ -448,9 +459,7 @@ static void *run(void *argument)
         run_timers(worker);
         if (worker->is_draining)
             drain_idle(worker);
-        struct list_node *node;
-        while ((node = list_first(&worker->dirty)) != NULL)
-            pool_serve(container_of(node, struct pool_part, dirty));
+        serve_dirty(worker);
     }
     atomic_fetch_add(&worker->proxy->workers_ended, 1);
     return NULL;

@@ -290,6 +290,18 @@ def test_logins_that_the_proxy_itself_gives_up_say_nothing_of_the_server(proxy_b
             assert c.value("SELECT") == "well"
 
 
+def test_a_server_that_starts_is_tried_again_after_the_pause_and_no_later(proxy_before):
+    """Each attempt but the first waited for the second to be over."""
+    starting = message("E", b"SFATAL\0VFATAL\0C57P03\0Mstarting up\0\0")
+    left = [starting] * 4
+    target = proxy_before(well, server_login_retry="10ms", server_down_timeout="2s",
+                          listen={"workers": 1})
+    target.expect_log("could not connect to server")
+    target.server.greeting = lambda _: left.pop() if left else login()
+    with target.connect() as c:
+        assert c.value("SELECT") == "well"
+
+
 def test_a_cancel_that_comes_too_late_is_no_answer_to_a_question_of_ours(proxy_before):
     """It hits what the proxy asks of the session behind a SET: the client was disconnected."""
     asked, canceled = [], []
