@@ -291,7 +291,8 @@ static enum hf_rc take_event(struct builder *builder, const yaml_event_t *event)
 }
 
 /* libyaml's words are its own; they are short, and they are what people search for. */
-static enum hf_rc refuse_syntax(struct builder *builder, const yaml_parser_t *parser)
+static enum hf_rc refuse_syntax(struct builder *builder, const yaml_parser_t *parser,
+                                struct sv text)
 {
     const char *problem = parser->problem != NULL ? parser->problem : "it cannot be read";
     if (parser->error == YAML_MEMORY_ERROR)
@@ -303,6 +304,9 @@ static enum hf_rc refuse_syntax(struct builder *builder, const yaml_parser_t *pa
     }
     *builder->place = place_of(parser->problem_mark);
     err_set(builder->err, HF_RC_INVALID, "F0000", "this is not YAML: %s", problem);
+    const size_t at = parser->problem_mark.index;
+    if (at < text.size && text.data[at] == '\t')
+        return err_hint(builder->err, "A tab stands there: YAML is indented with spaces only.");
     if (parser->context != NULL)
         return err_hint(builder->err, "It happened %s that begins in line %zu.", parser->context,
                         parser->context_mark.line + 1);
@@ -328,7 +332,7 @@ enum hf_rc tree_read(struct tree *tree, struct sv text, struct mem *mem, struct 
     for (bool is_over = false; !is_over && rc == HF_OK;) {
         yaml_event_t event;
         if (yaml_parser_parse(&parser, &event) == 0) {
-            rc = refuse_syntax(&builder, &parser);
+            rc = refuse_syntax(&builder, &parser, text);
             break;
         }
         is_over = event.type == YAML_STREAM_END_EVENT;

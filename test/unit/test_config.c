@@ -303,7 +303,7 @@ static const struct {
     {"? [a, b]\n: c\n", "f:1:3: a key must be a text", ""},
     {"a: [[[[[[[[x]]]]]]]]\n", "f:1:11: this is nested too deeply", ""},
     {"pools: {pool_size: 3\n", "f:2:1: this is not YAML: ", "line 1"},
-    {"pools:\n\tpool_size: 3\n", "f:2:1: this is not YAML: ", ""},
+    {"pools:\n\tpool_size: 3\n", "f:2:1: this is not YAML: ", "A tab stands there"},
     {"a: b: c\n", "f:1:5: this is not YAML: ", ""},
     {"pools: \"x\n", "f:2:1: this is not YAML: ", ""},
     {"pools: \xff\n", "f: byte 8: ", ""},
