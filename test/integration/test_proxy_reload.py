@@ -5,6 +5,7 @@ reference page against it, so that none is forgotten.
 """
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Callable, NamedTuple
@@ -255,17 +256,23 @@ def test_each_setting_is_changed_by_a_reload_for_pools_and_clients_that_are_ther
 
 
 def test_servers_that_reloads_have_removed_take_no_place_for_ever(start_proxy):
-    """More of them, one after the other, than there may be at a time."""
+    """Twice nearly as many as there may be at a time."""
     settings = {"server_down_timeout": "100ms", "server_login_retry": "10ms",
                 "listen": {"workers": 1}}
     proxy = start_proxy("transaction", **settings)
     proxy.expect_log("could not connect to server")
     console = Console(proxy)
-    for count in range(1, 18):
-        hosts = ",".join(f"127.0.{count}.{number}:1" for number in range(1, 17))
-        console.reload(proxy, {**settings, "databases": {"app": {"hosts": hosts}}})
-        with pytest.raises(ServerError, match="127.0"):
-            proxy.connect()
-    console.reload(proxy, settings)
+
+    def is_refused(database):
+        with pytest.raises(ServerError):
+            proxy.connect(database=database)
+    for first in (0, 15):
+        databases = {f"d{number}": {"hosts": ",".join(f"127.0.{number}.{host}:1"
+                                                      for host in range(1, 17))}
+                     for number in range(first, first + 15)}
+        console.reload(proxy, {**settings, "databases": databases})
+        with ThreadPoolExecutor(15) as pool:
+            list(pool.map(is_refused, databases))
+    console.reload(proxy, {"listen": settings["listen"]})
     with proxy.connect() as client:
         assert client.value("SELECT 1") == "1"
