@@ -261,8 +261,7 @@ def test_what_a_server_said_to_one_client_is_nobody_elses(proxy_before):
 
 def test_a_server_that_refuses_and_closes_at_once_is_tried_again_with_tls(proxy_before):
     """What it says and its end are heard together, and are one refusal."""
-    target = proxy_before(well, kind=TlsOnly, server_tls={"sslmode": "allow"},
-                          server_down_timeout="1s")
+    target = proxy_before(well, kind=TlsOnly, server_tls={"sslmode": "allow"})
     target.server.proxy = target.process.pid
     target.server.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     target.server.context.load_cert_chain(target.folder / "proxy.crt", target.folder / "proxy.key")
@@ -272,7 +271,7 @@ def test_a_server_that_refuses_and_closes_at_once_is_tried_again_with_tls(proxy_
 
 def test_logins_that_the_proxy_itself_gives_up_say_nothing_of_the_server(proxy_before):
     """They opened the breaker before it."""
-    target = proxy_before(well, server_login_retry="10ms", server_down_timeout="100ms",
+    target = proxy_before(well, server_login_retry="10ms", server_down_timeout="2s",
                           listen={"workers": 1})
     target.expect_log("could not connect to server")
     target.server.greeting = b""
@@ -294,7 +293,7 @@ def test_a_server_that_starts_is_tried_again_after_the_pause_and_no_later(proxy_
     """Each attempt but the first waited for the second to be over."""
     starting = message("E", b"SFATAL\0VFATAL\0C57P03\0Mstarting up\0\0")
     left = [starting] * 4
-    target = proxy_before(well, server_login_retry="10ms", server_down_timeout="2s",
+    target = proxy_before(well, server_login_retry="10ms", server_down_timeout="3s",
                           listen={"workers": 1})
     target.expect_log("could not connect to server")
     target.server.greeting = lambda _: left.pop() if left else login()
