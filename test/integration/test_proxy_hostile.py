@@ -292,7 +292,7 @@ def test_logins_that_the_proxy_itself_gives_up_say_nothing_of_the_server(proxy_b
 def test_a_server_that_starts_is_tried_again_after_the_pause_and_no_later(proxy_before):
     """Each attempt but the first waited for the second to be over."""
     starting = message("E", b"SFATAL\0VFATAL\0C57P03\0Mstarting up\0\0")
-    left = [starting] * 4
+    left = [starting] * 6
     target = proxy_before(well, server_login_retry="10ms", server_down_timeout="3s",
                           listen={"workers": 1})
     target.expect_log("could not connect to server")
