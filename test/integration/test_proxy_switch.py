@@ -132,10 +132,12 @@ def session_is_reset(target):
 
 def waits_and_is_refused(target):
     with target.connect(database="narrow") as a, target.connect(database="narrow") as b:
+        a.rows("BEGIN")  # it has the connection, and not only a query on its way to it
         a.send(pgwire.query("SELECT pg_sleep(20)"))
         found = refused(lambda: b.value("SELECT 1"))
         pgwire.cancel(a)
         a.read_until_ready()
+        a.rows("ROLLBACK")
         return found, a.value("SELECT 2")
 
 
