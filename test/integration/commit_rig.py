@@ -129,7 +129,7 @@ class Server:
     def kill(self):
         """The postmaster first, so that nobody tidies up."""
         send(self.pids(), signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(60)
 
         def is_gone():
             left = processes_in(self.data)
@@ -140,7 +140,7 @@ class Server:
     def stop(self, how=signal.SIGINT):
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(how)
-            self.process.wait(20)
+            self.process.wait(60)
 
     def pause(self, is_paused=True):
         send(self.pids(), signal.SIGSTOP if is_paused else signal.SIGCONT)
@@ -188,6 +188,8 @@ class Pair:
             wait_until(lambda: self.primary.value(
                 "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'") == "1",
                 10, "the standby is synchronous")
+            # The walsender knows; the checkpointer, which makes commits wait, does after this.
+            self.primary.rows("CHECKPOINT")
 
     def cut_link(self):
         """Nothing is streamed any more; returns what takes that back. The standby's receiver and
@@ -232,7 +234,7 @@ class Asker:
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
 
-    def receive(self, seconds=30):
+    def receive(self, seconds=90):
         ready, _, _ = select.select([self.process.stdout], [], [], seconds)
         assert ready, "the search has not ended"
         return self.process.stdout.readline().rstrip("\n")
@@ -249,16 +251,16 @@ class Asker:
         self.send("setup")
         return self.receive()
 
-    def begin(self, server, probe, seconds=8):
+    def begin(self, server, probe, seconds=60):
         """Says that a COMMIT sent there was lost; `probe` is the row that its probe returned."""
         columns = "|".join("-" if value is None else value for value in probe or ())
         self.send(f"lost {self.servers.index(server)} {int(seconds * 1000)} {columns}")
 
-    def end(self, seconds=30):
+    def end(self, seconds=90):
         """(resolution, why)."""
         resolution, why, *_ = self.receive(seconds).split("; ")
         return resolution, why
 
-    def lost(self, server, probe, seconds=8):
+    def lost(self, server, probe, seconds=60):
         self.begin(server, probe, seconds)
-        return self.end(seconds + 10)
+        return self.end(seconds + 30)

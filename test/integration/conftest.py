@@ -21,14 +21,15 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).parent))
 
 from demo_process import Demo, find_binary, processes_in  # noqa: E402
+from proxy_rig import is_free  # noqa: E402
 from proxy_fixtures import (  # noqa: E402, F401
     direct, pooled, postgres, proxy_place, session_proxy, start_proxy, statement_proxy,
     transaction_proxy)
 
 # Below 32768, above which the kernel takes ports for outgoing connections; far from the demo's own
-# default, so that a demo beside the tests does not matter; and by process, so that two runs of the
-# tests do not.
-_bases = itertools.cycle(range(20000 + os.getpid() % 100 * 100, 32000, 20))
+# default, so that a demo beside the tests does not matter; apart from those of free_port(); and by
+# process, so that two runs of the tests do not.
+_bases = itertools.cycle(range(28000 + os.getpid() % 100 * 20, 32000, 20))
 
 
 class Place:
@@ -40,7 +41,7 @@ class Place:
 
     @property
     def port_base(self):
-        return next(_bases)
+        return next(base for base in _bases if all(map(is_free, range(base, base + 20))))
 
     def new_folder(self):
         """The path of a folder that does not exist yet."""

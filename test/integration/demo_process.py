@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 READY_SECONDS = 60
-STOP_SECONDS = 40
+STOP_SECONDS = 120
 
 
 def find_binary():
@@ -163,7 +163,7 @@ class Demo:
         """Runs the printed line in a shell, with a statement; what it prints, stripped."""
         done = subprocess.run(
             ["/bin/sh", "-c", f"{self.psql_line(name)} -XAtqc {shlex.quote(sql)}"],
-            capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL, user=self.user)
+            capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, user=self.user)
         if check:
             assert done.returncode == 0, done.stderr
             return done.stdout.strip()

@@ -32,7 +32,7 @@ CODE_CANCEL = 1234 << 16 | 5678
 CODE_SSL = 1234 << 16 | 5679
 CODE_GSSENC = 1234 << 16 | 5680
 
-SECONDS = 15  # that a test waits for anything, unless it says otherwise
+SECONDS = 60  # that a test waits for anything, unless it says otherwise
 RECEIVE_BYTES = 1 << 18
 
 

@@ -30,8 +30,8 @@ from demo_process import find_binary, wait_until
 
 PG_BIN = Path("/usr/lib/postgresql/15/bin")
 PASSWORD = "correct horse: battery"
-START_SECONDS = 20
-STOP_SECONDS = 15
+START_SECONDS = 30
+STOP_SECONDS = 60
 
 # Name, how its password is kept, what its lines in pg_hba.conf ask for.
 ROLES = [
@@ -73,17 +73,27 @@ def as_postgres():
     return {"user": "postgres", "group": "postgres", "extra_groups": []}
 
 
+def is_free(port):
+    with socket.socket() as sock:
+        try:
+            sock.bind(("127.0.0.1", port))
+            return True
+        except OSError:
+            return False
+
+
+_given = set()
+
+
 def free_port():
     """Below 32768, above which the kernel takes ports for outgoing connections. By chance, so that
-    two runs of the tests at a time do not mind each other."""
+    two runs of the tests at a time do not mind each other; and none twice, since whom it was given
+    to may listen there only later."""
     while True:
-        port = random.randrange(20000, 32000)
-        with socket.socket() as sock:
-            try:
-                sock.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
+        port = random.randrange(20000, 28000)
+        if port not in _given and is_free(port):
+            _given.add(port)
+            return port
 
 
 def make_certificate(folder, name="server"):

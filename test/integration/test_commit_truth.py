@@ -74,6 +74,19 @@ def check(writer, resolution, server):
     assert resolution == expected, (resolution, expected, writer.probe)
 
 
+def wait_replayed(pair):
+    wait_until(lambda: pair.primary.value(
+        "SELECT bool_and(replay_lsn >= pg_current_wal_lsn()) FROM pg_stat_replication") == "t",
+        20, "the standby has it")
+
+
+def wait_unconfirmed(pair, writer):
+    """Its commit is written here, and waits for the standby."""
+    wait_until(lambda: pair.primary.value(
+        f"SELECT wait_event FROM pg_stat_activity WHERE pid = {writer.pid}") == "SyncRep",
+        20, "it waits for the standby")
+
+
 # ---- the server lives on ----
 
 @pytest.mark.parametrize("version", [150000, 120000])
@@ -98,7 +111,7 @@ def test_commit__a_backend_that_has_not_read_its_commit_yet_is_waited_for(pair):
         os.kill(writer.pid, signal.SIGSTOP)
         writer.send_commit().cut()
         asker.begin(pair.primary, writer.probe)
-        time.sleep(0.6)  # less than its patience
+        time.sleep(0.2)  # much less than its patience
         os.kill(writer.pid, signal.SIGCONT)
         resolution, _ = asker.end()
         assert resolution == "committed"
@@ -112,7 +125,7 @@ def test_commit__a_backend_that_never_gets_its_commit_is_ended(pair):
         began = time.monotonic()
         resolution, why = asker.lost(pair.primary, writer.probe)
         assert (resolution, why) == ("aborted", "the server has recorded it")
-        assert 0.9 < time.monotonic() - began < 12
+        assert 0.9 < time.monotonic() - began < 50  # of 60
         check(writer, resolution, pair.primary)
 
 
@@ -200,15 +213,18 @@ def test_commit__asynchronous_commits_that_a_crash_lost_are_told_as_lost(pair):
     pair.primary.rows("ALTER SYSTEM SET wal_writer_delay = '10s'")
     pair.primary.rows("ALTER SYSTEM SET synchronous_commit = off")
     pair.primary.rows("SELECT pg_reload_conf()")
+    wait_until(lambda: pair.primary.value("SHOW synchronous_commit") == "off", 20, "it is off")
     with Asker(pair) as asker:
-        time.sleep(0.3)
-        pair.primary.rows("CHECKPOINT")
-        pair.primary.rows("SET synchronous_commit = on; INSERT INTO t VALUES (-9)")
-        writer = Writer(pair, asker).ask_probe().send_commit()
-        writer.wire.read_until_ready()
-        pair.primary.kill()
-        pair.primary.start()
-        lost = not writer.is_there(pair.primary)
+        for number in range(8):  # who writes the WAL may have been awake
+            pair.primary.rows("CHECKPOINT")
+            pair.primary.rows(f"SET synchronous_commit = on; INSERT INTO t VALUES (-9{number})")
+            writer = Writer(pair, asker).ask_probe().send_commit()
+            writer.wire.read_until_ready()
+            pair.primary.kill()
+            pair.primary.start()
+            lost = not writer.is_there(pair.primary)
+            if lost:
+                break
         xid = int(writer.probe[0])
         while lost and int(pair.primary.value("SELECT pg_current_xact_id()")) <= xid:
             pass  # somebody else gets the id, and commits
@@ -242,7 +258,8 @@ def test_commit__after_a_failover_the_new_primary_tells(pair, role):
             writer.send_commit()
             if number < 2 or chance.random() < 0.5:
                 writer.wire.read_until_ready()
-                time.sleep(0.1)
+            if number == 0:
+                wait_replayed(pair)
             pair.primary.kill()
             mend()
             lost_at = pair.primary
@@ -251,7 +268,7 @@ def test_commit__after_a_failover_the_new_primary_tells(pair, role):
             check(writer, resolution, pair.primary)
             seen.add(resolution)
             pair.rebuild()
-            wait_until(lambda: pair.primary.value("SELECT pg_is_in_recovery()") == "f", 5, "is it")
+            wait_until(lambda: pair.primary.value("SELECT pg_is_in_recovery()") == "f", 20, "is it")
     assert seen == {"committed", "aborted"}
 
 
@@ -261,14 +278,12 @@ def test_commit__without_history_and_witness_it_stays_unknown_and_with_our_funct
         setup = before.setup_sql()
         writer = Writer(pair, before).ask_probe().send_commit()
         writer.wire.read_until_ready()
-        wait_until(lambda: pair.primary.value(
-            "SELECT bool_and(replay_lsn >= pg_current_wal_lsn()) FROM pg_stat_replication") == "t",
-            5, "the standby has it")
+        wait_replayed(pair)
         pair.primary.kill()
         lost_at = pair.primary
         pair.promote()
     with Asker(pair) as asker:  # one that has seen nothing
-        assert asker.lost(lost_at, writer.probe, 1.5) == (
+        assert asker.lost(lost_at, writer.probe, 3) == (
             "unresolved", "where the transaction's timeline was left is not known")
         pair.primary.rows(setup)
         assert asker.lost(lost_at, writer.probe)[0] == "committed"
@@ -282,9 +297,7 @@ def test_commit__two_promotions_in_a_row_are_followed(pair):
     with Asker(pair, "postgres") as asker:
         kept = Writer(pair, asker).ask_probe().send_commit()
         kept.wire.read_until_ready()
-        wait_until(lambda: pair.primary.value(
-            "SELECT bool_and(replay_lsn >= pg_current_wal_lsn()) FROM pg_stat_replication") == "t",
-            5, "the standby has it")
+        wait_replayed(pair)
         mend = pair.cut_link()
         lost = Writer(pair, asker).ask_probe().send_commit()
         lost.wire.read_until_ready()
@@ -294,9 +307,7 @@ def test_commit__two_promotions_in_a_row_are_followed(pair):
         pair.promote()
         pair.rebuild()
         pair.primary.rows("INSERT INTO t SELECT -g FROM generate_series(100, 2000) g")
-        wait_until(lambda: pair.primary.value(
-            "SELECT bool_and(replay_lsn >= pg_current_wal_lsn()) FROM pg_stat_replication") == "t",
-            5, "the standby has it")
+        wait_replayed(pair)
         pair.primary.kill()
         pair.promote()
         assert asker.lost(first, kept.probe)[0] == "committed"
@@ -319,9 +330,7 @@ def test_commit__an_id_that_was_given_out_again_is_not_taken_for_ours(pair):
                 wire.rows("SELECT pg_logical_emit_message(false, 'x', repeat('x', 5000))")
                 wire.rows("SELECT pg_current_wal_flush_lsn()")
             pair.primary.rows("SELECT pg_switch_wal()")
-            wait_until(lambda: pair.primary.value(
-                "SELECT bool_and(replay_lsn >= pg_current_wal_lsn()) FROM pg_stat_replication")
-                == "t", 5, "the standby has it")
+            wait_replayed(pair)
             mend = pair.cut_link()
             writer.send_commit()
             writer.wire.read_until_ready()
@@ -347,7 +356,7 @@ def test_commit__what_the_standby_has_not_confirmed_is_not_called_committed(pair
         writer = Writer(pair, asker).ask_probe()
         mend = pair.cut_link()
         writer.send_commit()
-        time.sleep(0.3)
+        wait_unconfirmed(pair, writer)
         assert not writer.is_there(pair.primary)  # it waits, and nobody sees it
         pair.primary.kill()
         mend()
@@ -357,9 +366,9 @@ def test_commit__what_the_standby_has_not_confirmed_is_not_called_committed(pair
         # Whoever asks might not wait for standbys; the transaction did.
         pair.primary.rows("SET synchronous_commit = local;"
                           " ALTER ROLE app SET synchronous_commit = local")
-        assert asker.lost(pair.primary, writer.probe, 2) == (
+        assert asker.lost(pair.primary, writer.probe, 4) == (
             "unresolved", "committed on the primary, but its synchronous standbys did not confirm")
-        asker.begin(pair.primary, writer.probe, 12)
+        asker.begin(pair.primary, writer.probe)
         time.sleep(0.5)
         lost_at = pair.primary
         pair.primary.kill()
@@ -376,13 +385,13 @@ def test_commit__once_the_standby_has_confirmed_it_is(pair):
         writer = Writer(pair, asker).ask_probe()
         mend = pair.cut_link()
         writer.send_commit()
-        time.sleep(0.2)
+        wait_unconfirmed(pair, writer)
         pair.primary.kill()
         mend()
         pair.primary.start()
-        asker.begin(pair.primary, writer.probe, 20)
-        assert asker.end(30)[0] == "committed"
-        wait_until(lambda: writer.is_there(pair.standby), 5, "the standby has it too")
+        asker.begin(pair.primary, writer.probe)
+        assert asker.end()[0] == "committed"
+        wait_until(lambda: writer.is_there(pair.standby), 20, "the standby has it too")
 
 
 def test_commit__a_wait_for_the_standby_that_is_cut_short_is_no_answer(pair):
@@ -393,16 +402,16 @@ def test_commit__a_wait_for_the_standby_that_is_cut_short_is_no_answer(pair):
         writer = Writer(pair, asker).ask_probe()
         mend = pair.cut_link()
         writer.send_commit()
-        time.sleep(0.2)
+        wait_unconfirmed(pair, writer)
         status = f"SELECT pg_xact_status('{writer.probe[0]}')"
         assert pair.primary.value(status) == "in progress"
         pair.primary.rows(f"SELECT pg_terminate_backend({writer.pid})")
-        wait_until(lambda: pair.primary.value(status) == "committed", 5, "the wait is over")
-        asker.begin(pair.primary, writer.probe, 12)
+        wait_until(lambda: pair.primary.value(status) == "committed", 20, "the wait is over")
+        asker.begin(pair.primary, writer.probe)
         time.sleep(1)
         mend()
         assert asker.end()[0] == "committed"
-        wait_until(lambda: writer.is_there(pair.standby), 5, "the standby has it too")
+        wait_until(lambda: writer.is_there(pair.standby), 20, "the standby has it too")
 
 
 # ---- whom not to believe ----
@@ -416,7 +425,7 @@ def test_commit__a_former_primary_is_not_believed(pair):
         writer.wire.read_until_ready()
         former = pair.primary
         former.pause()
-        asker.begin(former, writer.probe, 12)
+        asker.begin(former, writer.probe)
         pair.promote()
         former.pause(False)
         mend()

@@ -5,6 +5,7 @@ COPY, a cancel, TLS, large values, and pipelines as far as it can.
 """
 
 import concurrent.futures
+import contextlib
 import io
 import os
 import shutil
@@ -168,12 +169,23 @@ def test_psycopg_copies(connected):
     assert connected.execute("SELECT count(*) FROM driver").fetchone() == (0,)
 
 
-def test_psycopg_cancels(connected):
-    timer = threading.Timer(0.3, connected.cancel)
-    timer.start()
-    with pytest.raises(psycopg.errors.QueryCanceled):
+@contextlib.contextmanager
+def cancelled_once_it_sleeps(postgres, connection):
+    def cancel():
+        wait_until(lambda: postgres.sql("SELECT 1 FROM pg_stat_activity WHERE state = 'active' "
+                                        "AND query = 'SELECT pg_sleep(30)'"), 6, "it sleeps")
+        connection.cancel()
+
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    yield
+    thread.join()
+
+
+def test_psycopg_cancels(connected, postgres):
+    with cancelled_once_it_sleeps(postgres, connected), \
+            pytest.raises(psycopg.errors.QueryCanceled):
         connected.execute("SELECT pg_sleep(30)")
-    timer.join()
     assert connected.execute("SELECT 1").fetchone() == (1,)
 
 
@@ -248,12 +260,10 @@ def test_psycopg2_queries_copies_and_reads_cursors(connected2):
         assert cursor.fetchone() == (1,)
 
 
-def test_psycopg2_cancels(connected2):
-    timer = threading.Timer(0.3, connected2.cancel)
-    timer.start()
-    with connected2.cursor() as cursor, pytest.raises(psycopg2.errors.QueryCanceled):
+def test_psycopg2_cancels(connected2, postgres):
+    with cancelled_once_it_sleeps(postgres, connected2), connected2.cursor() as cursor, \
+            pytest.raises(psycopg2.errors.QueryCanceled):
         cursor.execute("SELECT pg_sleep(30)")
-    timer.join()
 
 
 # --------------------------------------------------------------------------------------------- node

@@ -113,13 +113,13 @@ def settings_of(postgres, strange):
             "fickle": {"hosts": f"127.0.0.1:{strange['fickle'].port}"},
         },
         "roles": {
-            "trusted": {"client_idle_timeout": "100ms"},
+            "trusted": {"client_idle_timeout": "1s"},
             "other": {"query_timeout": "100ms"},
             "old": {"transaction_timeout": "100ms"},
             "walker": {"server_connections_max": 1, "clients_max": 2},
         },
         "limits": {"prepared_memory": "1MB", "client_login_timeout": "3s"},
-        "server_down_timeout": "200ms",
+        "server_down_timeout": "1500ms",
         "listen": {"workers": 1},
     }
 
@@ -127,7 +127,7 @@ def settings_of(postgres, strange):
 def check_timeouts(proxy):
     with proxy.connect("trusted") as wire:
         check(last_words(wire), "57P05", "terminating connection due to client_idle_timeout",
-              "100 ms are allowed", "raise this timeout")
+              "1000 ms are allowed", "raise this timeout")
     with proxy.connect("trusted", database="second") as wire:
         wire.rows("CREATE TEMPORARY TABLE pins_it (a int)")
         check(last_words(wire), "57P05", "terminating connection due to pinned_idle_timeout",
@@ -150,7 +150,7 @@ def check_servers(proxy):
     check(refused_login(proxy, database="standby"), "57P03",
           "the server is not what target_session_attrs = standby asks for", "in_hot_standby")
     check(refused_login(proxy, database="mute"), "08001",
-          "no connection to the server within 200 ms")
+          "no connection to the server within 1500 ms")
     check(refused_login(proxy, database="late"), "08001", ": timeout")
     check(refused_login(proxy, database="nowhere"), "08001",
           "could not connect to server \"127.0.0.1\" port 1: ")

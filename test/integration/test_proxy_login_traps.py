@@ -17,6 +17,7 @@ import pgwire
 import pytest
 from pgwire import CODE_CANCEL, CODE_GSSENC, CODE_SSL, PROTOCOL_3_0, PROTOCOL_3_2, Wire, bind
 from pgwire import execute, kinds, open_socket, parse, query, request, rows, startup, sync
+from demo_process import wait_until
 from proxy_rig import PASSWORD
 
 PROTOCOL_GREASE = 3 << 16 | 9999
@@ -54,13 +55,14 @@ def log_in(wire, user="app", database="app", version=PROTOCOL_3_0, **parameters)
 
 # --------------------------------------------------------------------------- protocol, negotiation
 
-def test_protocol_3_2_is_spoken_with_a_long_key_that_cancels(pooled):
+def test_protocol_3_2_is_spoken_with_a_long_key_that_cancels(pooled, postgres):
     needs_proxy(pooled)
     with pooled.connect(version=PROTOCOL_3_2) as c:
         assert "v" not in kinds(c.login)
         assert 4 <= len(c.key) <= 256
         c.send(query("SELECT pg_sleep(30)"))
-        time.sleep(0.2)
+        wait_until(lambda: postgres.sql("SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND "
+                                        "query = 'SELECT pg_sleep(30)'"), 6, "it sleeps")
         pgwire.cancel(c)
         assert c.read_until("E")[-1].sqlstate == "57014"
         c.read_until_ready()
@@ -134,7 +136,7 @@ def test_plain_bytes_behind_a_request_for_encryption_end_the_connection(session_
     raw.send(request(code) + startup({"user": "app", "database": "app"}))
     raw.finish_sending()
     try:
-        answer = raw.read_bytes(9, seconds=5)
+        answer = raw.read_bytes(9, seconds=60)
         assert answer[:1] == b"E" or answer[1:2] == b"E", answer
     except pgwire.Closed:
         pass
@@ -464,7 +466,7 @@ def test_random_bytes_never_hurt_anybody_else(session_proxy):
             try:
                 sock.sendall(data)
                 sock.shutdown(socket.SHUT_WR)
-                sock.settimeout(5)
+                sock.settimeout(30)
                 sock.recv(1000)
             except OSError:
                 pass
@@ -477,7 +479,7 @@ def test_a_cancel_request_that_makes_no_sense_is_dropped(session_proxy):
         with open_socket(*session_proxy.address) as sock:
             sock.sendall(struct.pack("!ii", 8 + len(body), CODE_CANCEL) + body)
             sock.shutdown(socket.SHUT_WR)
-            sock.settimeout(5)
+            sock.settimeout(30)
             try:
                 sock.recv(100)
             except ConnectionResetError:
@@ -527,7 +529,7 @@ def test_logins_that_stop_half_way_keep_nobody_out(session_proxy):
         thread.start()
     for thread in threads:
         thread.join()
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
     for wire in stuck:
         wire.close()
 
@@ -537,7 +539,7 @@ def test_openssl_itself_is_content_with_the_handshake(session_proxy):
         ["openssl", "s_client", "-starttls", "postgres", "-connect",
          "{}:{}".format(*session_proxy.address), "-CAfile", session_proxy.ca,
          "-verify_return_error"],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, check=False)
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100, check=False)
     assert "Verify return code: 0 (ok)" in done.stdout, done.stdout + done.stderr
 
 

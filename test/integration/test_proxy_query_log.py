@@ -74,7 +74,7 @@ def test_every_request_is_logged_with_who_where_and_what(start_proxy):
 
 def test_what_is_logged_is_chosen_and_where_its_time_went(start_proxy):
     """Slow ones and errors only, by role and database; another choice while it runs."""
-    proxy = start_proxy("transaction", query_log="errors", query_log_slow="100ms",
+    proxy = start_proxy("transaction", query_log="errors", query_log_slow="1s",
                         query_log_text="none", pool_size=1,
                         roles={"other": {"query_log": "all"}})
     with proxy.connect() as wire, proxy.connect() as second, proxy.connect("other") as other:
@@ -85,12 +85,12 @@ def test_what_is_logged_is_chosen_and_where_its_time_went(start_proxy):
         # One holds the only connection, so the wait of the other one is what took the time.
         wire.rows("BEGIN")
         second.send(pgwire.query("SELECT 3"))
-        assert second.is_quiet(0.3)
+        assert second.is_quiet(1.5)
         wire.rows("COMMIT")
         second.read_until_ready()
         line = last_line(proxy, 2)
         assert line["pid"] == str(second.pid)
-        assert milliseconds(line["wait"]) > 100
+        assert milliseconds(line["wait"]) > 1000
         assert milliseconds(line["wait"]) > milliseconds(line["server"])
         proxy.reload(query_log="all", query_log_text="full", pool_size=1)
         wait_until(lambda: wire.rows("SELECT 'in full'") and len(lines_of(proxy)) > 2, 10,
@@ -108,8 +108,8 @@ def test_a_share_is_chosen_by_chance(start_proxy):
     with proxy.connect() as wire:
         for _ in range(200):
             wire.rows("SELECT 1")
-        wait_until(lambda: lines_of(proxy), 10, "some are logged")
-        assert 50 < len(lines_of(proxy)) < 150
+        wait_until(lambda: len(lines_of(proxy)) > 50, 10, "some are logged")
+        assert len(lines_of(proxy)) < 150
 
 
 def test_the_time_in_which_a_client_does_not_read_is_its_own(start_proxy):

