@@ -137,6 +137,9 @@ static int watch_server(struct watch_target *target, const struct connstr *shown
     printf("\nConnect\n  %s\n", shown->psql);
     if (shown->has_password)
         printf("  The password of your connection string is not shown; psql will ask for it.\n");
+    printf("\nProtect\n  holdfast proxy %s\n", shown->psql + strlen("psql "));
+    printf("  stands in front of it at 127.0.0.1:6432; it finds a password in PGPASSWORD or "
+           "~/.pgpass.\n");
     printf("\nWatching: from here on a line for each change. Ctrl-C ends this; the server is not "
            "touched.\n\n");
     fflush(stdout);

@@ -77,6 +77,7 @@ def test_it_says_what_a_primary_is(servers):
                          r"archive_mode off, wal_level replica: no point-in-time recovery"):
             assert re.search(expected, watch.output, re.MULTILINE), watch.output
         line = re.search(r"^  (psql '.*')$", watch.output, re.MULTILINE)[1]
+        assert "  holdfast proxy " + line.removeprefix("psql ") + "\n" in watch.output
         done = subprocess.run(["/bin/sh", "-c", f"{line} -XAtc 'SELECT 1'"], capture_output=True,
                               text=True, timeout=30, check=False)
         assert done.stdout == "1\n", done.stderr
