@@ -188,6 +188,8 @@ void loop_remove(struct loop *loop, struct call *call)
     list_remove(&call->link);
     --loop->count;
     call->loop = NULL;
+    /* hf_close() wakes all calls there are: not by a number that is another file's by then. */
+    atomic_store_explicit(&call->wake_at, call->wake_fd, memory_order_release);
 }
 
 /* ---- turning ---- */
