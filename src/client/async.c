@@ -15,6 +15,11 @@
 
 /* ---- hf_calls ---- */
 
+int async_check(const struct hf_loop *loop, struct hf_error *err)
+{
+    return loop->is_ending ? error_set(err, HF_E_CANCELLED, "its loop is being freed") : HF_SUCCESS;
+}
+
 struct hf_call *async_new(struct hf_loop *loop, async_step *step, hf_done *done, void *arg)
 {
     struct hf_call *call = mem_alloc(&loop->loop.db->mem, sizeof *call);
@@ -148,7 +153,7 @@ void hf_loop_free(struct hf_loop *loop)
         return; /* its memory goes with hf_close() */
     }
     struct list_node *node;
-    tx_loop_forget(loop);
+    loop->is_ending = true;
     while ((node = list_first(&loop->loop.calls)) != NULL)
         give_up(loop, container_of(node, struct call, link));
     while ((node = list_first(&loop->calls)) != NULL) {
@@ -156,6 +161,7 @@ void hf_loop_free(struct hf_loop *loop)
         error_set(&err, HF_E_CANCELLED, "its loop was freed");
         async_end(container_of(node, struct hf_call, link), HF_E_CANCELLED, NULL, &err);
     }
+    tx_loop_forget(loop); /* not before: callbacks may ask for them */
     loop_deinit(&loop->loop);
     mem_free(&db->mem, loop);
 }
@@ -183,6 +189,20 @@ size_t hf_loop_pending(const struct hf_loop *loop)
     return loop == NULL ? 0 : loop->pending;
 }
 
+/* What ends because of what a callback has started is for the next turn: a callback that starts
+ * what ends at once (an old result, a refusal) would keep the caller's loop here for ever. */
+static void tell_ended(struct hf_loop *loop)
+{
+    const struct list_node *last = list_last(&loop->ended);
+    struct list_node *node = NULL;
+    while (node != last && (node = list_pop_front(&loop->ended)) != NULL) {
+        struct hf_call *call = container_of(node, struct hf_call, ended);
+        call->step(call);
+    }
+    if (!list_is_empty(&loop->ended))
+        eventfd_write(loop->loop.wake_fd, 1);
+}
+
 int hf_turn(struct hf_loop *loop)
 {
     if (loop == NULL || loop->is_turning)
@@ -193,11 +213,7 @@ int hf_turn(struct hf_loop *loop)
     loop->is_turning = true;
     loop->told = 0;
     loop_turn(&loop->loop, 0);
-    struct list_node *node;
-    while ((node = list_pop_front(&loop->ended)) != NULL) {
-        struct hf_call *call = container_of(node, struct hf_call, ended);
-        call->step(call);
-    }
+    tell_ended(loop);
     loop->is_turning = false;
     if (entered == HF_SUCCESS)
         db_leave(loop->loop.db);
@@ -288,7 +304,9 @@ int hf_loop_query(struct hf_loop *loop, const char *sql, const struct hf_params 
         *call = NULL;
     if (loop == NULL || sql == NULL)
         return error_set(err, HF_E_USAGE, "hf_loop_query() needs a loop and a statement");
-    int code = db_enter(loop->loop.db, err);
+    int code = async_check(loop, err);
+    if (code == HF_SUCCESS)
+        code = db_enter(loop->loop.db, err);
     if (code != HF_SUCCESS)
         return code;
     struct hf_call *made = async_new(loop, step, done, arg);

@@ -30,6 +30,7 @@ struct hf_loop {
     size_t pending;
     int told; /* ends in this turn */
     bool is_turning;
+    bool is_ending; /* in hf_loop_free(): nothing is begun any more */
 };
 
 /* `step` is called in hf_turn() when the engine is parked, done or left: look at engine->state. */
@@ -48,6 +49,8 @@ struct hf_call {
     struct list_node ended; /* in loop->ended */
 };
 
+/* Why nothing is begun in this loop; HF_SUCCESS if something can be. */
+int async_check(const struct hf_loop *loop, struct hf_error *err);
 /* A new one; NULL: no memory. */
 struct hf_call *async_new(struct hf_loop *loop, async_step *step, hf_done *done, void *arg);
 /* Frees one that was never called back, and never will be. */

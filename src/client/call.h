@@ -276,6 +276,13 @@ void call_wants(const struct call *call, struct call_wants *wants);
  * time. */
 void call_turn(struct call *call, short ready);
 
+/* Of its last attempt. From the view, since servers that are learnt later are named nowhere else;
+ * SNAPSHOT_NAME_BYTES. */
+static inline const char *call_endpoint_name(const struct call *call)
+{
+    return call->view->snapshot.endpoints[call->endpoint].name;
+}
+
 /* ---- any thread ---- */
 
 void call_wake(struct call *call, enum call_news news);

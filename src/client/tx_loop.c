@@ -54,7 +54,7 @@ static int step_result(struct hf_tx *tx, struct hf_rows **rows, struct hf_error 
     error_clear(err);
     if (tx->result == NULL)
         return HF_SUCCESS;
-    *rows = rows_take(tx->result, tx->db->endpoints[tx->call->endpoint].name);
+    *rows = rows_take(tx->result, call_endpoint_name(tx->call));
     tx->result = NULL;
     return *rows != NULL ? HF_SUCCESS
                          : error_set(err, HF_E_MEMORY, "out of memory for the rows of the result");
@@ -164,7 +164,9 @@ int hf_loop_begin(struct hf_loop *loop, const struct hf_tx_options *options, hf_
 {
     if (loop == NULL || done == NULL)
         return error_set(err, HF_E_USAGE, "hf_loop_begin() needs a loop and a function to call");
-    int code = db_enter(loop->loop.db, err);
+    int code = async_check(loop, err);
+    if (code == HF_SUCCESS)
+        code = db_enter(loop->loop.db, err);
     if (code != HF_SUCCESS)
         return code;
     struct hf_call *call = async_new(loop, begun, done, arg);
@@ -184,6 +186,8 @@ static int check(struct hf_tx *tx, struct hf_error *err)
 {
     if (tx == NULL)
         return error_set(err, HF_E_USAGE, "there is no transaction");
+    if (tx->loop != NULL && tx->loop->is_ending)
+        return async_check(tx->loop, err); /* which ends and frees it */
     if (atomic_load(&tx->owner) == TX_GONE)
         return error_set(err, atomic_load(&tx->gone), "the transaction has ended");
     if (tx->loop == NULL || tx->call->owner != NULL)
@@ -271,6 +275,8 @@ static void end_later(struct hf_loop *loop, struct hf_call *call)
 static int end(struct hf_tx *tx, enum tx_todo todo, hf_done *done, void *arg, struct hf_error *err)
 {
     int code = check(tx, err);
+    if (tx != NULL && tx->loop != NULL && tx->loop->is_ending)
+        return code;
     bool is_gone = tx != NULL && atomic_load(&tx->owner) == TX_GONE;
     if (code != HF_SUCCESS && (!is_gone || todo == TX_COMMIT)) {
         if (is_gone)
