@@ -109,20 +109,27 @@ static void free_entry(struct cache *cache, struct entry *entry)
     mem_free(cache->mem, entry);
 }
 
-void cache_free(struct cache *cache)
+void cache_forget(struct cache *cache)
 {
     if (cache == NULL)
         return;
     for (uint32_t i = 0; cache->entries != NULL && i < cache->capacity; i++)
         if (cache->entries[i] != NULL)
             free_entry(cache, cache->entries[i]);
-    for (size_t i = 0; i < WAITING_ROOMS; i++)
-        pthread_cond_destroy(&cache->ended[i]);
-    pthread_mutex_destroy(&cache->lock);
     mem_free(cache->mem, cache->map.slots);
     mem_free(cache->mem, cache->entries);
     mem_free(cache->mem, cache->free);
     mem_free(cache->mem, cache);
+}
+
+void cache_free(struct cache *cache)
+{
+    if (cache == NULL)
+        return;
+    for (size_t i = 0; i < WAITING_ROOMS; i++)
+        pthread_cond_destroy(&cache->ended[i]);
+    pthread_mutex_destroy(&cache->lock);
+    cache_forget(cache);
 }
 
 /* ---- entries, under the lock ---- */

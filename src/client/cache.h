@@ -79,6 +79,9 @@ enum hf_rc cache_new(struct cache **cache, const struct cache_config *config, st
                      struct hf_err *err) HF_MUST_USE;
 /* Drops everything. Nobody may be using it. NULL is allowed. */
 void cache_free(struct cache *cache);
+/* The same in a child after fork(), where followers may seem to wait whose threads are the
+ * parent's: to destroy what they wait on would be to wait for them. */
+void cache_forget(struct cache *cache);
 
 /* One asker's way through the cache. Zeroed and filled in, then cache_ask() or cache_begin(). */
 struct cache_ask {

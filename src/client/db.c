@@ -47,8 +47,7 @@ int db_enter(struct hf_db *db, struct hf_error *err)
         return HF_E_FORKED;
     }
     tx_stack_sweep();
-    db_stay(db);
-    if (!db_is_closing(db))
+    if ((atomic_fetch_add(&db->inside, 1) & DB_CLOSING) == 0)
         return HF_SUCCESS;
     db_leave(db);
     return error_set(err, HF_E_CLOSED, "hf_close() has been called for this database");
@@ -56,15 +55,11 @@ int db_enter(struct hf_db *db, struct hf_error *err)
 
 void db_leave(struct hf_db *db)
 {
-    if (!db_is_closing(db)) {
-        /* Should it begin to close just now, hf_close() looks once more by itself. */
-        if (atomic_fetch_sub(&db->inside, 1) != 1 || !db_is_closing(db))
-            return;
-        atomic_fetch_add(&db->inside, 1);
-    }
+    if (atomic_fetch_sub(&db->inside, 1) != (DB_CLOSING | 1))
+        return;
     pthread_mutex_lock(&db->lock);
-    if (atomic_fetch_sub(&db->inside, 1) == 1)
-        pthread_cond_broadcast(&db->quiet);
+    db->is_quiet = true;
+    pthread_cond_signal(&db->quiet);
     pthread_mutex_unlock(&db->lock);
 }
 
@@ -321,9 +316,9 @@ void db_decision(const struct call *call, struct hf_decision *decision)
     };
     bool is_read = call->guard.request.route.intent == ROUTE_READ;
     snprintf(decision->class_name, sizeof decision->class_name, "%s", is_read ? "read" : "write");
-    if (reason->endpoint < call->db->endpoint_count)
+    if (reason->endpoint < view->count)
         snprintf(decision->endpoint, sizeof decision->endpoint, "%s",
-                 call->db->endpoints[reason->endpoint].name);
+                 view->endpoints[reason->endpoint].name);
     struct hf_err told;
     guard_reason_error(reason, view, &told);
     error_scrub(decision->reason, sizeof decision->reason, told.message);

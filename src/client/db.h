@@ -48,7 +48,7 @@ struct watcher;
 
 /* What there is of each server, by its index in the snapshot. */
 struct db_endpoint {
-    char name[SNAPSHOT_NAME_BYTES]; /* "host:port" */
+    char name[SNAPSHOT_NAME_BYTES]; /* "host:port"; "": learnt later, then views name it */
     struct breaker *breaker;
     struct bulkhead *bulkhead;
     pthread_mutex_t queue_lock;
@@ -68,6 +68,8 @@ struct db_counts {
  * lock and on a cache line of its own. Two threads whose numbers fall together may both find it
  * empty or taken: then there are the free calls. */
 #define DB_PLACES 32
+
+#define DB_CLOSING (UINT32_C(1) << 31) /* in hf_db.inside */
 
 struct db_place {
     struct call *_Atomic call;
@@ -104,10 +106,14 @@ struct hf_db {
     pthread_mutex_t lock;
     struct list free_calls;
     struct db_place places[DB_PLACES];
-    struct list calls;       /* all there are */
-    struct list watching;    /* calls that hear of new snapshots */
-    pthread_cond_t quiet;    /* `inside` has fallen to 0 while it is closing */
-    _Atomic uint32_t inside; /* public functions under way, and calls left to the reaper */
+    struct list calls;    /* all there are */
+    struct list watching; /* calls that hear of new snapshots */
+    /* Public functions under way, and calls left to the reaper; DB_CLOSING from hf_close() on. Who
+     * leaves touches nothing of the database afterwards, since it may be freed then: but for the
+     * last one while it is closing, whom hf_close() waits for. */
+    _Atomic uint32_t inside;
+    pthread_cond_t quiet;
+    bool is_quiet; /* under the lock: that last one has left */
     _Atomic bool is_closing;
     struct reaper *reaper;
     struct nudge *nudge;

@@ -59,6 +59,8 @@ static short wait_once(struct call *call, int64_t now_ns)
 void call_drive(struct call *call)
 {
     int64_t now_ns = call->guard.now_ns; /* the guard has just been told */
+    if (call->state == CALL_IS_GOING && db_is_closing(call->db))
+        call_stop(call); /* hf_close() may have woken it before it was a call */
     while (call->state == CALL_IS_GOING) {
         short ready = wait_once(call, now_ns);
         call_turn(call, ready);

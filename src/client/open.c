@@ -362,6 +362,8 @@ static void forget(struct hf_db *db)
     reaper_forget(db->reaper);
     nudge_forget(db->nudge);
     watcher_free(db->watcher);
+    cache_forget(db->cache);
+    db->cache = NULL;
     free_memory(db);
     /* What else was allocated belonged to calls of the parent's other threads. */
     explicit_bzero(db, sizeof *db);
@@ -378,11 +380,12 @@ void hf_close(struct hf_db *db)
     }
     tx_stack_sweep();
     atomic_store(&db->is_closing, true);
+    bool is_quiet = atomic_fetch_or(&db->inside, DB_CLOSING) == 0;
     txs_reap(db, clock_now(), true);
     pthread_mutex_lock(&db->lock);
     list_for_each(node, &db->calls)
         call_wake(container_of(node, struct call, all), CALL_NEWS_CLOSING);
-    while (atomic_load(&db->inside) != 0)
+    while (!is_quiet && !db->is_quiet)
         pthread_cond_wait(&db->quiet, &db->lock);
     pthread_mutex_unlock(&db->lock);
     destroy(db);

@@ -339,7 +339,11 @@ static int run_top(struct hf_db *db, const struct hf_tx_options *options, hf_tx_
                    void *arg, struct hf_error *err)
 {
     struct hf_tx *tx;
-    int code = tx_open(db, options, false, &tx, err);
+    int code = db_enter(db, err);
+    if (code != HF_SUCCESS)
+        return code;
+    code = tx_open(db, options, false, &tx, err);
+    db_leave(db); /* the transaction holds it open, until it is closed or taken away */
     if (code != HF_SUCCESS)
         return code;
     while (run_work(tx, work, arg, err, &code))
@@ -366,10 +370,6 @@ int hf_tx(struct hf_db *db, const struct hf_tx_options *options, hf_tx_work *wor
         }
         return hf_tx_nested(outer, options, work, arg, err);
     }
-    int code = db_enter(db, err);
-    if (code != HF_SUCCESS)
-        return code;
-    db_leave(db); /* tx_open() holds it open, until the transaction is closed or taken away */
     return run_top(db, options, work, arg, err);
 }
 
