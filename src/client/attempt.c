@@ -120,7 +120,7 @@ HF_COLD static void prove_role(struct call *call, enum conn_role role)
     bool is_wanted = view->endpoints[call->endpoint].role == ENDPOINT_PRIMARY;
     if (is_wanted && role == CONN_ROLE_STANDBY) {
         error_set(&call->error, HF_E_CONNECT, "%s is not the primary any more",
-                  call->db->endpoints[call->endpoint].name);
+                  call_endpoint_name(call));
         end_before_work(call, (struct outcome){.code = OUTCOME_WRONG_ROLE});
         return;
     }
@@ -229,7 +229,8 @@ HF_COLD static void turn_statement(struct call *call, short ready)
         error_from_result(&call->error, result);
         end_before_work(call, outcome);
     } else if (call->phase == CALL_CLEANING) {
-        call->conn->is_dirty = false;
+        /* What it was still notified of is nobody's now. */
+        call->conn->is_dirty = !conn_take_back(&call->conn->conn);
         if (call->conn->statements != NULL)
             statements_clear(call->conn->statements);
         work_begin(call);

@@ -51,6 +51,8 @@ void hf_cancel_reset(struct hf_cancel *cancel)
         return;
     atomic_store(&cancel->is_fired, false);
     eventfd_read(cancel->fd, &count);
+    if (atomic_load(&cancel->is_fired)) /* in between, and who waits has not heard it */
+        eventfd_write(cancel->fd, 1);
 }
 
 void hf_cancel_free(struct hf_cancel *cancel)
@@ -69,4 +71,12 @@ int cancel_token_fd(const struct hf_cancel *cancel)
 bool cancel_token_is_fired(const struct hf_cancel *cancel)
 {
     return atomic_load(&cancel->is_fired);
+}
+
+bool cancel_token_refuses(const struct hf_cancel *cancel, struct hf_error *err)
+{
+    if (cancel == NULL || !cancel_token_is_fired(cancel))
+        return false;
+    error_set(err, HF_E_CANCELLED, "its hf_cancel has been fired and was not reset");
+    return true;
 }

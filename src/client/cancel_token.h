@@ -12,5 +12,8 @@
 /* Readable from hf_cancel_fire() to hf_cancel_reset(). */
 int cancel_token_fd(const struct hf_cancel *cancel);
 bool cancel_token_is_fired(const struct hf_cancel *cancel);
+/* A call is not begun that it would stop at once: true, and `err` says so. NULL is allowed: false.
+ */
+bool cancel_token_refuses(const struct hf_cancel *cancel, struct hf_error *err);
 
 #endif

@@ -330,6 +330,8 @@ static int start(struct hf_copy *copy, struct hf_tx *tx, const char *sql,
     copy->sql = sql;
     code = tx_do(tx, TX_TASK, err);
     copy->sql = NULL;
+    if (code != HF_SUCCESS)
+        tx->task = NULL; /* the COPY is freed now, and may never have had its turn */
     return code;
 }
 
@@ -435,7 +437,7 @@ int hf_copy_put(struct hf_copy *copy, const void *data, size_t size, struct hf_e
     /* Mostly the line takes it at once, and the engine need not turn for that. */
     if (copy->state == COPY_OVER)
         code = error_set(err, HF_E_USAGE, "the COPY has ended");
-    else if (push(copy, pg_of(copy->tx)) != 1)
+    else if (tx_is_cancelled(copy->tx) || push(copy, pg_of(copy->tx)) != 1)
         code = run(copy, err);
     copy->size = 0;
     tx_leave(copy->tx);
@@ -460,7 +462,7 @@ int hf_copy_get(struct hf_copy *copy, const void **data, size_t *size, struct hf
     if (enter(copy, COPY_GETTING, err) != HF_SUCCESS)
         return -1;
     int code = HF_SUCCESS;
-    if (copy->state != COPY_OVER && !pull(copy, pg_of(copy->tx)))
+    if (copy->state != COPY_OVER && (tx_is_cancelled(copy->tx) || !pull(copy, pg_of(copy->tx))))
         code = run(copy, err);
     bool is_row = code == HF_SUCCESS && copy->state != COPY_OVER && copy->piece_size > 0;
     if (is_row) {
@@ -516,8 +518,10 @@ int hf_copy_end(struct hf_copy *copy, const char *give_up, uint64_t *rows, struc
             code = tx_end(tx, is_good, code, err);
         if (is_good && code == HF_SUCCESS && rows != NULL)
             *rows = copy->rows;
-    } else if (tx != NULL && copy->owns_tx && atomic_load(&tx->owner) == TX_GONE) {
-        tx_free(tx);
+    } else if (tx != NULL && atomic_load(&tx->owner) == TX_GONE) {
+        tx->task = NULL;
+        if (copy->owns_tx)
+            tx_free(tx);
     }
     free_piece(copy);
     free(copy);

@@ -8,6 +8,7 @@
 #include <libpq-fe.h>
 
 #include "base/ns.h"
+#include "client/cancel_token.h"
 #include "client/db.h"
 #include "client/drive.h"
 #include "client/errors.h"
@@ -36,10 +37,9 @@ static enum call_step begin(struct call *call)
 static enum call_step turn(struct call *call)
 {
     struct hf_lease *lease = lease_of(call);
-    PGconn *pg = call->conn->conn.pg;
     if (!lease->is_back)
         return CALL_PARKED;
-    if (lease->is_broken || PQstatus(pg) != CONNECTION_OK || PQsetnonblocking(pg, 1) != 0)
+    if (!conn_take_back(&call->conn->conn) || lease->is_broken)
         call->conn->is_broken = true;
     call->ended = (struct call_ending){.outcome = {.code = OUTCOME_SUCCESS}};
     return CALL_ENDED;
@@ -57,6 +57,8 @@ static int start(struct hf_db *db, struct call *call, const struct hf_call_optio
         return error_from_err(err, HF_E_USAGE, &why);
     if (options == NULL)
         options = &none;
+    if (cancel_token_refuses(options->cancel, err))
+        return HF_E_CANCELLED;
     db_request(db, options->intent == HF_READ ? ROUTE_READ : ROUTE_WRITE, options, &request);
     call->user_cancel = options->cancel;
     _Static_assert(sizeof(struct hf_lease) <= CALL_ROOM, "the room of a call must hold a lease");

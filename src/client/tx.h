@@ -224,6 +224,9 @@ void tx_start(struct hf_tx *tx);
 int tx_enter(struct hf_tx *tx, struct hf_error *err);
 void tx_leave(struct hf_tx *tx);
 
+/* Between enter and leave: its hf_cancel, or that of its step, was fired. A step would say so. */
+bool tx_is_cancelled(const struct hf_tx *tx);
+
 /* Runs a step on this thread, between enter and leave. HF_SUCCESS, or the step's error in `err`. */
 int tx_do(struct hf_tx *tx, enum tx_todo todo, struct hf_error *err);
 

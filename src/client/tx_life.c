@@ -38,6 +38,8 @@ static void enlist(struct hf_tx *tx)
     pthread_mutex_lock(&tx->db->txs.lock);
     list_push_back(&tx->db->txs.open, &tx->link);
     pthread_mutex_unlock(&tx->db->txs.lock);
+    if (db_is_closing(tx->db)) /* hf_close() may have looked before */
+        atomic_store(&tx->is_wanted, true);
 }
 
 static void delist(struct hf_tx *tx)
@@ -184,6 +186,8 @@ int tx_new(struct hf_db *db, const struct hf_tx_options *options, bool is_by_han
     int code = check_options(options, err);
     if (code != HF_SUCCESS)
         return code;
+    if (cancel_token_refuses(options->cancel, err))
+        return HF_E_CANCELLED;
     /* Not from the db's allocator: an owner that never came back may have it when the db has been
      * closed. */
     struct hf_tx *tx = calloc(1, sizeof *tx);
@@ -344,12 +348,18 @@ int tx_check(struct hf_tx *tx, struct hf_error *err)
     return HF_SUCCESS;
 }
 
+bool tx_is_cancelled(const struct hf_tx *tx)
+{
+    const struct hf_cancel *cancel = tx->call->user_cancel;
+    return cancel != NULL && cancel_token_is_fired(cancel);
+}
+
 int tx_do(struct hf_tx *tx, enum tx_todo todo, struct hf_error *err)
 {
     struct call *call = tx->call;
     uint32_t attempt = tx->attempt;
     tx_begin_step(tx, todo);
-    if (clock_now() >= tx->deadline_ns)
+    if (clock_now() >= tx->deadline_ns || tx_is_cancelled(tx))
         call_turn(call, 0); /* nobody has told it yet: it ends here, and nothing is sent */
     call_resume(call);
     call_drive(call);

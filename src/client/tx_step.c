@@ -676,7 +676,8 @@ static void answered(struct call *call)
             call->conn->is_broken = true;
         drop_step(tx);
     }
-    if (tx->may_write && call->facts.commit_sent && call->result != GUARD_REFUSED)
+    if (tx->may_write && call->facts.commit_sent && call->result != GUARD_REFUSED &&
+        !call->is_abandoned)
         session_wrote(tx->session, clock_now());
 }
 

@@ -97,6 +97,18 @@ enum conn_step conn_connect(struct conn *conn, int64_t now_ns, struct hf_err *er
     return CONN_FAILED;
 }
 
+bool conn_take_back(struct conn *conn)
+{
+    PGnotify *notification;
+    PQsetNoticeReceiver(conn->pg, drop_notice, NULL);
+    PQsetErrorVerbosity(conn->pg, PQERRORS_DEFAULT);
+    PQsetErrorContextVisibility(conn->pg, PQSHOW_CONTEXT_ERRORS);
+    PQuntrace(conn->pg);
+    while ((notification = PQnotifies(conn->pg)) != NULL)
+        PQfreemem(notification);
+    return PQstatus(conn->pg) == CONNECTION_OK && PQsetnonblocking(conn->pg, 1) == 0;
+}
+
 void conn_close(struct conn *conn)
 {
     conn_trace_end(conn);

@@ -132,6 +132,11 @@ enum conn_role {
 /* What the server says of itself, without asking: it reports each change. */
 enum conn_role conn_role(const struct conn *conn);
 
+/* Somebody had libpq's own handle of an open connection: what can be set in libpq itself, which no
+ * server resets (who hears notices, traces, how errors are worded), is again as conn_start() left
+ * it, and notifications that came for him are dropped. False: close it. */
+bool conn_take_back(struct conn *conn);
+
 /* Harmless if it is closed already. `outcome` stays readable. */
 void conn_close(struct conn *conn);
 
