@@ -13,10 +13,12 @@
 
 #include <libpq-fe.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/container_of.h"
 #include "client/db.h"
 #include "client/errors.h"
+#include "client/operations.h"
 #include "client/options.h"
 #include "client/rows.h"
 #include "client/statement_copy.h"
@@ -31,6 +33,7 @@ struct hf_pipeline {
     struct hf_db *db;
     struct hf_tx *tx; /* the caller's; NULL: one of its own */
     struct hf_call_options options;
+    char operation[OPERATIONS_NAME_BYTES]; /* that of the options: a copy */
     bool may_write, was_run;
     size_t count, room;
     struct statement_copy **statements;
@@ -43,7 +46,7 @@ struct hf_pipeline {
     size_t next;   /* to be given by hf_pipeline_next() */
     int code;      /* of the run */
     struct hf_error error;
-    uint32_t endpoint;
+    char endpoint[SNAPSHOT_NAME_BYTES];
 };
 
 /* ---- the task ---- */
@@ -80,7 +83,7 @@ static void begin_script(struct hf_pipeline *pipeline, struct hf_tx *tx)
                 &tx->error);
     pipeline->is_begun = true;
     pipeline->failed = SCRIPT_NONE;
-    pipeline->endpoint = tx->call->endpoint;
+    memcpy(pipeline->endpoint, call_endpoint_name(tx->call), sizeof pipeline->endpoint);
 }
 
 static enum tx_task_step turn(struct tx_task *task, struct hf_tx *tx)
@@ -148,6 +151,9 @@ int hf_pipeline_new(struct hf_db *db, struct hf_tx *tx, const struct hf_call_opt
         pipeline->tx = tx;
         if (options != NULL)
             pipeline->options = *options;
+        sv_copy(sv_take(sv_from_cstr(pipeline->options.operation), sizeof pipeline->operation - 1),
+                pipeline->operation, sizeof pipeline->operation);
+        pipeline->options.operation = pipeline->operation;
         *out = pipeline;
     }
     db_leave(db);
@@ -311,7 +317,7 @@ int pipeline_one(struct hf_db *db, const char *sql, const struct hf_params *para
     int code = run_in_own(&pipeline, err);
     if (code == HF_SUCCESS) {
         answer->result = items[pipeline.first].result;
-        answer->endpoint = pipeline.endpoint;
+        memcpy(answer->endpoint, pipeline.endpoint, sizeof answer->endpoint);
         items[pipeline.first].result = NULL;
     }
     free_results(&pipeline);
@@ -351,7 +357,7 @@ int hf_pipeline_next(struct hf_pipeline *pipeline, struct hf_rows **rows, struct
     if (result == NULL)
         return say_failed(pipeline, index, err);
     pipeline->items[pipeline->first + index].result = NULL;
-    *rows = rows_take(result, pipeline->db->endpoints[pipeline->endpoint].name);
+    *rows = rows_take(result, pipeline->endpoint);
     if (*rows != NULL)
         return 1;
     error_set(err, HF_E_MEMORY, "out of memory for the rows of the result");

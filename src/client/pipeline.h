@@ -6,13 +6,14 @@
 #ifndef HF_CLIENT_PIPELINE_H
 #define HF_CLIENT_PIPELINE_H
 
+#include "core/snapshot.h"
 #include "holdfast.h"
 
 struct pg_result;
 
 struct pipeline_answer {
     struct pg_result *result; /* the caller's */
-    uint32_t endpoint;
+    char endpoint[SNAPSHOT_NAME_BYTES];
 };
 
 int pipeline_one(struct hf_db *db, const char *sql, const struct hf_params *params,

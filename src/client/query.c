@@ -82,6 +82,8 @@ static enum call_step begin(struct call *call)
     call->facts.may_write = query->statement.may_write;
     call->facts.commit_sent = query->statement.may_write;
     call->facts.commits_inside = query->statement.commits_inside;
+    if (query->recall != NULL)
+        recall_asks(query->recall, &call->guard, &call->view->snapshot);
     exec_begin(&query->exec, call->conn, &query->statement, &call->error);
     query->has_exec = true;
     call->wait.ready = 0;
@@ -187,8 +189,8 @@ int query_start(struct call *call, const char *sql, const struct hf_params *para
     if (params != NULL && params->count > UINT16_MAX)
         return error_set(err, HF_E_USAGE, "a statement takes at most 65535 parameters");
 
-    if (options->cancel != NULL && cancel_token_is_fired(options->cancel))
-        return error_set(err, HF_E_CANCELLED, "its hf_cancel has been fired and was not reset");
+    if (cancel_token_refuses(options->cancel, err))
+        return HF_E_CANCELLED;
     _Static_assert(sizeof(struct query) <= CALL_ROOM, "the room of a call must hold a query");
     struct query *query = (void *)call->room;
     *query = (struct query){
@@ -225,13 +227,13 @@ struct hf_rows *query_rows(struct call *call)
     struct pg_result *result = query->result;
     if (query->recall != NULL && query->recall->has_found)
         return recall_rows(query->recall);
-    const char *endpoint = call->db->endpoints[call->endpoint].name;
+    const char *endpoint = call_endpoint_name(call);
     query->result = NULL;
     if (call->state == CALL_IS_PARKED)
         return rows_stream(result, endpoint, call);
     struct hf_rows *rows = rows_take(result, endpoint);
     if (rows != NULL)
-        recall_keep(query->recall, rows->body, recall_as_of(&call->guard, &call->view->snapshot));
+        recall_keep(query->recall, rows->body);
     return rows;
 }
 
@@ -250,7 +252,7 @@ struct hf_rows *query_chunk(struct call *call)
     struct query *query = query_of(call);
     struct pg_result *result = query->result;
     query->result = NULL;
-    return rows_take(result, call->db->endpoints[call->endpoint].name);
+    return rows_take(result, call_endpoint_name(call));
 }
 
 static int give_rows(struct call *call, struct hf_rows **rows, struct hf_error *err)
@@ -323,10 +325,10 @@ static bool finds_outcome(struct hf_db *db, const char *sql, const struct hf_cal
            db_intent(db, sql, options) == ROUTE_WRITE;
 }
 
-HF_COLD static int found_rows(struct hf_db *db, const struct pipeline_answer *answer,
-                              struct hf_rows **rows, struct hf_error *err)
+HF_COLD static int found_rows(const struct pipeline_answer *answer, struct hf_rows **rows,
+                              struct hf_error *err)
 {
-    *rows = rows_take(answer->result, db->endpoints[answer->endpoint].name);
+    *rows = rows_take(answer->result, answer->endpoint);
     return *rows != NULL ? HF_SUCCESS
                          : error_set(err, HF_E_MEMORY, "out of memory for the rows of the result");
 }
@@ -345,7 +347,7 @@ int hf_query(struct hf_db *db, const char *sql, const struct hf_params *params,
         struct pipeline_answer answer;
         code = pipeline_one(db, sql, params, options, &answer, err);
         if (code == HF_SUCCESS)
-            code = found_rows(db, &answer, rows, err);
+            code = found_rows(&answer, rows, err);
         db_leave(db);
         return code;
     }
@@ -445,8 +447,9 @@ int query_next_chunk(struct hf_rows *rows, struct hf_error *err)
 void query_abandon(struct call *stream)
 {
     struct hf_db *db = stream->db;
-    if (db_enter(db, NULL) == HF_E_FORKED)
+    if (db_is_forked(db))
         return;
+    db_stay(db); /* also while it is closing */
     call_stop(stream);
     drive_release(stream);
     db_leave(db);

@@ -109,9 +109,11 @@ struct recall *recall_new(struct hf_db *db, const char *sql, const struct hf_par
         return NULL;
     recall->db = db;
     recall->is_first = options->cache == HF_CACHE_FIRST;
+    sv_copy(sv_take(sv_from_cstr(options->operation), sizeof recall->operation - 1),
+            recall->operation, sizeof recall->operation);
     recall->ask = (struct cache_ask){
         .key = sv_from(recall->key, recall->key_size),
-        .operation = sv_from_cstr(options->operation),
+        .operation = sv_from_cstr(recall->operation),
         .asked_ns = clock_now(),
         .ttl_ns = time_of(options->cache_ttl_ms, db->config.cache.ttl_ns),
         .stale_ns = time_of(options->cache_stale_ms, db->config.cache.stale_ns),
@@ -169,19 +171,25 @@ struct hf_rows *recall_rows(struct recall *recall)
                       recall->found.is_stale);
 }
 
-void recall_keep(struct recall *recall, struct rows_body *body, int64_t as_of_ns)
-{
-    const struct cache_value value = {
-        .what = body, .size = rows_body_size(body), .hold = rows_body_hold, .drop = rows_body_drop};
-    if (recall != NULL)
-        cache_put(recall->db->cache, &recall->ask, &value, as_of_ns);
-}
-
-int64_t recall_as_of(const struct guard_call *call, const struct snapshot *view)
+/* Everything that was committed until then is in it; 0: not known. */
+static int64_t as_of(const struct guard_call *call, const struct snapshot *view)
 {
     if (call->endpoint >= view->count)
         return 0;
     if (view->endpoints[call->endpoint].role == ENDPOINT_PRIMARY)
         return call->attempt_started_ns;
     return ns_max(0, view->as_of_ns[call->endpoint]);
+}
+
+void recall_asks(struct recall *recall, const struct guard_call *call, const struct snapshot *view)
+{
+    recall->as_of_ns = as_of(call, view);
+}
+
+void recall_keep(struct recall *recall, struct rows_body *body)
+{
+    const struct cache_value value = {
+        .what = body, .size = rows_body_size(body), .hold = rows_body_hold, .drop = rows_body_drop};
+    if (recall != NULL)
+        cache_put(recall->db->cache, &recall->ask, &value, recall->as_of_ns);
 }

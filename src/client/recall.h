@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 #include "client/cache.h"
+#include "client/operations.h"
 #include "client/rows.h"
 #include "core/route.h"
 #include "holdfast.h"
@@ -36,6 +37,9 @@ struct recall {
     struct cache_found found; /* held until recall_free(), from has_found on */
     bool has_found;
     bool is_first;
+    int64_t as_of_ns; /* what is surely in the answer of the attempt that was begun last */
+    char operation
+        [OPERATIONS_NAME_BYTES]; /* a copy: the answer may come when the caller's is gone */
     size_t key_size;
     char key[];
 };
@@ -55,11 +59,11 @@ bool recall_fallback(struct recall *recall);
 /* The rows of what was found; NULL: no memory. */
 struct hf_rows *recall_rows(struct recall *recall);
 
-/* A server has answered: keeps the result. `as_of_ns`: everything committed until then is in it; 0:
- * not known. */
-void recall_keep(struct recall *recall, struct rows_body *body, int64_t as_of_ns);
+/* A server is asked now, and no view that is younger tells what its answer will hold: while it is
+ * at work a replica replays on, but its snapshot has been taken. */
+void recall_asks(struct recall *recall, const struct guard_call *call, const struct snapshot *view);
 
-/* What is surely in the answer of the call's attempt. */
-int64_t recall_as_of(const struct guard_call *call, const struct snapshot *view);
+/* A server has answered: keeps the result. */
+void recall_keep(struct recall *recall, struct rows_body *body);
 
 #endif

@@ -44,11 +44,13 @@ HF_COLD static void tell_breaker_locked(struct hf_db *db, uint32_t index)
     struct record_endpoint *told = &db->record->endpoints[index];
     const struct db_endpoint *endpoint = &db->endpoints[index];
     struct breaker_change change;
+    struct watcher_target target; /* has a name if it was learnt later, too */
+    const bool is_there = watcher_target(db->watcher, index, &target);
     atomic_store(&told->breaker_changes, breaker_generation(endpoint->breaker));
     while (breaker_changes_next(endpoint->breaker, &told->breaker_cursor, &change))
         events_tell(db->events, change.at_ns,
                     &(struct hf_event){.kind = HF_EVENT_BREAKER,
-                                       .name = endpoint->name,
+                                       .name = is_there ? target.name : endpoint->name,
                                        .from = breaker_state_name(change.from),
                                        .to = breaker_state_name(change.to),
                                        .detail = breaker_cause_text(change.cause)});
@@ -63,9 +65,10 @@ static bool has_changed(const struct hf_db *db, uint32_t index)
 
 /* ---- a call ---- */
 
-static const char *name_of(const struct hf_db *db, uint32_t endpoint)
+static const char *name_of(const struct call *call, uint32_t endpoint)
 {
-    return endpoint < db->endpoint_count ? db->endpoints[endpoint].name : "";
+    const struct snapshot *view = &call->view->snapshot;
+    return endpoint < view->count ? view->endpoints[endpoint].name : "";
 }
 
 /* Full when calls are refused there, free again when a call is served and leaves room. */
@@ -74,7 +77,7 @@ static bool tell_bulkhead(struct hf_db *db, const struct call *call, uint32_t in
     struct record_endpoint *told = &db->record->endpoints[index];
     struct bulkhead *bulkhead = db->endpoints[index].bulkhead;
     const enum guard_why why = call->guard.reason.why;
-    struct hf_event event = {.kind = HF_EVENT_BULKHEAD, .name = name_of(db, index)};
+    struct hf_event event = {.kind = HF_EVENT_BULKHEAD, .name = name_of(call, index)};
     if (why == GUARD_WHY_BULKHEAD_FULL || why == GUARD_WHY_QUEUE_TIMEOUT) {
         if (atomic_exchange(&told->was_full, true))
             return false;
@@ -105,7 +108,7 @@ HF_COLD static bool tell_slow(struct hf_db *db, const struct call *call, int64_t
              (long long)(call->spent_ns[CALL_SPEND_BACKOFF] / HF_MS(1)));
     events_tell(db->events, call->guard.now_ns,
                 &(struct hf_event){.kind = HF_EVENT_SLOW,
-                                   .name = name_of(db, call->guard.reason.endpoint),
+                                   .name = name_of(call, call->guard.reason.endpoint),
                                    .detail = detail,
                                    .duration_ms = took_ns / HF_MS(1)});
     return true;
@@ -148,7 +151,7 @@ void record_retry(const struct call *call)
              reason->attempts, (long long)(ns_max(0, reason->until_ns - reason->at_ns) / HF_MS(1)));
     events_tell(db->events, reason->at_ns,
                 &(struct hf_event){.kind = HF_EVENT_RETRY,
-                                   .name = name_of(db, reason->endpoint),
+                                   .name = name_of(call, reason->endpoint),
                                    .detail = detail});
     events_deliver(db->events);
 }
@@ -177,7 +180,7 @@ void record_resolved(const struct call *call, enum guard_resolution resolution)
                                                : &record->resolved_unknown);
     events_tell(db->events, call->guard.now_ns,
                 &(struct hf_event){.kind = HF_EVENT_RESOLVED,
-                                   .name = name_of(db, call->guard.endpoint),
+                                   .name = name_of(call, call->guard.endpoint),
                                    .to = words[resolution],
                                    .detail = "the answer to a COMMIT was lost"});
     events_deliver(db->events);

@@ -19,7 +19,7 @@ static void part(struct hf_tx *tx)
 struct hf_rows *tx_rows_begin(struct hf_tx *tx)
 {
     struct pg_result *result = tx->result;
-    const char *endpoint = tx->db->endpoints[tx->call->endpoint].name;
+    const char *endpoint = call_endpoint_name(tx->call);
     tx->result = NULL;
     if (tx->stage != TX_STAGE_EXEC)
         return rows_take(result, endpoint);
