@@ -34,10 +34,10 @@
  * THREADS, SIGNALS, FORK. A struct hf_db and a struct hf_guard may be used by any number of threads
  * at once. Rows, transactions, sessions, streams and loops belong to one thread at a time.
  * hf_cancel_fire() may be called from any thread and from a signal handler; nothing else may be
- * called from a handler. The library leaves signal dispositions alone, runs its one watcher thread
- * with all signals blocked, and never raises SIGPIPE. After fork() the child may only call
- * hf_close() on what it inherited, which frees the memory and leaves the parent's connections
- * alone; every other call answers HF_E_FORKED. Each function below says where it differs.
+ * called from a handler. The library leaves signal dispositions alone, runs its own threads with
+ * all signals blocked, and never raises SIGPIPE. After fork() the child may only call hf_close() on
+ * what it inherited, which frees the memory and leaves the parent's connections alone; every other
+ * call answers HF_E_FORKED. Each function below says where it differs.
  *
  * NOTHING CROSSES THIS HEADER but C: no typedef, no macro is needed to bind it; enumerations are
  * int or int32_t. In C++ write `struct hf_tx`, `struct hf_stats`: functions have these names, too.
@@ -643,10 +643,11 @@ HF_API int hf_loop_query(struct hf_loop *loop, const char *sql, const struct hf_
 /* Ends it as soon as possible; `done` is still called. On the loop's thread. */
 HF_API void hf_call_cancel(struct hf_call *call);
 
-/* Transactions step by step: `done` of begin gets the transaction by hf_call_tx(). One statement
- * at a time, in whole results. Commit and rollback free it; where they fail at once because it has
- * ended already (its deadline), `done` is not called and it is freed, too. hf_loop_free() ends and
- * frees the transactions that are open. The blocking functions refuse them. */
+/* Transactions step by step: `done` of begin gets the transaction by hf_call_tx(). One statement at
+ * a time, in whole results; of the options intent, deadline, format, no_prepare and decision are
+ * looked at. Commit and rollback free it; where they fail at once because it has ended already (its
+ * deadline), `done` is not called and it is freed, too. hf_loop_free() ends and frees the
+ * transactions that are open. The blocking functions refuse them. */
 HF_API int hf_loop_begin(struct hf_loop *loop, const struct hf_tx_options *options, hf_done *done,
                          void *arg, struct hf_error *err);
 HF_API struct hf_tx *hf_call_tx(struct hf_call *call);
