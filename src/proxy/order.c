@@ -41,7 +41,6 @@ uint64_t order_give(struct proxy *proxy, enum order_kind kind, struct proxy_conf
         order->kind = kind;
         order->config = config;
         order->state = ORDER_ASKED;
-        err_clear(&order->err);
         number = ++order->number;
     }
     pthread_mutex_unlock(&proxy->lock);
@@ -52,13 +51,12 @@ uint64_t order_give(struct proxy *proxy, enum order_kind kind, struct proxy_conf
 
 bool order_answer(struct proxy *proxy, uint64_t number, struct hf_err *err)
 {
-    struct order *order = &proxy->order;
     pthread_mutex_lock(&proxy->lock);
-    /* A later one was given only after this one was done; then its answer is lost, and was good. */
-    bool is_done = order->number > number || order->state == ORDER_DONE;
+    const struct order_end *end = &proxy->order.ends[number % ORDER_ENDS];
+    bool is_done = end->number >= number;
     err_clear(err);
-    if (is_done && order->number == number)
-        *err = order->err;
+    if (end->number == number)
+        *err = end->err;
     pthread_mutex_unlock(&proxy->lock);
     return is_done;
 }
@@ -85,7 +83,7 @@ void order_done(struct proxy *proxy, const struct hf_err *err)
 {
     struct order *order = &proxy->order;
     pthread_mutex_lock(&proxy->lock);
-    order->err = *err;
+    order->ends[order->number % ORDER_ENDS] = (struct order_end){order->number, *err};
     order->state = ORDER_DONE;
     pthread_mutex_unlock(&proxy->lock);
 }

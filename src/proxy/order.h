@@ -7,7 +7,7 @@
  *     order_answer(number)?  <---- [ done  ] <--- order_done()
  *
  * Who asked comes back now and then and looks whether it is done; nobody waits. The answer is kept
- * until the next order.
+ * beyond the next orders, which others may give before that.
  */
 #ifndef HF_PROXY_ORDER_H
 #define HF_PROXY_ORDER_H
@@ -33,13 +33,21 @@ enum order_state {
     ORDER_DONE,
 };
 
+#define ORDER_ENDS 8 /* that are kept: far more than there are between two looks */
+
+/* How one has ended. */
+struct order_end {
+    uint64_t number;
+    struct hf_err err; /* HF_OK, or why not */
+};
+
 struct order {
     enum order_kind kind;
     enum order_state state;
     uint64_t number;
-    struct proxy_config *config; /* of ORDER_CONFIG; whoever takes the order has it */
-    struct hf_err err;           /* DONE: HF_OK, or why not */
-    int fd;                      /* an eventfd, readable while there is an order to be taken */
+    struct proxy_config *config;       /* of ORDER_CONFIG; whoever takes the order has it */
+    struct order_end ends[ORDER_ENDS]; /* the last ones */
+    int fd; /* an eventfd, readable while there is an order to be taken */
 };
 
 enum hf_rc order_init(struct order *order, struct hf_err *err) HF_MUST_USE;

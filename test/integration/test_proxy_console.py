@@ -16,7 +16,7 @@ import psycopg
 import psycopg2
 import pytest
 from pgwire import (SECONDS, Closed, ServerError, TimedOut, bind, cancel, close, describe,
-                    execute, parse, query, sync)
+                    execute, kinds, parse, query, sync)
 from proxy_rig import PASSWORD, PgbouncerProxy, free_port
 from demo_process import wait_until
 
@@ -383,7 +383,7 @@ def test_pausing_under_load_makes_no_errors(proxy, tmp_path):
         for command in ("PAUSE", "RESUME", "RECONNECT", "PAUSE app", "RESUME app", "SUSPEND",
                         "RESUME", "WAIT_CLOSE"):
             cursor.execute(command)
-    said, _ = load.communicate(timeout=60)
+    said, _ = load.communicate(timeout=200)
     assert load.returncode == 0 and "processed: 2400/2400" in said, said
 
 
@@ -437,6 +437,18 @@ def test_reconnect_replaces_connections_and_wait_close_tells_when(proxy):
 
 
 # ---------------------------------------------------------------------------------- SET and RELOAD
+
+def test_an_order_that_fails_is_told_even_if_another_one_follows_at_once(start_proxy):
+    """Whoever gave the next one before that was seen, took the answer away: it was called good."""
+    target = start_proxy("transaction")
+    target.expect_log("could not open")
+    with target.connect(database="pgbouncer") as one, target.connect(database="pgbouncer") as other:
+        for _ in range(5):
+            one.send(query("SET auth_file = '/nowhere'"))
+            while kinds(other.ask(query("SET query_timeout = 1"))) != "CZ":
+                pass
+            assert "E" in kinds(one.read_until_ready())
+
 
 def test_set_changes_what_holds_until_the_next_reload(start_proxy):
     target = start_proxy("transaction")
@@ -576,7 +588,7 @@ def test_an_exporter_of_pgbouncers_figures_reads_ours(proxy):
             def scrape():
                 with contextlib.suppress(OSError):
                     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics",
-                                                timeout=5) as answer:
+                                                timeout=30) as answer:
                         return answer.read().decode()
                 return ""
             text = wait_until(scrape, SECONDS, "the exporter answers")
