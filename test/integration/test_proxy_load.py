@@ -72,7 +72,7 @@ class Probe:
         self.thread.join()
         assert self.failure is None, repr(self.failure)
 
-    def assert_unharmed(self, seconds=5):
+    def assert_unharmed(self, seconds=20):
         assert self.worst < seconds, f"somebody else waited for {self.worst:.2f} s"
 
 
@@ -93,7 +93,14 @@ def grown(target):
     return target.rss_bytes - target.rss_before
 
 
+def needs_files(count):
+    """So many clients in one process, and the proxy's in another."""
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < count + 1000:
+        pytest.skip("a process may not open so many files here (ulimit -Hn)")
+
+
 def test_ten_thousand_clients_share_twenty_connections(loaded):
+    needs_files(10_000)
     target = loaded(limits={"clients_max": 12000}, query_wait_timeout="60s")
     watched = []
     is_over = threading.Event()
@@ -103,7 +110,8 @@ def test_ten_thousand_clients_share_twenty_connections(loaded):
             watched.append(target.rss_bytes)
     thread = threading.Thread(target=watch)
     thread.start()
-    counts, evidence = wrong_row(target, "--calm", "--hang", "55", clients=10_000, seconds=6)
+    counts, evidence = wrong_row(target, "--calm", "--hang", "55", "--least", "10000",
+                                 clients=10_000, seconds=6)
     is_over.set()
     thread.join()
     assert not counts["wrong"], evidence
@@ -114,6 +122,7 @@ def test_ten_thousand_clients_share_twenty_connections(loaded):
 def test_ten_thousand_clients_are_shown_in_bounded_memory(loaded):
     """All of them, each once, a piece at a time."""
     count = 10_000
+    needs_files(count)
     resource.setrlimit(resource.RLIMIT_NOFILE, (
         max(resource.getrlimit(resource.RLIMIT_NOFILE)[0], count + 500),
         resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
@@ -244,7 +253,7 @@ def test_clients_that_reset_at_once_leave_nothing_behind(loaded):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             sock.close()
     probe.assert_unharmed()
-    wait_until(lambda: target.descriptors < before + 10, 5, "descriptors are given back")
+    wait_until(lambda: target.descriptors < before + 10, 15, "descriptors are given back")
     assert grown(target) < 16 * MB
 
 
@@ -284,7 +293,7 @@ def test_login_storms_are_served_and_leave_nothing_behind(start_proxy):
             target.connect()
         assert refused.value.sqlstate == "53300"
         assert all(each.value("SELECT 1") == "1" for each in everybody)
-    wait_until(lambda: can_connect(target), 5, "there is room again")
+    wait_until(lambda: can_connect(target), 15, "there is room again")
 
 
 def can_connect(target):
@@ -295,15 +304,22 @@ def can_connect(target):
         return False
 
 
+def waiting(console):
+    return sum("waits" in row[7] for row in console.rows("SHOW STATEMENTS"))
+
+
 def test_a_client_in_the_queue_is_served_in_its_turn(loaded):
     """First come, first served, whichever worker took the connection."""
     target = loaded()
-    with many(20, lambda _: target.connect()) as holders, many(30, lambda _: target.connect()) as q:
+    with many(20, lambda _: target.connect()) as holders, \
+            many(30, lambda _: target.connect()) as q, \
+            target.connect(database="holdfast") as console:
         for each in holders:
             each.rows("BEGIN")
-        for each in q:
+        for count, each in enumerate(q, 1):
             each.send(query("SELECT pg_sleep(0.02), clock_timestamp()"))
-            time.sleep(0.02)
+            wait_until(lambda n=count: waiting(console) == n, 10, "it is in the queue")
+            time.sleep(0.02)  # more than what workers take for the same time
         holders[0].rows("COMMIT")  # one connection serves them all, one after another
         done = [rows(each.read_until_ready())[0][1] for each in q]
         late = sum(1 for i, moment in enumerate(done) if sorted(done).index(moment) != i)
@@ -328,6 +344,5 @@ def test_soak_memory_and_descriptors_are_flat(start_proxy, stormy):  # noqa: F81
     early, late = max(samples[third:2 * third]), max(samples[2 * third:])
     assert late[0] < early[0] * 1.1 + 8 * MB, f"from {early[0] // MB} to {late[0] // MB} MB"
     assert max(s[1] for s in samples[-third:]) < 300 + 100
-    time.sleep(1)
-    assert target.descriptors < 120
+    wait_until(lambda: target.descriptors < 120, 15, "descriptors are given back")
     assert kinds(target.connect().login).endswith("KZ")

@@ -46,7 +46,7 @@ def standby(proxy_place, postgres):
     wait_until(is_up, 20, "the standby answers")
     yield port
     process.send_signal(proxy_rig.signal.SIGINT)
-    process.wait(15)
+    process.wait(60)
 
 
 def hosts(*ports, **settings):
@@ -69,7 +69,7 @@ def test_a_dead_first_host_delays_nobody_for_long(start_proxy, postgres, mode):
         begun = time.monotonic()
         with target.connect() as client:
             assert client.value("SELECT 1") == "1"
-        assert time.monotonic() - begun < 4
+        assert time.monotonic() - begun < 12
 
 
 def test_a_first_host_that_says_nothing_delays_nobody_for_long(start_proxy, postgres):
@@ -112,7 +112,7 @@ def test_connections_take_turns_where_hosts_do(start_proxy, postgres, standby):
 
 
 def test_a_role_that_no_host_has_is_said(start_proxy, postgres):
-    target = start_proxy("transaction", server_down_timeout="300ms", databases=hosts(
+    target = start_proxy("transaction", server_down_timeout="1500ms", databases=hosts(
         postgres.port, target_session_attrs="standby"))
     with pytest.raises(pgwire.ServerError) as caught:
         target.connect()
@@ -134,16 +134,22 @@ def tls_rule(postgres):
     path = postgres.folder / "data/pg_hba.conf"
     before = path.read_text()
 
+    def reload():
+        """Who comes then is let in by the new rules: who forks for him has read them."""
+        loaded = "SELECT pg_conf_load_time()"
+        was = postgres.sql(loaded)
+        postgres.sql("SELECT pg_reload_conf()")
+        wait_until(lambda: postgres.sql(loaded) != was, 10, "the server has reloaded")
+
     def set_rule(kind):
         lines = [line.replace("host ", kind + " ", 1) if " app " in line else line
                  for line in before.splitlines() if not line.startswith("host all all ")]
         path.write_text("\n".join(lines) + "\n")
-        postgres.sql("SELECT pg_reload_conf()")
-        time.sleep(0.2)
+        reload()
 
     yield set_rule
     path.write_text(before)
-    postgres.sql("SELECT pg_reload_conf()")
+    reload()
 
 
 @pytest.mark.parametrize(("sslmode", "kind", "is_encrypted"), [
@@ -217,10 +223,10 @@ def test_statement_mode_lets_a_block_within_a_string_pass(start_proxy):
 # ---------------------------------------------------------------------------------------------- log
 
 def test_slow_queries_are_logged_with_their_waits_and_without_their_text(start_proxy):
-    target = start_proxy("transaction", pool_size=1, listen={"log_slow": "400ms"})
+    target = start_proxy("transaction", pool_size=1, listen={"log_slow": "1s"})
     with target.connect() as one, target.connect() as two:
         one.value("SELECT 'quick'")
-        one.send(query("SELECT pg_sleep(1), 'hidden'"))
+        one.send(query("SELECT pg_sleep(2.2), 'hidden'"))
         time.sleep(0.1)
         two.send(query("SELECT pg_sleep(0.01)"))
         one.read_until_ready()
@@ -231,8 +237,8 @@ def test_slow_queries_are_logged_with_their_waits_and_without_their_text(start_p
     waits = [{key: milliseconds(value)
               for key, value in (part.split("=") for part in line.split() if "=" in part)
               if key in ("took", "queue", "server")} for line in lines]
-    assert waits[0]["queue"] < waits[0]["server"] >= 990
-    assert waits[1]["queue"] >= 400 and waits[1]["server"] < waits[1]["queue"]
+    assert waits[0]["queue"] < waits[0]["server"] >= 2190
+    assert waits[1]["queue"] >= 990 and waits[1]["server"] < waits[1]["queue"]
     assert all("database=app" in line and "role=app" in line and " pid=" in line for line in lines)
 
 
@@ -242,9 +248,9 @@ def milliseconds(text):
 
 
 def test_a_pipeline_is_measured_query_by_query(start_proxy):
-    target = start_proxy("session", pool_size=1, listen={"log_slow": "100ms"})
+    target = start_proxy("session", pool_size=1, listen={"log_slow": "1s"})
     with target.connect() as client:
-        client.send(query("SELECT 1"), query("SELECT pg_sleep(0.2)"), query("SELECT 1"))
+        client.send(query("SELECT 1"), query("SELECT pg_sleep(1.5)"), query("SELECT 1"))
         client.read_until_ready(3)
         target.wait_log("slow query")
     assert target.log.count("slow query") == 1
@@ -270,7 +276,7 @@ def test_the_reserve_is_used_after_its_timeout_and_given_back(start_proxy, postg
         rows = postgres.sql("SELECT count(*) FROM pg_stat_activity WHERE datname = 'app'")
         return int(rows[0][0])
 
-    wait_until(lambda: connections() == 1, 5, "the connection of the reserve is closed")
+    wait_until(lambda: connections() == 1, 20, "the connection of the reserve is closed")
 
 
 # -------------------------------------------------------------------------------------------- reset

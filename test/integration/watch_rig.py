@@ -23,8 +23,8 @@ import pgwire
 from demo_process import find_binary, wait_until
 from proxy_rig import PG_BIN, as_postgres, free_port
 
-START_SECONDS = 20
-VIEW_SECONDS = 15
+START_SECONDS = 30
+VIEW_SECONDS = 60
 
 SETTINGS = """
 shared_buffers = 16MB
@@ -123,14 +123,14 @@ class Server:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        self.process.wait(10)
+        self.process.wait(60)
         return at_ns
 
     def stop(self):
         if self.process is not None and self.process.poll() is None:
             self.signal_all(signal.SIGCONT)
             self.process.send_signal(signal.SIGQUIT)
-            self.process.wait(10)
+            self.process.wait(60)
 
     def admin(self):
         return pgwire.connect(str(self.folder), self.port, "postgres", "postgres")
@@ -230,8 +230,8 @@ class Watching:
     def stop(self):
         if self.process.poll() is None:
             self.say("stop")
-        self.process.wait(10)
-        self.reader.join(10)
+        self.process.wait(60)
+        self.reader.join(60)
         return self.lines[-2]["stopped_in"] if len(self.lines) > 1 else None
 
     def __enter__(self):

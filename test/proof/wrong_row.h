@@ -119,6 +119,7 @@ struct options {
     uint16_t port;
     uint32_t clients, turns_per_session;
     double seconds, hang_seconds;
+    uint64_t least;
     uint64_t seed;
     bool is_calm;    /* servers stay: an error that nobody asked for is a finding */
     bool is_session; /* sessions last: what would leave something behind is left out */
