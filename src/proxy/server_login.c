@@ -321,9 +321,11 @@ static bool pick_host(struct pool_part *part, struct dial *dial)
         part->retry_at_ns = now_ns + HF_MS(5);
         return false;
     case DIAL_OPEN:
-        err_set(&part->failure, HF_RC_AGAIN, "08001", "server \"%s\" port %u cannot be reached",
-                dial->host.name, dial->host.port);
-        err_detail(&part->failure, "Connecting has failed too often; it is tried again soon.");
+        if (part->failure.rc == HF_OK) { /* else the last attempt has said why */
+            err_set(&part->failure, HF_RC_AGAIN, "08001", "server \"%s\" port %u cannot be reached",
+                    dial->host.name, dial->host.port);
+            err_detail(&part->failure, "Connecting has failed too often; it is tried again soon.");
+        }
         part->retry_at_ns = ns_max(retry_at_ns, now_ns + HF_MS(10));
         return false;
     case DIAL_MEMORY:
