@@ -21,8 +21,8 @@ This file knows nothing of servers: test_checker.py plants each lie and sees it 
 from collections import Counter, namedtuple
 from dataclasses import dataclass, field
 
-GRACE_MS = 1000
-RECOVERY_SECONDS = 15
+GRACE_MS = 4000
+RECOVERY_SECONDS = 30
 STALENESS_MS = 2000     # as in store.h
 NS = 1_000_000_000
 

@@ -25,7 +25,7 @@ import psycopg
 
 PG_BIN = Path("/usr/lib/postgresql/15/bin")
 NAMES = ["s1", "s2", "s3"]
-WAIT_SECONDS = 30
+WAIT_SECONDS = 90
 SETTINGS = """
 listen_addresses = '{address}'
 port = {port}
@@ -158,7 +158,7 @@ class Server:
         """Not even its children are told. The postmaster first, so that it makes no new ones."""
         if self.is_running:
             self._signal_all(signal.SIGKILL)
-            self.process.wait(10)
+            self.process.wait(60)
             self.is_frozen = False
 
     def freeze(self):
@@ -173,7 +173,7 @@ class Server:
         """A fast shutdown."""
         self.process.send_signal(signal.SIGINT)
         try:
-            self.process.wait(10)
+            self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.kill()
 

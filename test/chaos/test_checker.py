@@ -47,8 +47,8 @@ def test_a_run_in_order_breaks_nothing():
     ("blind", [write(1), read(1, "missing", "shared")], {(0, 1): 1}, {}),
     ("blind", [write(1), read(1, "missing", "primary")], {(0, 1): 1}, {}),
     ("blind", [write(1), read(1, "missing", "bounded", begun=2100 * MS)], {(0, 1): 1}, {}),
-    ("late", [write(1, took_ms=6500)], {(0, 1): 1}, {}),
-    ("late", [write(1), read(1, took_ms=6500)], {(0, 1): 1}, {}),
+    ("late", [write(1, took_ms=12_000)], {(0, 1): 1}, {}),
+    ("late", [write(1), read(1, took_ms=12_000)], {(0, 1): 1}, {}),
 ])
 def test_each_lie_is_found(rule, calls, rows, twins):
     assert rules(calls, rows, twins) == [rule]
@@ -57,9 +57,9 @@ def test_each_lie_is_found(rule, calls, rows, twins):
 def test_who_is_not_served_again_is_stuck():
     calls = [write(1), read(1)]
     rows = {(0, 1): 1, (0, 2): 1}
-    healed, end = [150 * MS], 20_000 * MS
+    healed, end = [150 * MS], 40_000 * MS
     assert rules(calls, rows, {}, healed, end).count("stuck") == 2
-    late = [write(2, begun=18_000 * MS), read(2, begun=18_100 * MS)]
+    late = [write(2, begun=38_000 * MS), read(2, begun=38_100 * MS)]
     assert rules(calls + late, rows, {}, healed, end).count("stuck") == 2
     soon = [write(2, begun=900 * MS), read(2, begun=910 * MS)]
     assert rules(calls + soon, rows, {}, healed, end) == []

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def call(holdfast, *arguments, **more):
-    return subprocess.run([holdfast, *arguments], capture_output=True, text=True, timeout=30,
+    return subprocess.run([holdfast, *arguments], capture_output=True, text=True, timeout=120,
                           stdin=subprocess.DEVNULL, check=False, **more)
 
 
@@ -125,7 +125,7 @@ def test_files_that_are_none_are_neither_read_nor_replaced(holdfast, tmp_path, a
     (tmp_path / "link").symlink_to("bouncer.ini")
     (tmp_path / "bouncer.ini").write_text(INI)
     (tmp_path / "many.ini").write_text("[databases]\n" + "a = host=b\n" * 8200)
-    done = subprocess.run([holdfast, *arguments], capture_output=True, text=True, timeout=30,
+    done = subprocess.run([holdfast, *arguments], capture_output=True, text=True, timeout=120,
                           cwd=tmp_path, check=False)
     assert done.returncode == 1
     assert message in done.stderr
@@ -142,13 +142,13 @@ def test_output_that_does_not_arrive_is_a_failure(holdfast, tmp_path, arguments)
     (tmp_path / "bouncer.ini").write_text(INI)
     with open("/dev/full", "w", encoding="ascii") as full:
         done = subprocess.run([holdfast, *arguments], stdout=full, stderr=subprocess.PIPE,
-                              text=True, timeout=30, check=False, cwd=tmp_path)
+                              text=True, timeout=120, check=False, cwd=tmp_path)
     assert done.returncode == 1
     assert "could not write to stdout" in done.stderr
 
 
 def test_it_works_without_standard_files(holdfast):
-    done = subprocess.run(["/bin/sh", "-c", f"{holdfast} demo dmo <&- >&- 2>&-"], timeout=30,
+    done = subprocess.run(["/bin/sh", "-c", f"{holdfast} demo dmo <&- >&- 2>&-"], timeout=120,
                           check=False)
     assert done.returncode == 2
 
@@ -157,7 +157,7 @@ def test_it_works_without_standard_files(holdfast):
 def test_the_manual_has_no_warnings_and_names_everything(holdfast):
     page = call(holdfast, "help", "--man").stdout
     done = subprocess.run(["groff", "-man", "-ww", "-Tascii", "-P-cbou"], input=page,
-                          capture_output=True, text=True, timeout=30, check=True)
+                          capture_output=True, text=True, timeout=120, check=True)
     assert done.stderr == ""
     text = re.sub(r"\s+", " ", done.stdout)
     for name in subcommands(holdfast):
@@ -173,7 +173,7 @@ def test_completion_completes(holdfast):
     def complete(*words):
         line = (f"{script}\nCOMP_WORDS=(holdfast {' '.join(words)}); COMP_CWORD={len(words)}\n"
                 '_holdfast; printf "%s\\n" "${COMPREPLY[@]}"')
-        done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=30,
+        done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=120,
                               check=True)
         assert done.stderr == ""
         return done.stdout.split()

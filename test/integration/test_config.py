@@ -8,7 +8,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def call(holdfast, *arguments, **more):
     return subprocess.run([holdfast, "config", *arguments], capture_output=True, text=True,
-                          timeout=30, stdin=subprocess.DEVNULL, check=False, **more)
+                          timeout=120, stdin=subprocess.DEVNULL, check=False, **more)
 
 
 def test_the_sample_is_fine(holdfast, tmp_path):
@@ -95,7 +95,7 @@ def test_the_proxy_gives_the_advice_for_a_setting_too(holdfast, tmp_path):
     (tmp_path / "two.yml").write_text("databases: {a: {hosts: b}}\npools: {log_slow: 1s, x: 1}\n")
     for name, advice in ("one.yml", 'It belongs into the section "proxy".'), (
             "two.yml", "holdfast config check two.yml shows all that is wrong."):
-        done = subprocess.run([holdfast, "proxy", "--config", name], cwd=tmp_path, timeout=30,
+        done = subprocess.run([holdfast, "proxy", "--config", name], cwd=tmp_path, timeout=120,
                               capture_output=True, text=True, check=False)
         assert done.returncode == 1
         assert f"{name}:2:9: pools.log_slow: there is no such setting here" in done.stderr

@@ -47,14 +47,14 @@ class Watch:
 
     def stop(self):
         self.process.send_signal(signal.SIGINT)
-        status = self.process.wait(10)
+        status = self.process.wait(60)
         self.reader.join(5)
         return status
 
 
 def refused(url, **environment):
     done = subprocess.run([find_binary(), "demo", url], capture_output=True, text=True,
-                          env={**os.environ, **environment}, timeout=30, check=False)
+                          env={**os.environ, **environment}, timeout=120, check=False)
     for secret in SECRETS:
         assert secret not in done.stdout + done.stderr
     return done
@@ -79,7 +79,7 @@ def test_it_says_what_a_primary_is(servers):
         line = re.search(r"^  (psql '.*')$", watch.output, re.MULTILINE)[1]
         assert "  holdfast proxy " + line.removeprefix("psql ") + "\n" in watch.output
         done = subprocess.run(["/bin/sh", "-c", f"{line} -XAtc 'SELECT 1'"], capture_output=True,
-                              text=True, timeout=30, check=False)
+                              text=True, timeout=120, check=False)
         assert done.stdout == "1\n", done.stderr
         assert watch.stop() == 0
         assert watch.output.endswith("No longer watching.\n")
@@ -171,7 +171,7 @@ def test_a_listener_that_never_answers_is_given_up():
         begun = time.monotonic()
         done = refused(f"postgresql://u:{SECRET}@127.0.0.1:{hole.getsockname()[1]}/d")
         assert done.returncode == 1
-        assert 4 < time.monotonic() - begun < 20
+        assert 4 < time.monotonic() - begun < 60
         assert "timeout expired while connecting" in done.stderr
         with Watch(f"postgresql://u@127.0.0.1:{hole.getsockname()[1]}/d") as watch:
             watch.wait_for("Looking at")

@@ -32,7 +32,7 @@ def test_an_example_is_a_configuration_that_works(holdfast, tmp_path, name, numb
     (tmp_path / "holdfast.yml").write_text(block)
     (tmp_path / "users.txt").write_text('"app" "x"\n"admin" "x"\n')
     done = subprocess.run([holdfast, "config", "check", "holdfast.yml"], cwd=tmp_path,
-                          capture_output=True, text=True, timeout=30, check=False)
+                          capture_output=True, text=True, timeout=120, check=False)
     faults = [line for line in done.stderr.splitlines()
               if line.startswith("holdfast") and not re.search(NOT_HERE, line)]
     assert not faults, f"{name}, block {number}: {done.stderr}"

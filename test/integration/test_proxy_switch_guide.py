@@ -73,7 +73,7 @@ class Machine:
             if os.geteuid() == 0 else ""
         prelude = PRELUDE % {"folder": self.folder, "as_user": as_user}
         done = subprocess.run(
-            ["bash", "-c", prelude + self.moved(block)], cwd=self.folder, text=True, timeout=60,
+            ["bash", "-c", prelude + self.moved(block)], cwd=self.folder, text=True, timeout=200,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
             env={**os.environ, "PATH": f"{self.folder}/bin:{os.environ['PATH']}",
                  "PGPASSWORD": PASSWORD})
@@ -90,7 +90,7 @@ class Machine:
                 return True
             except OSError:
                 return False
-        assert proxy_rig.sleep_until(answers, 20), f"nobody listens on {port}"
+        assert proxy_rig.sleep_until(answers, 80), f"nobody listens on {port}"
 
     def pids(self):
         return [*self.folder.glob("*.run"), *self.folder.glob("*.pid")]
@@ -110,7 +110,7 @@ def machine(place, postgres):
     machine = Machine(place.new_folder(), postgres)
     yield machine
     machine.end()
-    proxy_rig.sleep_until(lambda: not processes_left(machine), 10)
+    proxy_rig.sleep_until(lambda: not processes_left(machine), 40)
     postgres.sql("DROP DATABASE shop WITH (FORCE)")
 
 
