@@ -235,8 +235,10 @@ HF_COLD static void turn_statement(struct call *call, short ready)
             statements_clear(call->conn->statements);
         work_begin(call);
     } else {
-        bool is_standby = strcmp(PQgetvalue(result, 0, 0), "t") == 0;
-        prove_role(call, is_standby ? CONN_ROLE_STANDBY : CONN_ROLE_PRIMARY);
+        /* Whatever else it says, or nothing, proves no primary. */
+        bool is_primary = PQntuples(result) > 0 && PQnfields(result) > 0 &&
+                          strcmp(PQgetvalue(result, 0, 0), "f") == 0;
+        prove_role(call, is_primary ? CONN_ROLE_PRIMARY : CONN_ROLE_STANDBY);
     }
     PQclear(result);
 }
