@@ -298,8 +298,8 @@ const struct subcommand *cmd_demo(void)
         .summary = "start a private PostgreSQL primary with two replicas, or watch a server that "
                    "you have",
         .operand = "URL",
-        .operand_sentence = "A server that you have: it is looked at and watched, and nothing is "
-                            "started.",
+        .operand_sentence = "A server that you have: a proxy is put in front of it, it is "
+                            "watched, and no other is started.",
         .description =
             "Starts a PostgreSQL primary and two streaming replicas of its own, in a folder of "
             "their own, and prints how to connect and what to try. They listen on 127.0.0.1 only, "
@@ -307,8 +307,9 @@ const struct subcommand *cmd_demo(void)
             "started and nothing else; the next start goes on with the same data.\n\n"
             "Kill a server to see what happens: the demo says so and starts it again after a "
             "while, or at once when it gets SIGUSR1.\n\n"
-            "With a URL it starts nothing. It says what that server is and how safe its commits "
-            "are, and then prints a line whenever it goes down, comes back or changes its role. "
+            "With a URL it starts no server. It says what that server is and how safe its commits "
+            "are, puts a proxy in front of it, at 127.0.0.1:6432 or the next free port, and then "
+            "prints a line whenever it goes down, comes back or changes its role. "
             "Give the password by PGPASSWORD or ~/.pgpass rather than in the URL, which other "
             "users can see for a moment.",
         .options = OPT_TABLE(rows),

@@ -2,12 +2,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/ns.h"
@@ -56,19 +54,6 @@ static int choose_port(const struct demo_cluster *cluster)
     return ports_find(cluster->port_base, DEMO_PORT_MAX, taken, cluster->count);
 }
 
-/* Somebody listens there: it has come so far. */
-static bool answers(int port)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons((uint16_t)port),
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool is_there = fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof address) == 0;
-    if (fd >= 0)
-        close(fd);
-    return is_there;
-}
-
 static enum hf_rc start_child(struct demo_proxy *proxy, const struct demo_cluster *cluster,
                               struct hf_err *err)
 {
@@ -91,7 +76,7 @@ static enum hf_rc wait_until_ready(struct demo_proxy *proxy, const struct demo_c
 {
     const int64_t until_ns = clock_now() + START_NS_MAX;
     while (!child_poll(&proxy->child) && clock_now() < until_ns) {
-        if (answers(proxy->port))
+        if (ports_answers(proxy->port))
             return HF_OK;
         clock_sleep_until(clock_now() + HF_MS(20));
     }

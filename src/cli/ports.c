@@ -5,6 +5,26 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+static struct sockaddr_in address_of(int port)
+{
+    return (struct sockaddr_in){
+        .sin_family = AF_INET,
+        .sin_port = htons((uint16_t)port),
+        .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+    };
+}
+
+bool ports_answers(int port)
+{
+    const struct sockaddr_in address = address_of(port);
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const bool is_there =
+        fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof address) == 0;
+    if (fd >= 0)
+        close(fd);
+    return is_there;
+}
+
 bool ports_is_free(int port)
 {
     const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -13,11 +33,7 @@ bool ports_is_free(int port)
     /* As PostgreSQL does: what lingers of connections that are over does not count as taken. */
     const int on = 1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    const struct sockaddr_in address = {
-        .sin_family = AF_INET,
-        .sin_port = htons((uint16_t)port),
-        .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-    };
+    const struct sockaddr_in address = address_of(port);
     const bool is_free =
         bind(fd, (const struct sockaddr *)&address, sizeof address) == 0 && listen(fd, 1) == 0;
     close(fd);

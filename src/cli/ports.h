@@ -17,6 +17,9 @@
  * the server must be ready for that. */
 bool ports_is_free(int port);
 
+/* True if somebody listens there. */
+bool ports_answers(int port);
+
 /* The first free port from `base` up, below `max`, that is none of the `taken` ones; 0 if there is
  * none within reach. */
 int ports_find(int base, int max, const int *taken, size_t count);

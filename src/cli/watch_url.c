@@ -10,6 +10,7 @@
 #include "cli/demo_screen.h"
 #include "cli/report.h"
 #include "cli/server_facts.h"
+#include "cli/url_proxy.h"
 #include "config/connstr.h"
 #include "os/clock.h"
 #include "os/signals.h"
@@ -104,7 +105,7 @@ static bool wait_until(int stop_fd, int64_t until_ns)
     return false;
 }
 
-static void keep_watching(struct watch_target *target, struct watch *watch)
+static void keep_watching(struct watch_target *target, struct watch *watch, struct url_proxy *proxy)
 {
     char text[WATCH_TEXT_SIZE];
     int64_t next_ns = ns_add(clock_now(), INTERVAL_NS);
@@ -115,10 +116,25 @@ static void keep_watching(struct watch_target *target, struct watch *watch)
             return; /* an interrupted look says nothing of the server */
         if (watch_step(watch, &outcome, text))
             screen_event("%s", text);
+        if (url_proxy_is_lost(proxy))
+            screen_event("the proxy has ended; begin anew to have one");
     }
 }
 
-static int watch_server(struct watch_target *target, const struct connstr *shown)
+/* Without a proxy it is only watched, and said why. */
+static void protect(const struct watch_target *target, const struct connstr *shown,
+                    struct url_proxy *proxy)
+{
+    struct hf_err err;
+    fflush(stdout); /* before the child's first words */
+    if (url_proxy_start(proxy, target->url, target->stop_fd, &err) == HF_OK)
+        url_proxy_print(proxy, shown);
+    else
+        printf("\nNo proxy stands in front of it: %s.\n", err.message);
+}
+
+static int watch_server(struct watch_target *target, const struct connstr *shown,
+                        struct url_proxy *proxy)
 {
     struct watch watch = {.state = WATCH_UNKNOWN};
     char text[WATCH_TEXT_SIZE];
@@ -137,15 +153,13 @@ static int watch_server(struct watch_target *target, const struct connstr *shown
     printf("\nConnect\n  %s\n", shown->psql);
     if (shown->has_password)
         printf("  The password of your connection string is not shown; psql will ask for it.\n");
-    printf("\nProtect\n  holdfast proxy %s\n", shown->psql + strlen("psql "));
-    printf("  stands in front of it at 127.0.0.1:6432; it finds a password in PGPASSWORD or "
-           "~/.pgpass.\n");
-    printf("\nWatching: from here on a line for each change. Ctrl-C ends this; the server is not "
-           "touched.\n\n");
+    protect(target, shown, proxy);
+    printf("\nWatching: from here on a line for each change. Ctrl-C ends this and the proxy; the "
+           "server is not touched.\n\n");
     fflush(stdout);
     if (watch_step(&watch, &outcome, text))
         screen_event("%s", text);
-    keep_watching(target, &watch);
+    keep_watching(target, &watch, proxy);
     return CLI_OK;
 }
 
@@ -160,7 +174,9 @@ int watch_url(const char *url)
     if (signals_open(&stop, stop_signals, 3, &err) != HF_OK)
         return report_failure(&err);
     struct watch_target target = {.url = url, .stop_fd = stop.fd};
-    const int status = watch_server(&target, &shown);
+    struct url_proxy proxy = {0};
+    const int status = watch_server(&target, &shown, &proxy);
+    url_proxy_stop(&proxy);
     if (status == CLI_OK)
         printf("\nNo longer watching.\n");
     conn_close(&target.conn);

@@ -1,6 +1,6 @@
 /*
- * holdfast demo URL: looks after a server that exists already. Asks what it is, shows it, and then
- * keeps asking and tells what changes. It only reads.
+ * holdfast demo URL: looks after a server that exists already. Asks what it is, shows it, puts a
+ * proxy in front of it (url_proxy.h), and then keeps asking and tells what changes. It only reads.
  *
  * The loop is made of three parts that know nothing of each other: probe() asks once and
  * returns what came of it, watch_step() is told and decides what is worth a line, and watch_url()

@@ -77,12 +77,42 @@ def test_it_says_what_a_primary_is(servers):
                          r"archive_mode off, wal_level replica: no point-in-time recovery"):
             assert re.search(expected, watch.output, re.MULTILINE), watch.output
         line = re.search(r"^  (psql '.*')$", watch.output, re.MULTILINE)[1]
-        assert "  holdfast proxy " + line.removeprefix("psql ") + "\n" in watch.output
         done = subprocess.run(["/bin/sh", "-c", f"{line} -XAtc 'SELECT 1'"], capture_output=True,
                               text=True, timeout=120, check=False)
         assert done.stdout == "1\n", done.stderr
         assert watch.stop() == 0
         assert watch.output.endswith("No longer watching.\n")
+
+
+def test_a_proxy_stands_in_front_of_the_server(servers):
+    """It keeps its clients when the server's connections are lost, and ends with the watching."""
+    with Watch(url_of(servers)) as watch:
+        found = watch.wait_for(r"^  psql '(postgresql://demo@127\.0\.0\.1:(\d+)/demo)'\n"
+                               r"  goes through the proxy, process (\d+): ")
+        url, port, pid = found[1], int(found[2]), int(found[3])
+        assert port != servers.port("primary")
+        with open(servers.folder / "passfile", encoding="utf-8") as file:
+            password = file.readline().rstrip("\n").rpartition(":")[2]
+        with psycopg.connect(url, password=password, autocommit=True) as client:
+            row = client.execute("SELECT inet_server_port(), current_user").fetchone()
+            assert row == (servers.port("primary"), "demo")
+        watch.wait_for(r"up: primary$")
+        os.kill(pid, signal.SIGKILL)
+        watch.wait_for(r"the proxy has ended")
+        assert watch.stop() == 0
+    with Watch(url_of(servers)) as watch:
+        pid = int(watch.wait_for(r"through the proxy, process (\d+): ")[1])
+        watch.wait_for(r"up: primary$")
+        assert watch.stop() == 0
+        assert not os.path.exists(f"/proc/{pid}"), "the proxy is left"
+
+
+def test_what_a_proxy_has_no_use_for_leaves_the_watching(servers):
+    with Watch(url_of(servers) + "&application_name=mine") as watch:
+        watch.wait_for(r"application_name has no meaning for a proxy")
+        watch.wait_for(r"^No proxy stands in front of it: ")
+        watch.wait_for(r"up: primary$")
+        assert watch.stop() == 0
 
 
 def test_it_says_what_a_replica_is(servers):
@@ -107,6 +137,9 @@ def test_what_a_user_may_not_see_is_said(servers):
         with open(f"/proc/{watch.process.pid}/cmdline", encoding="utf-8") as file:
             command = file.read()
         assert "(connection string)" in command
+        proxy = re.search(r"through the proxy, process (\d+)", watch.output)[1]
+        with open(f"/proc/{proxy}/cmdline", encoding="utf-8") as file:
+            command += file.read()
         assert watch.stop() == 0
         for secret in SECRETS:
             assert secret not in watch.output

@@ -32,10 +32,12 @@ static void ports__what_somebody_listens_on_is_not_free(void **state)
     int port;
     int fd = listen_somewhere(&port);
     assert_false(ports_is_free(port));
+    assert_true(ports_answers(port));
     assert_true(ports_find(port, 32767, NULL, 0) > port);
     assert_int_equal(ports_find(port, port, NULL, 0), 0);
     close(fd);
     assert_true(ports_is_free(port));
+    assert_false(ports_answers(port));
     assert_int_equal(ports_find(port, 32767, NULL, 0), port);
 }
 
