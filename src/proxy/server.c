@@ -441,7 +441,7 @@ void server_close(struct server *server, const struct hf_err *reason)
     }
     server_enter(server, SERVER_CLOSING);
     prepare_lost(server);
-    if (reason != NULL)
+    if (reason != NULL && server->connected_ns != 0) /* of a failed login the log has heard */
         log_emit(worker->proxy->log, LOG_AT_INFO, "server connection closed",
                  log_text("database", server->part->pool->name),
                  log_text("role", server->part->pool->role), log_int("pid", server->pid),
