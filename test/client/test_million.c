@@ -13,7 +13,8 @@
 #include "holdfast.h"
 #include "pg_rig.h"
 
-/* All of them in the build that is released. The sanitizers, which are clang's, see a leak at once. */
+/* All of them in the build that is released. The sanitizers, which are clang's, see a leak at
+ * once. */
 #ifdef __clang__
 #define CALLS 16000
 #else
