@@ -696,14 +696,15 @@ static void refuse_hopeless(struct pool_part *part, const struct pool_failure *f
 {
     struct client *client;
     while ((client = next_hopeless(part, failure)) != NULL) {
-        const bool is_told = failure != NULL && concerns(failure, client);
-        struct hf_err err = is_told ? failure->err : part->failure;
+        const struct pool_failure *told =
+            failure != NULL && concerns(failure, client) ? failure : NULL;
+        struct hf_err err = told != NULL ? told->err : part->failure;
         if (err.rc == HF_OK)
             err_set(&err, HF_RC_AGAIN, "08001", "no connection to the server within %lld ms",
                     (long long)(part->config.server_down_timeout_ns / HF_MS(1)));
         pool_withdraw(client);
         part->stats.refused++;
-        client_not_served(client, &err, is_told ? failure->words : sv_from(NULL, 0));
+        client_not_served(client, &err, told != NULL ? told->words : sv_from(NULL, 0));
     }
 }
 
