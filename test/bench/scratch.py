@@ -151,12 +151,16 @@ class Scratch:
 
     @staticmethod
     def _run_on(cores, processes):
+        def run_on(pid):
+            with suppress(FileNotFoundError, ProcessLookupError):  # it may just have ended
+                for task in os.listdir(f"/proc/{pid}/task"):
+                    os.sched_setaffinity(int(task), cores)
+
         for process in (one for one in processes if one.poll() is None):
+            run_on(process.pid)  # first: what it starts from now on is there by itself
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-            for pid in [process.pid, *children.read_text(encoding="ascii").split()]:
-                with suppress(FileNotFoundError, ProcessLookupError):  # it may just have ended
-                    for task in os.listdir(f"/proc/{pid}/task"):
-                        os.sched_setaffinity(int(task), cores)
+            for pid in children.read_text(encoding="ascii").split():
+                run_on(pid)
 
     def log(self, process):
         path = self.folder / f"{process.name}.log"
