@@ -114,7 +114,6 @@ struct hf_db {
     _Atomic uint32_t inside;
     pthread_cond_t quiet;
     bool is_quiet; /* under the lock: that last one has left */
-    _Atomic bool is_closing;
     struct reaper *reaper;
     struct nudge *nudge;
 
@@ -138,7 +137,7 @@ void db_stay(struct hf_db *db);
 bool db_is_forked(const struct hf_db *db);
 static inline bool db_is_closing(const struct hf_db *db)
 {
-    return atomic_load_explicit(&db->is_closing, memory_order_relaxed);
+    return (atomic_load_explicit(&db->inside, memory_order_relaxed) & DB_CLOSING) != 0;
 }
 
 /* ---- calls ---- */

@@ -379,7 +379,6 @@ void hf_close(struct hf_db *db)
         return;
     }
     tx_stack_sweep();
-    atomic_store(&db->is_closing, true);
     bool is_quiet = atomic_fetch_or(&db->inside, DB_CLOSING) == 0;
     txs_reap(db, clock_now(), true);
     pthread_mutex_lock(&db->lock);

@@ -32,7 +32,7 @@ void txs_deinit(struct txs *txs); /* none is open */
 
 /* Ends the calls of those whose deadline has passed while their owners were in code of their own,
  * or of `all` whose owners are. Any thread; called once a second by the reaper, and with `all` by
- * hf_close(), after is_closing was set. */
+ * hf_close(), after DB_CLOSING was set. */
 void txs_reap(struct hf_db *db, int64_t now_ns, bool all);
 
 #endif
